@@ -1,0 +1,102 @@
+"""Budget: what a network may cost, from either side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmnas_video.errors import ConfigError
+
+#: What can be bounded, with its unit.
+UNITS = {'macs': 'MACs', 'params': 'parameters', 'latency_ms': 'ms'}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bounds on cost; each is ``(low, high)`` with None for an open side, or one number for an upper bound.
+
+    Args:
+        macs: multiply-adds of one clip.
+        params: parameters.
+        latency_ms: milliseconds, as predicted by a latency table.
+
+    Raises:
+        ConfigError: an unknown bound, a negative one, or low above high.
+    """
+
+    macs: tuple[float | None, float | None] = (None, None)
+    params: tuple[float | None, float | None] = (None, None)
+    latency_ms: tuple[float | None, float | None] = (None, None)
+
+    def __post_init__(self) -> None:
+        for name in UNITS:
+            object.__setattr__(self, name, _bounds(name, getattr(self, name)))
+
+    @classmethod
+    def from_cfg(cls, cfg: Budget | Mapping[str, Any] | None) -> Budget:
+        """A budget from a config's ``budget=dict(macs=2e9)``."""
+        if isinstance(cfg, Budget):
+            return cfg
+        unknown = [key for key in cfg or {} if key not in UNITS]
+        if unknown:
+            raise ConfigError(f'budget: found the keys {unknown}, expected some of {list(UNITS)}')
+        return cls(**(cfg or {}))
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """The bounds that are set, as JSON data."""
+        return {name: list(getattr(self, name)) for name in UNITS if getattr(self, name) != (None, None)}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The quantities that are bounded."""
+        return tuple(self.to_dict())
+
+    def admits(self, **found: float) -> bool:
+        """Whether every bounded quantity lies within its bounds (inclusive).
+
+        Raises:
+            ConfigError: a bounded quantity was not given.
+        """
+        return not any(self._excess(name, found) for name in self.needs)
+
+    def _excess(self, name: str, found: Mapping[str, float]) -> bool:
+        if name not in found:
+            raise ConfigError(f'budget: bounds {name}, but only {sorted(found)} can be computed here'
+                              + (' (latency needs a latency table)' if name == 'latency_ms' else ''))
+        low, high = getattr(self, name)
+        return (low is not None and found[name] < low) or (high is not None and found[name] > high)
+
+    def check_reachable(self, **reach: tuple[float, float]) -> None:
+        """Refuse a budget that no architecture meets.
+
+        Args:
+            reach: per quantity the smallest and largest value in the space.
+
+        Raises:
+            ConfigError: names the bound and the range that can be reached.
+        """
+        for name in self.needs:
+            if name not in reach:
+                continue
+            low, high = getattr(self, name)
+            least, most = reach[name]
+            if (high is not None and high < least) or (low is not None and low > most):
+                raise ConfigError(f'budget.{name}: found {_text(low, high)}, which no architecture of the space meets; '
+                                  f'expected bounds that meet the reachable range {least:,} to {most:,} {UNITS[name]}')
+
+
+def _bounds(name: str, value: Any) -> tuple[float | None, float | None]:
+    low, high = value if isinstance(value, (tuple, list)) and len(value) == 2 else (None, value)
+    for bound in (low, high):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound >= 0):
+            raise ConfigError(f'budget.{name}: found {value!r}, expected a number of {UNITS[name]} or a pair (low, high)')
+    if low is not None and high is not None and low > high:
+        raise ConfigError(f'budget.{name}: found the lower bound {low:,} above the upper bound {high:,}')
+    return low, high
+
+
+def _text(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f'at most {high:,}'
+    return f'at least {low:,}' if high is None else f'{low:,} to {high:,}'

@@ -1,0 +1,35 @@
+"""The reference counter: what torch itself counts in a forward pass.
+
+Slow and exact; the closed forms are tested against it, and parts that are no search's business (heads, other people's
+modules) are counted by it once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .cost import Cost
+
+
+def count(module: nn.Module, *inputs: Any, forward: Callable[..., Any] | None = None) -> tuple[Cost, Any]:
+    """Count a forward pass on the meta device, where attention products are counted too (on a CPU they are not).
+
+    Args:
+        module: any module; a copy of it is counted, in eval mode.
+        inputs: tensors (only their shapes matter) or other arguments of the forward pass.
+        forward: what to call with the copy and the inputs; the module itself by default.
+
+    Returns:
+        MACs of the whole batch (torch's FLOPs halved) and all parameters, and the output on the meta device.
+    """
+    twin = copy.deepcopy(module).to('meta').eval()
+    inputs = tuple(x.to('meta') if isinstance(x, torch.Tensor) else x for x in inputs)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        output = forward(twin, *inputs) if forward else twin(*inputs)
+    return Cost(counter.get_total_flops() // 2, sum(p.numel() for p in module.parameters())), output

@@ -1,0 +1,174 @@
+"""A dataset whose samples are functions of (seed, epoch, index), and which names what it cannot read."""
+
+import os
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from torch.utils.data import Dataset
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import DATASETS
+
+from .bad_sample import BadSample
+from .checks import check_not_empty, check_some_exist, check_sources, is_local
+from .held_out import read_held_out
+from .seed import derive_seed, seeded
+
+# Where MMAction2's datasets keep a sample's path.
+PATH_KEYS = ("filename", "frame_dir", "img_path", "audio_path")
+# Raised by a wrong pipeline or a missing package, whatever the file: never taken for a bad file.
+MISTAKES = (ImportError, NameError, TypeError, KeyError, MemoryError, ConfigError)
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """Wrap a MMAction2 / MMEngine dataset: samples that can be repeated, held-out parts, bad files named.
+
+    MMAction2's transforms draw from the global generators, whose state depends on which worker met which
+    samples before. Here each sample is drawn under its own seed, and the generators are given back, so a
+    sample is the same with any number of workers, in any order, before and after a resume.
+
+    Args:
+        dataset: config of (or) the dataset: ``VideoDataset``, ``RawframeDataset``, or any other with a
+            ``pipeline``.
+        seed: of the samples; None takes that of the sampler, which is the run's (0 without
+            ``SeededSampler``).
+        held_out: ``dict(fraction=0.2, part='train' or 'held_out', seed=0)`` gives one part of the list; see
+            ``HeldOut``.
+        config_key: where this stands in the config, for messages.
+
+    Raises:
+        ConfigError: the data is not there or cannot be listed: which path, which key, how to prepare it.
+    """
+
+    reproducible = True  # what ReproducibleHook asks of a dataset, a sampler and a batch sampler
+
+    def __init__(
+        self,
+        dataset: dict[str, Any] | BaseDataset,
+        seed: int | None = None,
+        held_out: dict[str, Any] | None = None,
+        config_key: str = "train_dataloader.dataset",
+    ) -> None:
+        self.seed = seed
+        self.key = config_key
+        part = read_held_out(held_out, config_key)
+        self.dataset = _build(dataset, f"{config_key}.dataset") if isinstance(dataset, dict) else dataset
+        if not isinstance(self.dataset, BaseDataset):
+            raise ConfigError(
+                f"{config_key}.dataset: found a {type(self.dataset).__name__}, expected "
+                "a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins."
+            )
+        _list(self.dataset, f"{config_key}.dataset")
+        paths = [self._path(self.dataset.get_data_info(row)) for row in range(len(self.dataset))]
+        check_not_empty({f"{config_key}.dataset": paths})
+        check_some_exist(paths, f"{config_key}.dataset")
+        rows = part.indices(self._relative(paths), self._labels()) if part else range(len(paths))
+        if not rows:
+            raise ConfigError(
+                f"{config_key}.held_out: found part '{part.part}' of {len(paths)} clips empty, expected "
+                "at least 1 clip. A class needs 2 clips to be split."
+            )
+        self._rows = np.asarray(rows)  # a list would be copied into each worker, little by little
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Any:
+        """Return sample ``index`` as ``epoch`` draws it, or a :class:`BadSample` if its file cannot be read.
+
+        Args:
+            key: (epoch, index) as :class:`SeededSampler` yields it, or an index alone for epoch 0.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        index = range(len(self))[index]  # IndexError, and -1 for the last
+        with seeded(derive_seed(self.seed or 0, "sample", epoch, index)):
+            return self._load(int(self._rows[index]))
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Meta information of the wrapped dataset."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Do nothing: the list was read when this was made (MMEngine calls it on every dataset)."""
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return the annotation of sample ``index`` of this part."""
+        return self.dataset.get_data_info(int(self._rows[index]))
+
+    def file_ids(self) -> list[str]:
+        """Return what identifies each sample's file, for :func:`check_disjoint`: its absolute path."""
+        paths = (self._path(self.get_data_info(index)) for index in range(len(self)))
+        return [os.path.abspath(path) if is_local(path) else path for path in paths]
+
+    def _load(self, row: int) -> Any:
+        """Run the pipeline step by step: an error before there are pictures is the file's, a later one is
+        not."""
+        sample: Any = self.dataset.get_data_info(row)
+        path = self._path(sample)
+        steps = self.dataset.pipeline.transforms
+        if type(self.dataset).prepare_data is not BaseDataset.prepare_data:
+            steps = [lambda _: self.dataset.prepare_data(row)]  # its own way of loading is one step
+        for step in steps:
+            try:
+                sample = step(sample)
+            except MISTAKES:
+                raise
+            except Exception as error:  # decord's own errors derive from nothing narrower
+                if "imgs" in sample or "img" in sample:
+                    raise
+                return BadSample(path, _reason(path, error))
+            if sample is None:
+                return BadSample(path, f"{type(step).__name__} gave no sample")
+        return sample
+
+    def _path(self, info: dict[str, Any]) -> str:
+        for name in PATH_KEYS:
+            if name in info:
+                return str(info[name])
+        raise ConfigError(
+            f"{self.key}.dataset: found samples with the keys {sorted(info)}, expected one of "
+            f"{', '.join(PATH_KEYS)}."
+        )
+
+    def _relative(self, paths: list[str]) -> list[str]:
+        """Paths below the data prefix, so that a split does not depend on where the data lies."""
+        prefixes = [p for p in (self.dataset.data_prefix or {}).values() if p and is_local(p)]
+        if not prefixes:
+            return paths
+        return [os.path.relpath(path, prefixes[0]) if is_local(path) else path for path in paths]
+
+    def _labels(self) -> list[Hashable]:
+        labels = (self.dataset.get_data_info(row).get("label", 0) for row in range(len(self.dataset)))
+        return [label if isinstance(label, int) else str(label) for label in labels]
+
+
+def _build(cfg: dict[str, Any], key: str) -> Any:
+    check_sources(cfg, key)
+    lazy = {"lazy_init": True} if "ann_file" in cfg else {}
+    return DATASETS.build({**cfg, **lazy})
+
+
+def _list(dataset: BaseDataset, key: str) -> None:
+    """Read the annotation list, which ``lazy_init`` has put off, so that its errors can be told from
+    others."""
+    try:
+        dataset.full_init()
+    except (AssertionError, IndexError, ValueError) as error:
+        raise ConfigError(
+            f"{key}.ann_file: cannot read '{dataset.ann_file}' as the list of a {type(dataset).__name__} "
+            f"({error}), expected lines 'path label' (videos) or 'folder frames label' (raw frames)."
+        ) from error
+
+
+def _reason(path: str, error: Exception) -> str:
+    """One short line; decord's message about a file that is no video holds the whole file."""
+    if is_local(path) and not os.path.exists(path):
+        return "no such file"
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return "empty file"
+    line = str(error).split("\n")[0][:200]
+    return f"{type(error).__name__}: {''.join(c if c.isprintable() else '?' for c in line)}"

@@ -1,0 +1,116 @@
+"""Orders of the data that are functions of (seed, pass): one for epochs, one without end."""
+
+import math
+from collections.abc import Iterator, Sized
+from itertools import count
+
+import numpy as np
+from mmengine.dist import get_dist_info
+from torch.utils.data import Sampler
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import DATA_SAMPLERS
+
+from .seed import derive_seed
+
+
+class _Order:
+    """The order of pass ``number`` on one rank: a permutation of the whole set, dealt out like cards.
+
+    With ``round_up`` the pass is filled up from its own start, so that every rank gets as many samples.
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool) -> None:
+        self.size = len(dataset)
+        if self.size == 0:
+            raise ConfigError("dataset: found no sample to draw from, expected at least 1.")
+        self.shuffle, self.seed = shuffle, seed or 0
+        _hand_on(self.seed, dataset)
+        self.rank, self.world_size = get_dist_info()
+        self.total = math.ceil(self.size / self.world_size) * self.world_size if round_up else self.size
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.total, self.world_size))
+
+    def of_pass(self, number: int) -> list[int]:
+        rng = np.random.default_rng(derive_seed(self.seed, "order", number))
+        order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
+        return np.resize(order, self.total)[self.rank :: self.world_size].tolist()
+
+
+def _hand_on(seed: int, dataset: Sized) -> None:
+    """Give a ``SeededDataset`` without a seed this one: here, because the Runner tells samplers its seed and
+    no dataset, and because an iteration-based loop starts its workers before the first hook runs."""
+    dataset = getattr(dataset, "_dataset", dataset)  # MMEngine's num_batch_per_epoch wraps it
+    if getattr(dataset, "seed", seed) is None:
+        dataset.seed = seed
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler):
+    """Yield (epoch, index) once for every sample, in an order that is a function of (seed, epoch).
+
+    The epoch travels with the index because workers that persist never see ``set_epoch``. Sharded over ranks
+    as MMEngine's ``DefaultSampler`` does. No generator is kept, so there is nothing to save.
+
+    Args:
+        dataset: anything with a length.
+        shuffle: False gives the list's own order in every epoch.
+        seed: the same on all ranks; the Runner passes its own. None is 0.
+        round_up: repeat a few samples so that all ranks get as many.
+    """
+
+    reproducible = True
+
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+    ) -> None:
+        self.order = _Order(dataset, shuffle, seed, round_up)
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self.epoch
+        return ((epoch, index) for index in self.order.of_pass(epoch))
+
+    def __len__(self) -> int:
+        """Samples of this rank."""
+        return len(self.order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration gives; MMEngine calls it."""
+        self.epoch = epoch
+
+
+@DATA_SAMPLERS.register_module()
+class EndlessSampler(Sampler):
+    """Yield (pass, index) without end; the order of each pass is a function of (seed, pass).
+
+    For a stream that a hook draws from at its own pace. To resume after n batches of size b set
+    ``start = n * b`` before iterating: the stream goes on there, and nothing that was used is decoded again.
+    (What the workers had fetched in advance does not count: count the batches that were used.)
+
+    Args:
+        dataset: anything with a length.
+        shuffle: False gives the list's own order in every pass.
+        seed: the same on all ranks; the Runner passes its own. None is 0.
+        start: how many samples *of this rank* lie behind, over all passes.
+
+    Every pass is filled up to as many samples on every rank. ``len`` is one pass of this rank.
+    """
+
+    reproducible = True
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, start: int = 0) -> None:
+        self.order = _Order(dataset, shuffle, seed, round_up=True)
+        self.start = start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        first, skip = divmod(self.start, len(self.order))
+        for number in count(first):
+            for index in self.order.of_pass(number)[skip:]:
+                yield number, index
+            skip = 0
+
+    def __len__(self) -> int:
+        """Samples of this rank in one pass."""
+        return len(self.order)

@@ -1,0 +1,60 @@
+"""From shared weights to one network's own: copying the slices that an architecture uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.space import Value
+
+from .searchable import Searchable, find_searchable
+
+
+def extract_state(model: nn.Module, arch: Mapping[str, Value]) -> dict[str, Tensor]:
+    """State dict of the network that ``model`` is at ``arch``.
+
+    Parts outside the searchable module are copied whole. Loading the result strictly into the pinned network gives the
+    same outputs as the supernet at ``arch``.
+
+    Args:
+        model: a model with one :class:`Searchable` in it, or a searchable module itself.
+        arch: an architecture of its space.
+    """
+    name, searchable = find_searchable(model)
+    prefix = f'{name}.' if name else ''
+    state = model.state_dict()
+    copied = {key: value.clone() for key, value in state.items() if not key.startswith(prefix)} if prefix else {}
+    for part in searchable.slices(searchable.space.check(arch)):
+        copied[prefix + part.name] = part(state[prefix + part.name]).clone().contiguous()
+    return copied
+
+
+def copy_slices(model: nn.Module, arch: Mapping[str, Value], pinned: nn.Module) -> nn.Module:
+    """Load :func:`extract_state` into ``pinned`` strictly, and return it.
+
+    Raises:
+        ConfigError: the pinned network is not the one that ``arch`` describes.
+    """
+    try:
+        pinned.load_state_dict(extract_state(model, arch), strict=True)
+    except RuntimeError as error:
+        raise ConfigError(f'extract: the pinned network does not have the parameters of the arch: {error}') from None
+    return pinned
+
+
+def unused_masks(model: Searchable, archs: Iterable[Mapping[str, Value]]) -> dict[str, Tensor]:
+    """Per parameter of a searchable module, True where none of ``archs`` uses it.
+
+    Parameters used whole are left out.
+    """
+    assert isinstance(model, nn.Module)
+    parameters = dict(model.named_parameters())
+    used = {name: torch.zeros(p.shape, dtype=torch.bool, device=p.device) for name, p in parameters.items()}
+    for arch in archs:
+        for part in model.slices(model.space.check(arch)):
+            if part.name in used:
+                part.mark(used[part.name])
+    return {name: ~mask for name, mask in used.items() if not mask.all()}

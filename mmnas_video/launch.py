@@ -1,0 +1,179 @@
+"""From a config file and a command line to a Runner; what ``tools/`` and a notebook both call."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmnas_video import compat
+from mmnas_video.errors import ConfigError, StackError
+from mmnas_video.registry import RUNNERS
+
+LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
+DRY_STEPS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every tool which runs a config takes, named as MMAction2's."""
+    parser.add_argument('config', help='config file (.py)')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='continue: from a checkpoint file, or without a value from the last one in the work dir')
+    parser.add_argument('--seed', type=int, help='random seed (default: the config\'s)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate with the real batch size (auto_scale_lr in the config)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help='override parts of the config, e.g. train_cfg.max_epochs=2')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
+                        help='how several processes were started (tools/dist_*.sh set it)')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run_tool(main: Callable[[], None]) -> int:
+    """Run a tool's ``main``; a mistake in config or files ends with its one message, not with a traceback.
+
+    Returns:
+        Exit status: 0, 2 for such a mistake, 130 after Ctrl-C (which says how to go on).
+    """
+    try:
+        main()
+    except (ConfigError, StackError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('\ninterrupted; the same command with --resume goes on from the last checkpoint', file=sys.stderr)
+        return 130
+    return 0
+
+
+def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
+    """A config with ``options`` merged in; MMAction2 is the scope in which its ``type`` names are looked up.
+
+    Raises:
+        ConfigError: no such file.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(dict(options or {}))
+    init_default_scope(cfg.get('default_scope') or 'mmaction')
+    return cfg
+
+
+def read_config(path: str, args: argparse.Namespace) -> Config:
+    """The config with the command line merged in, and a work dir that can be written.
+
+    Raises:
+        ConfigError: no such file, or a work dir that cannot be written.
+    """
+    cfg = load_config(path, args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    _merge_arguments(cfg, args)
+    check_work_dir(cfg.work_dir)
+    return cfg
+
+
+def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})['seed'] = args.seed
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise ConfigError('--auto-scale-lr: found no auto_scale_lr in the config, expected '
+                              'auto_scale_lr=dict(base_batch_size=...)')
+        cfg.auto_scale_lr.enable = True
+
+
+def check_work_dir(work_dir: str) -> None:
+    """Refuse a work dir that cannot be written, before anything else is done.
+
+    Raises:
+        ConfigError: names the folder and the reason.
+    """
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        probe = Path(work_dir) / f'.writable-{os.getpid()}'
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f'work_dir: cannot write to {work_dir!r} ({error.strerror}), expected a folder that can be '
+                          'written; set --work-dir') from None
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The Runner of a config. Several processes on a machine without GPU get the gloo backend."""
+    if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
+        compat.init_cpu_process_group()
+        cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg()
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
+    """The same run with ``steps`` batches per loop and one epoch, in a folder of its own."""
+    short = copy.deepcopy(cfg)
+    short.work_dir = str(Path(cfg.work_dir) / 'dry_run')
+    short.train_cfg.max_epochs = 1
+    short.train_cfg.val_interval = 1
+    short.resume, short.load_from = False, cfg.get('load_from') if not cfg.get('resume') else None
+    for loader in LOOPS.values():
+        if short.get(loader):
+            short[loader].num_batch_per_epoch = steps
+    for hook in short.get('custom_hooks') or []:
+        for key, least in (('candidates', 2), ('score_batches', 1), ('calibration_clips', 2)):
+            if key in hook:
+                hook[key] = min(hook[key], least)
+    return short
+
+
+def dry_run(cfg: Config) -> dict[str, Any]:
+    """Run a few steps of every phase, and say what the full run costs.
+
+    Returns:
+        ``steps_per_epoch``, ``epochs``, ``seconds_per_step`` (of this machine) and ``hours``.
+    """
+    full = Runner.build_dataloader({**copy.deepcopy(cfg.train_dataloader), 'num_workers': 0, 'persistent_workers': False})
+    steps, epochs = len(full), cfg.train_cfg.max_epochs
+    runner = build_runner(shortened(cfg))
+    timer = _StepTimer()
+    runner.register_hook(timer, priority='LOWEST')
+    runner.train()
+    if cfg.get('test_cfg') and cfg.get('test_dataloader'):
+        runner.test()
+    seconds = min(timer.seconds)
+    return {'steps_per_epoch': steps, 'epochs': epochs, 'seconds_per_step': seconds,
+            'hours': steps * epochs * seconds / 3600}
+
+
+class _StepTimer(Hook):
+    """Wall-clock seconds between the ends of training steps."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._last = time.perf_counter()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._last = time.perf_counter()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.seconds.append(time.perf_counter() - self._last)
+

@@ -1,0 +1,192 @@
+"""SuperMBConv3D: the AutoX3D backbone, as a supernet or pinned to one architecture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmnas_video.cost import ChainCost, Cost
+from mmnas_video.entangle import Searchable, Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import MODELS
+from mmnas_video.space import (ATTENTIONS, AUTOX3D_STAGES, EXPANSIONS, KERNELS, Arch, Value, mbconv3d_groups,
+                               mbconv3d_space, narrowed)
+
+from ..blocks import GroupWindows, MBConv3DGroup, Stem
+
+
+@MODELS.register_module()
+class SuperMBConv3D(Searchable, BaseModule):
+    """Chain of MBConv3D groups whose kernel, width, expansion and attention are choices.
+
+    Source: AutoX3D (Jiang et al., WACV 2022), Sec. 3 and Table 2; blocks as in X3D (Feichtenhofer, CVPR 2020), of which
+    X3D-S/M/L are points. Without ``arch`` it is the supernet; with it, it has exactly the layers and widths of that
+    architecture and nothing else.
+
+    Args:
+        stages: table of channels and blocks, see :func:`~mmnas_video.space.mbconv3d_groups`.
+        kernels, expansions, attentions: values offered to every group.
+        fixed: choices to pin in a supernet, by name or pattern (``{'*.kernel': 't3_s3'}``).
+        arch: path of an arch file, or its values; None for the supernet.
+        space_name: name of the space in arch files.
+        in_channels: 3 for RGB.
+        stem_channels, stem_temporal_kernel, stem_stride: see :class:`~mmnas_video.models.blocks.Stem`.
+        spatial_strides: of the first block of each stage.
+        depth_scale: factor on every group's number of blocks (AutoX3D-L: 2); not part of the arch.
+        out_channels: width of the last 1x1x1 convolution (432 in Table 2).
+        se_ratio: squeeze-and-excitation in every other block of a stage, from its first; None for none.
+        sharing: ``'fair'`` (Sec. 4.2) or ``'prefix'`` channel windows.
+        glore_nodes: M of GloRe, per stage.
+        nonlocal_widths: inner width of the non-local block, per stage.
+        drop_path: stochastic depth of the last block, growing linearly from 0.
+        zero_init_residual: start every block as its shortcut.
+        norm_eval: keep BatchNorm in eval mode while training.
+        with_cp: recompute blocks in the backward pass to save memory.
+        init_cfg: as everywhere in MMEngine, e.g. ``dict(type='Pretrained', checkpoint=...)``.
+
+    Raises:
+        ConfigError: a malformed table, or an arch that is not of the space.
+    """
+
+    def __init__(self,
+                 stages: Sequence[Sequence] = AUTOX3D_STAGES,
+                 kernels: Sequence[str] = tuple(KERNELS),
+                 expansions: Sequence[float] = EXPANSIONS,
+                 attentions: Sequence[str] = ATTENTIONS,
+                 fixed: Mapping[str, Value] | None = None,
+                 arch: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+                 space_name: str = 'autox3d',
+                 in_channels: int = 3,
+                 stem_channels: int = 24,
+                 stem_temporal_kernel: int | None = None,
+                 stem_stride: int = 2,
+                 spatial_strides: Sequence[int] = (2, 2, 2, 2),
+                 depth_scale: float = 1.0,
+                 out_channels: int = 432,
+                 se_ratio: float | None = 1 / 16,
+                 sharing: str = 'fair',
+                 glore_nodes: Sequence[int] = (36, 72, 144, 288),
+                 nonlocal_widths: Sequence[int] = (12, 24, 48, 96),
+                 drop_path: float = 0.0,
+                 zero_init_residual: bool = True,
+                 norm_eval: bool = False,
+                 with_cp: bool = False,
+                 init_cfg: dict | None = None) -> None:
+        BaseModule.__init__(self, init_cfg)
+        groups = mbconv3d_groups(stages, spatial_strides=spatial_strides, expansions=expansions, kernels=kernels,
+                                 attentions=attentions, depth_scale=depth_scale)
+        space = mbconv3d_space(groups, space_name)
+        space = space.fix(space.match(fixed or {}, 'backbone.fixed'))
+        if arch is not None:
+            space = space.fix(space.read(arch, 'backbone.arch'))
+        Searchable.__init__(self, space)
+        self.in_channels, self.stem_channels, self.norm_eval = in_channels, stem_channels, norm_eval
+        self._costs: dict[tuple[int, ...], ChainCost] = {}
+
+        self.stem = Stem(in_channels, stem_channels, stem_temporal_kernel, stem_stride)
+        self.group_specs = narrowed(groups, space)
+        sites = (_per_stage('glore_nodes', glore_nodes, stages), _per_stage('nonlocal_widths', nonlocal_widths, stages))
+        self.groups = self._make_groups(se_ratio, sharing, sites, drop_path, with_cp)
+        last = self.groups[-1].outputs
+        self.last = SuperConv3d(max(last), out_channels)
+        self.last_norm = SuperBatchNorm3d(out_channels)
+        if zero_init_residual:
+            for group in self.groups:
+                for block in group.blocks:
+                    nn.init.zeros_(block.project_norm.weight)
+
+    def _make_groups(self, se_ratio: float | None, sharing: str, sites: tuple[Sequence[int], Sequence[int]],
+                     drop_path: float, with_cp: bool) -> nn.ModuleList:
+        total = sum(group.blocks for group in self.group_specs)
+        inputs: Mapping[int, Window] = {self.stem_channels: whole(self.stem_channels)}
+        groups, done, in_stage, stage = nn.ModuleList(), 0, 0, ''
+        for group in self.group_specs:
+            if group.stage != stage:
+                stage, in_stage = group.stage, 0
+            numbers = range(done, done + group.blocks)
+            nodes, width = (site[int(stage[1:]) - 1] for site in sites)
+            groups.append(
+                MBConv3DGroup(group, inputs, se_ratio, tuple((in_stage + b) % 2 == 0 for b in range(group.blocks)), sharing,
+                              nodes, width, tuple(drop_path * n / max(total - 1, 1) for n in numbers), with_cp))
+            inputs, done, in_stage = groups[-1].outputs, done + group.blocks, in_stage + group.blocks
+        return groups
+
+    # ------------------------------------------------------------------ running
+    def _walk(self, arch: Mapping[str, Value]) -> Iterator[tuple[MBConv3DGroup, GroupWindows]]:
+        given: Value = self.stem_channels
+        for group in self.groups:
+            yield group, group.at(arch, given)
+            given = arch[f'{group.group.name}.channels']
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H / 32, W / 32)`` with the active architecture."""
+        if x.device.type == 'cpu':
+            # oneDNN's depthwise kernels want it: for some sizes the backward pass in the default layout takes 50 x longer.
+            x = x.contiguous(memory_format=torch.channels_last_3d)
+        x = self.stem(x)
+        for group, at in self._walk(self.arch):
+            x = group(x, at)
+        out = whole(self.last.weight.shape[0])
+        return torch.relu(self.last_norm(self.last(x, out, at.rest.out), out))
+
+    def train(self, mode: bool = True) -> SuperMBConv3D:
+        """Training mode, with BatchNorm left in eval mode if ``norm_eval``."""
+        super().train(mode)
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    # ------------------------------------------------------------------ as data
+    def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
+        """Which part of which parameter and buffer ``arch`` uses."""
+        yield from self.stem.slices('stem.')
+        for i, (group, at) in enumerate(self._walk(arch)):
+            yield from group.slices(f'groups.{i}.', at)
+        out = whole(self.last.weight.shape[0])
+        yield from self.last.slices('last.', out, at.rest.out)
+        yield from self.last_norm.slices('last_norm.', out)
+
+    def chain_cost(self, shape: Sequence[int]) -> ChainCost:
+        """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only."""
+        shape = self._check_shape(shape)
+        if shape not in self._costs:
+            sizes = [self.stem.size_after(shape[1:])]
+            for group in self.groups:
+                sizes.append(group.size_after(sizes[-1]))
+            out = self.last.weight.shape[0]
+
+            def group_cost(i: int, *values: Value) -> Cost:
+                return self.groups[i].cost(self.groups[i].windows(*values), sizes[i])
+
+            last = {c: self.last.cost(out, c, sizes[-1]) + SuperBatchNorm3d.cost(out) for c in self.groups[-1].outputs}
+            self._costs[shape] = ChainCost(self.group_specs, self.stem_channels, self.stem.cost(shape[1:]), group_cost,
+                                           last.__getitem__)
+        return self._costs[shape]
+
+    def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
+            raise ConfigError(f'cost_shape: found {tuple(shape)}, expected (C, T, H, W) with C = {self.in_channels}')
+        c, t, h, w = shape
+        return c, t, h, w
+
+    def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
+        """MACs and parameters of ``arch`` on one clip of ``shape`` (C, T, H, W); exact, without a forward pass."""
+        return self.chain_cost(shape)(arch)
+
+    def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
+        """Least and most MACs and parameters over the space, each with an arch that has it."""
+        return self.chain_cost(shape).range()
+
+
+def _per_stage(key: str, values: Sequence[int], stages: Sequence) -> tuple[int, ...]:
+    if len(values) < len(stages):
+        raise ConfigError(f'backbone.{key}: found {len(values)} values, expected one for each of the {len(stages)} stages')
+    return tuple(values)

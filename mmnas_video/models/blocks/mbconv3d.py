@@ -1,0 +1,106 @@
+"""MBConv3D: the inverted bottleneck of X3D with shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmnas_video.cost import Cost
+from mmnas_video.entangle import Slice, SuperBatchNorm3d, SuperConv3d, SuperDepthwiseConv3d, Window, strided
+
+from .squeeze_excite import SuperSqueezeExcite
+
+
+class BlockWindows(NamedTuple):
+    """What an architecture makes of one block.
+
+    Attributes:
+        inp, mid, out: windows of the input, the middle and the output channels.
+        squeeze: window of the SE unit's inner channels.
+        kernel: (t, k) of the depthwise convolution.
+    """
+
+    inp: Window
+    mid: Window
+    out: Window
+    squeeze: Window
+    kernel: tuple[int, int]
+
+
+class MBConv3D(nn.Module):
+    """1x1x1 expand, depthwise t x k x k, 1x1x1 project, each with BN, and a shortcut.
+
+    ``relu(bn(expand))``, ``swish(se(bn(depthwise)))``, ``bn(project)``, plus the shortcut, ``relu``: X3D's order
+    (MMAction2 ``BlockX3D``). The shortcut is the identity where the stride is 1 and the input and output windows are
+    equal, else a strided 1x1x1 convolution with BN.
+
+    Args:
+        inp, mid, out, squeeze: largest widths; ``squeeze=0`` for no SE.
+        kernel: largest (t, k).
+        stride: spatial stride.
+        shortcut: whether some architecture needs the convolution on the shortcut.
+        drop_path: probability that a sample skips the block (stochastic depth), in training.
+    """
+
+    def __init__(self, inp: int, mid: int, out: int, squeeze: int, kernel: tuple[int, int], stride: int = 1,
+                 shortcut: bool = False, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.stride, self.drop_path = stride, drop_path
+        self.expand = SuperConv3d(inp, mid)
+        self.expand_norm = SuperBatchNorm3d(mid)
+        self.depthwise = SuperDepthwiseConv3d(mid, kernel, stride)
+        self.depthwise_norm = SuperBatchNorm3d(mid)
+        self.se = SuperSqueezeExcite(mid, squeeze) if squeeze else None
+        self.project = SuperConv3d(mid, out)
+        self.project_norm = SuperBatchNorm3d(out)
+        self.shortcut = SuperConv3d(inp, out, stride=(1, stride, stride)) if shortcut else None
+        self.shortcut_norm = SuperBatchNorm3d(out) if shortcut else None
+
+    def identity(self, at: BlockWindows) -> bool:
+        """Whether the shortcut passes its input on unchanged."""
+        return self.stride == 1 and at.inp == at.out
+
+    def forward(self, x: Tensor, at: BlockWindows) -> Tensor:
+        """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""
+        y = torch.relu(self.expand_norm(self.expand(x, at.mid, at.inp), at.mid))
+        y = self.depthwise_norm(self.depthwise(y, at.mid, at.kernel), at.mid)
+        if self.se is not None:
+            y = self.se(y, at.mid, at.squeeze)
+        y = self.project_norm(self.project(F.silu(y), at.out, at.mid), at.out)
+        if self.training and self.drop_path:
+            keep = torch.rand(y.shape[0], 1, 1, 1, 1, dtype=y.dtype, device=y.device) >= self.drop_path
+            y = y * keep / (1 - self.drop_path)
+        if not self.identity(at):
+            x = self.shortcut_norm(self.shortcut(x, at.out, at.inp), at.out)
+        return torch.relu(x + y)
+
+    def slices(self, prefix: str, at: BlockWindows) -> Iterator[Slice]:
+        """The parts of parameters and buffers that :meth:`forward` uses."""
+        yield from self.expand.slices(f'{prefix}expand.', at.mid, at.inp)
+        yield from self.expand_norm.slices(f'{prefix}expand_norm.', at.mid)
+        yield from self.depthwise.slices(f'{prefix}depthwise.', at.mid, at.kernel)
+        yield from self.depthwise_norm.slices(f'{prefix}depthwise_norm.', at.mid)
+        if self.se is not None:
+            yield from self.se.slices(f'{prefix}se.', at.mid, at.squeeze)
+        yield from self.project.slices(f'{prefix}project.', at.out, at.mid)
+        yield from self.project_norm.slices(f'{prefix}project_norm.', at.out)
+        if not self.identity(at):
+            yield from self.shortcut.slices(f'{prefix}shortcut.', at.out, at.inp)
+            yield from self.shortcut_norm.slices(f'{prefix}shortcut_norm.', at.out)
+
+    def cost(self, at: BlockWindows, size: tuple[int, int, int]) -> Cost:
+        """MACs and parameters on an input of ``size`` (T, H, W)."""
+        after = strided(size, self.depthwise.stride)
+        inp, mid, out = at.inp.length, at.mid.length, at.out.length
+        cost = self.expand.cost(mid, inp, size) + SuperBatchNorm3d.cost(mid)
+        cost += self.depthwise.cost(mid, at.kernel, size) + SuperBatchNorm3d.cost(mid)
+        if self.se is not None:
+            cost += self.se.cost(mid, at.squeeze.length)
+        cost += self.project.cost(out, mid, after) + SuperBatchNorm3d.cost(out)
+        if not self.identity(at):
+            cost += self.shortcut.cost(out, inp, size) + SuperBatchNorm3d.cost(out)
+        return cost

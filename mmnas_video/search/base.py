@@ -1,0 +1,331 @@
+"""SearchHook: how a search method reaches MMEngine's training step, its checkpoints and its files."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmnas_video.cost import Budget, Cost, rest_cost
+from mmnas_video.datasets import check_disjoint, check_not_empty, derive_seed
+from mmnas_video.entangle import Searchable, find_searchable
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import DATASETS
+from mmnas_video.space import Arch, SearchSpace
+
+from .calibration import Calibration
+from .freeze import frozen_unsampled
+from .indicator import batch_loss
+from .record import SearchRecord
+from .stream import BatchStream
+from .weighted import average_gradients, scaled_loss
+
+
+class SearchHook(Hook):
+    """Base of every search method.
+
+    A method implements :meth:`step` (one training step in place of the model's own), :meth:`choose` (the architecture it
+    would name now) and, if it has more state than a generator, :meth:`state_dict` and :meth:`load_state_dict`. It knows
+    only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``.
+
+    The hook replaces ``train_step`` of the (possibly wrapped) model on the instance for the time of the training;
+    loop, OptimWrapper, checkpointing and logging stay MMEngine's.
+
+    Args:
+        budget: bounds on cost, e.g. ``dict(macs=2e9)``; see :class:`~mmnas_video.cost.Budget`.
+        cost_shape: (C, T, H, W) of the clip whose cost is meant; by default ``cost_shape`` of the config.
+        arch_dataloader: held-out data (a DataLoader config without a sampler). By default the held-out part of the
+            training list, if the training dataset is a ``SeededDataset`` with ``held_out=dict(part='train', ...)``.
+        calibration_clips: training clips from which BatchNorm statistics are recomputed before an architecture is
+            scored with inherited weights; 0 turns it off.
+        freeze_unsampled: keep weight, momentum and decay of slices that no sampled architecture used bit-identical over
+            a step. Off by default, as in PARSEC: with fair windows and several architectures per step little is unused.
+
+    Raises:
+        ConfigError: an unknown option; in ``before_run`` also for anything in the config that a search cannot run with.
+    """
+
+    priority = 'BELOW_NORMAL'  # after EMA has swapped weights for validation, before checkpoints are written
+    #: Whether the method needs held-out data.
+    needs_held_out = True
+
+    def __init__(self, budget: Mapping[str, Any] | None = None, cost_shape: Sequence[int] | None = None,
+                 arch_dataloader: Mapping[str, Any] | None = None, calibration_clips: int = 64,
+                 freeze_unsampled: bool = False, **unknown: Any) -> None:
+        self.refuse_unknown(unknown)
+        self.budget = Budget.from_cfg(budget)
+        self.cost_shape = cost_shape
+        self.arch_dataloader = arch_dataloader
+        self.calibration_clips, self.freeze_unsampled = calibration_clips, freeze_unsampled
+        self._restored = False
+        self._pending: list[Arch] = []  # sampled since the last optimiser step
+        self._validation = ExitStack()
+
+    @classmethod
+    def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
+        """One error for options that no class of the hook knows, with the nearest name."""
+        if not unknown:
+            return
+        known = {name for base in cls.__mro__ if base is not object
+                 for name, p in inspect.signature(base.__init__).parameters.items()
+                 if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} - {'self'}
+        name = next(iter(unknown))
+        near = difflib.get_close_matches(name, known, 1)
+        raise ConfigError(f'{cls.__name__}: found the unknown option {name!r}, expected one of {sorted(known)}'
+                          + (f'. Did you mean {near[0]!r}?' if near else ''))
+
+    # ------------------------------------------------------------------ what a method implements
+    def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """One training step on a preprocessed batch; returns the values to log."""
+        raise TypeError(f'{type(self).__name__} implements no step')
+
+    def choose(self) -> Arch:
+        """The architecture that the search would name now."""
+        raise TypeError(f'{type(self).__name__} implements no choose')
+
+    def select(self, runner: Runner) -> Arch:
+        """The architecture that the search ends with; by default what it would name at its end."""
+        return self.choose()
+
+    def epoch_summary(self) -> dict[str, Any]:
+        """What the epoch's line in the history says beyond epoch, most probable arch and cost."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """State beyond the generator and the streams, for the checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+
+    # ------------------------------------------------------------------ set-up
+    def before_run(self, runner: Runner) -> None:
+        """Check everything that can be checked before work starts, and build what the search needs."""
+        if runner._train_loop is None:  # validation or test of a config that names a search: nothing to search
+            return
+        self._check_config(runner)
+        self.runner, self.seed = runner, runner.seed
+        self.bare: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        name, searchable = find_searchable(self.bare)
+        self.searchable: Searchable = searchable
+        self.space: SearchSpace = searchable.space
+        if not self.space.open:
+            raise ConfigError(f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
+                              'supernet; remove arch, or remove the search hook')
+        self._set_costs(runner)
+        self.rng = random.Random(derive_seed(self.seed, 'archs'))
+        self._build_streams(runner)
+        self.record = None
+        if is_main_process():
+            self.record = SearchRecord(Path(runner.work_dir) / 'search', self.space, runner._resume)
+        self.setup(runner)
+        self._say(runner)
+
+    def setup(self, runner: Runner) -> None:
+        """What a method builds before the checkpoint is loaded (α and its optimiser)."""
+
+    def _check_config(self, runner: Runner) -> None:
+        cfg, key = runner.cfg, 'default_hooks.checkpoint.max_keep_ckpts'
+        if cfg.get('compile'):
+            raise ConfigError('compile: found it on, expected off in a search: torch.compile makes a graph for every '
+                              'architecture and silently gives up after eight; compile the found network instead')
+        checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+        if checkpoint.get('max_keep_ckpts') == 1:
+            raise ConfigError(f'{key}: found 1, expected at least 2 (or -1 for all): a search killed while it writes its '
+                              'only checkpoint would lose everything')
+        if (cfg.get('randomness') or {}).get('seed') is None:
+            raise ConfigError('randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
+                              'result nor a resume can be repeated')
+
+    def _set_costs(self, runner: Runner) -> None:
+        self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
+        if not self.shape:
+            if self.budget.needs:
+                raise ConfigError('cost_shape: found none, expected the (C, T, H, W) of the clip whose cost the budget '
+                                  'bounds, such as cost_shape = (3, 13, 160, 160)')
+            return
+        self._rest = rest_cost(self.bare, self.searchable, self.shape)
+        self.reach = {q: (low[0] + getattr(self._rest, q), high[0] + getattr(self._rest, q))
+                      for q, (low, high) in self.searchable.cost_range(self.shape).items()}
+        self.budget.check_reachable(**self.reach)
+
+    def _build_streams(self, runner: Runner) -> None:
+        train = runner.cfg.train_dataloader
+        self.calibration = Calibration(self.bare, train, self.calibration_clips, self.seed, runner.logger)
+        self.held_out: BatchStream | None = None
+        if not self.needs_held_out:
+            return
+        source = f'{type(self).__name__}.arch_dataloader'
+        self.held_out_cfg = self.arch_dataloader or held_out_part(train, source)
+        self.held_out = BatchStream(self.held_out_cfg, self.seed, 'held-out', source)
+        parts = {'train_dataloader': runner.train_dataloader.dataset, source: self.held_out.dataset}
+        if runner._val_loop is not None:
+            parts['val_dataloader'] = runner.val_dataloader.dataset
+        test = runner.cfg.get('test_dataloader')
+        if test and test.get('dataset') != (runner.cfg.get('val_dataloader') or {}).get('dataset'):
+            parts['test_dataloader'] = DATASETS.build(test['dataset'])
+        files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}
+        check_not_empty(files)
+        check_disjoint(files)
+
+    def _say(self, runner: Runner) -> None:
+        text = f'{type(self).__name__}: space {self.space.name!r} of {self.space.size:.3g} architectures'
+        if self.shape:
+            low, high = self.reach['macs']
+            text += f', {low / 1e6:,.1f} to {high / 1e6:,.1f} MMACs at {"x".join(map(str, self.shape))}'
+        runner.logger.info(text + (f', budget {self.budget.to_dict()}' if self.budget.needs else ''))
+
+    # ------------------------------------------------------------------ the seam
+    def before_train(self, runner: Runner) -> None:
+        """Put the search's step in the place of the model's."""
+        if self.record and runner._resume and not self._restored:
+            self.record.cut(0)  # killed before its first checkpoint: a fresh start
+        runner.model.train_step = self._train_step
+
+    def _train_step(self, data: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        return self.step(self.prepare(data, training=True), optim_wrapper)
+
+    def after_train(self, runner: Runner) -> None:
+        """Give the model its step back and write the final architecture."""
+        runner.model.__dict__.pop('train_step', None)
+        arch = self.select(runner)
+        self._write_arch(runner, arch, epoch=runner.epoch, final=True)
+        if self.record:
+            self.record.close()
+
+    def prepare(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """A batch on the model's device, normalised; with ``training`` also blended (mixup), if configured."""
+        return self.bare.data_preprocessor(data, training)
+
+    def sampled_step(self, archs: Sequence[Arch], batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """An ordinary training step of the mean loss of one or a few sampled architectures."""
+        for arch in archs:
+            with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
+                loss, logged = batch_loss(self.bare, batch)
+            scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
+        self.finish_step(optim_wrapper, archs, loss.device)
+        return logged
+
+    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch], device: torch.device) -> None:
+        """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,
+        scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept."""
+        if optim_wrapper.should_sync():
+            average_gradients([p for p in self.bare.parameters() if p.requires_grad])
+        self._pending.extend(archs)
+        nothing = torch.zeros((), device=device, requires_grad=True)
+        with ExitStack() as stack:
+            if self.freeze_unsampled:
+                stack.enter_context(frozen_unsampled(self.searchable, self._pending, optim_wrapper.optimizer))
+            optim_wrapper.update_params(nothing)
+        if optim_wrapper.should_update():
+            self._pending = []
+
+    def cost(self, arch: Arch) -> Cost:
+        """MACs and parameters of the whole network at the config's clip shape; zero where no shape is given."""
+        return self.searchable.cost(arch, self.shape) + self._rest if self.shape else Cost()
+
+    # ------------------------------------------------------------------ epochs and validation
+    def after_train_epoch(self, runner: Runner) -> None:
+        """One line in the log and in the history: before the CheckpointHook runs, so that it is in the checkpoint."""
+        arch = self.choose()
+        summary = self.epoch_summary()
+        high = self.budget.macs[1]
+        line = {'kind': 'epoch', 'epoch': runner.epoch + 1, **summary, 'most_probable': list(self.space.encode(arch)),
+                'macs': self.cost(arch).macs, 'target': high}
+        if self.record:
+            self.record.append(line)
+        scalars = {f'search/{k}': v for k, v in line.items() if isinstance(v, (int, float)) and k != 'epoch'}
+        runner.visualizer.add_scalars(scalars, step=runner.iter)
+        shown = '  '.join(f'{k.split("/")[1]}: {_short(v)}' for k, v in scalars.items())
+        runner.logger.info(f'Search(epoch) [{runner.epoch + 1}]  {shown}')
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Validate the architecture that the search would name now, with recalibrated BatchNorm statistics."""
+        if hasattr(self, 'searchable'):
+            self._validation.enter_context(self.inherited(self.choose()))
+            runner.model.eval()
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Leave the validated architecture with the last batch: before EMA swaps the weights back."""
+        if batch_idx + 1 == len(runner.val_dataloader):
+            self._validation.close()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """As :meth:`after_val_iter`, should there have been no batch."""
+        self._validation.close()
+
+    @contextmanager
+    def inherited(self, arch: Arch) -> Iterator[None]:
+        """``arch`` active with inherited weights, its BatchNorm statistics recalibrated and given back afterwards."""
+        with self.searchable.use(arch), self.calibration.applied():
+            yield
+
+    # ------------------------------------------------------------------ checkpoints
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put everything that a resume needs into the checkpoint, and write arch.json beside it."""
+        if not hasattr(self, 'searchable'):
+            return
+        version, internal, gauss = self.rng.getstate()
+        checkpoint['search'] = {
+            'method': type(self).__name__, 'space': self.space.identity, 'rng': [version, list(internal), gauss],
+            'held_out': self.held_out.state_dict() if self.held_out else None,
+            'history': self.record.length() if self.record else 0, 'state': self.state_dict()
+        }
+        self._write_arch(runner, self.choose(), epoch=checkpoint['meta']['epoch'], final=False)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing here."""
+        if not hasattr(self, 'searchable') or not runner._resume:
+            return
+        saved = checkpoint.get('search')
+        found = None if saved is None else (saved['method'], saved['space']['hash'])
+        if found != (type(self).__name__, self.space.hash):
+            raise ConfigError(f'resume: found a checkpoint of {found or "no search"}, expected one of '
+                              f'{(type(self).__name__, self.space.hash)} (method, hash of the space)')
+        version, internal, gauss = saved['rng']
+        self.rng.setstate((version, tuple(internal), gauss))
+        if self.held_out:
+            self.held_out.load_state_dict(saved['held_out'])
+        if self.record:
+            self.record.cut(saved['history'])
+        self.load_state_dict(saved['state'])
+        self._restored = True
+
+    def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
+        self.chosen = arch
+        if self.record:
+            search = {'method': type(self).__name__, 'seed': self.seed, 'budget': self.budget.to_dict() or None,
+                      'epoch': epoch, 'final': final, 'score': self.epoch_summary().get('score')}
+            self.record.write_arch(arch, self.cost(arch), self.shape, search)
+
+
+def held_out_part(train: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A DataLoader config for the held-out part of the training list.
+
+    Raises:
+        ConfigError: the training dataset does not hold a part out.
+    """
+    held = train['dataset'].get('held_out')
+    if not held or held.get('part') != 'train':
+        raise ConfigError(f'{source}: found none, expected held-out data: name a DataLoader, or let the training dataset '
+                          "hold a part out (dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.2), "
+                          'dataset=...))')
+    kept = {k: v for k, v in train.items() if k in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory',
+                                                     'collate_fn', 'drop_last')}
+    return {**kept, 'dataset': {**train['dataset'], 'held_out': {**held, 'part': 'held_out'}}}
+
+
+def _short(value: float) -> str:
+    return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'

@@ -1,0 +1,62 @@
+"""Calibration: BatchNorm statistics for an architecture that inherits its weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmnas_video.entangle import kept_statistics, recalibrate
+
+from .stream import BatchStream
+
+
+class Calibration:
+    """Recomputes running statistics from a fixed set of training clips.
+
+    The clips are decoded once, at their first use, and kept as the loader gives them (uint8): 64 clips of 13x160x160 are
+    64 MB. They are the same for every architecture, so scores are compared on equal terms.
+
+    Args:
+        model: the bare recognizer.
+        train: the config's training DataLoader.
+        clips: how many; 0 turns calibration off.
+        seed: the run's.
+        logger: told how many clips were used.
+    """
+
+    def __init__(self, model: nn.Module, train: Mapping[str, Any], clips: int, seed: int, logger: logging.Logger) -> None:
+        self.model, self.clips, self.seed, self.logger = model, clips, seed, logger
+        self._cfg = {**{k: v for k, v in train.items() if k in ('batch_size', 'dataset', 'collate_fn')}, 'num_workers': 0}
+        self._batches: list[dict[str, Any]] | None = None
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The clips, in batches of the training loader's size."""
+        if self._batches is None:
+            stream = BatchStream(self._cfg, self.seed, 'calibration', 'train_dataloader')
+            self._batches = [next(stream) for _ in range(-(-self.clips // stream.loader.batch_size))]
+        return self._batches
+
+    def run(self) -> int:
+        """Recalibrate the active architecture; returns the number of clips used (0 if turned off)."""
+        if not self.clips:
+            return 0
+        recalibrate(self.model, [partial(self._forward, batch) for batch in self.batches()])
+        used = sum(len(batch['inputs']) for batch in self.batches())
+        self.logger.info(f'BatchNorm statistics recalibrated on {used} training clips')
+        return used
+
+    def _forward(self, batch: dict[str, Any]) -> torch.Tensor:
+        return self.model(**self.model.data_preprocessor(dict(batch), False), mode='tensor')
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Recalibrated statistics for a block, the old ones bit for bit afterwards."""
+        with kept_statistics(self.model):
+            self.run()
+            yield

@@ -1,0 +1,71 @@
+"""ArchDistribution: a probability for every architecture of a space, one softmax a choice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mmnas_video.space import Arch, SearchSpace, Value
+
+
+class ArchDistribution:
+    """Factorised distribution p(A|α) = Π softmax(α_v)[A_v] over the choices v of a space.
+
+    Source: PARSEC (Casale, Gordon, Fusi 2019); AutoX3D, Sec. 4.1. α is one (choices, most values) matrix in float64 on
+    the CPU, padded with -inf: it is tiny, the same on every rank, and never part of the model.
+
+    Args:
+        space: what the distribution is over.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        width = max(len(choice) for choice in space)
+        offered = torch.tensor([[i < len(choice) for i in range(width)] for choice in space])
+        self.offered = offered
+        self.alpha = torch.zeros(offered.shape, dtype=torch.float64, requires_grad=True)
+
+    def log_probs(self) -> Tensor:
+        """log softmax(α) per choice, (choices, most values); -inf where no value is offered."""
+        return self.alpha.masked_fill(~self.offered, -torch.inf).log_softmax(1)
+
+    def probs(self) -> dict[str, list[float]]:
+        """Choice name to the probabilities of its values."""
+        table = self.log_probs().detach().exp()
+        return {choice.name: table[i, :len(choice)].tolist() for i, choice in enumerate(self.space)}
+
+    def sample(self, rng: random.Random) -> Arch:
+        """One architecture from p(A|α)."""
+        table = self.log_probs().detach().exp().tolist()
+        return Arch({c.name: rng.choices(c.values, row[:len(c)])[0] for c, row in zip(self.space, table)})
+
+    def indices(self, archs: Sequence[Mapping[str, Value]]) -> Tensor:
+        """(K, choices) indices of K architectures."""
+        return torch.tensor([self.space.encode(arch) for arch in archs])
+
+    def log_prob(self, archs: Sequence[Mapping[str, Value]]) -> Tensor:
+        """log p(A_k|α) of K architectures, (K,), differentiable in α."""
+        return self.log_probs()[torch.arange(len(self.space)), self.indices(archs)].sum(1)
+
+    def entropies(self) -> dict[str, float]:
+        """Entropy of each choice in nats."""
+        table = self.log_probs().detach()
+        terms = torch.where(self.offered, -table.exp() * table, 0.0)
+        return dict(zip(self.space.names, torch.nan_to_num(terms).sum(1).tolist()))
+
+    def most_probable(self) -> Arch:
+        """The mode: the most probable value of every choice (the smallest of equals)."""
+        best = self.log_probs().detach().argmax(1).tolist()
+        return self.space.decode(best)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """α, for a checkpoint."""
+        return {'alpha': self.alpha.detach().clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """α from a checkpoint."""
+        with torch.no_grad():
+            self.alpha.copy_(state['alpha'])

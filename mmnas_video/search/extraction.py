@@ -1,0 +1,109 @@
+"""From a searched supernet to a network of its own: config and weights that stock tools train and test."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import nn
+
+from mmnas_video.entangle import copy_slices, find_searchable
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.space import Arch, Value, write_text_atomic
+
+from .base import SearchHook
+
+
+def is_search_hook(hook: Mapping[str, Any]) -> bool:
+    """Whether a hook config names a search."""
+    found = hook['type'] if isinstance(hook['type'], type) else HOOKS.get(hook['type'])
+    return isinstance(found, type) and issubclass(found, SearchHook)
+
+
+def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> Config:
+    """The config of the network that ``arch`` is: the search's config without the search.
+
+    The architecture stands in it as plain values, the search hooks are gone, and the whole training list is used.
+    """
+    pinned = copy.deepcopy(cfg)
+    name, searchable = find_searchable(model)
+    part = pinned.model
+    for step in filter(None, name.split('.')):
+        part = part[step]
+    part.update(searchable.pinned_cfg(arch))
+    part.pop('fixed', None)
+    pinned.custom_hooks = [h for h in pinned.get('custom_hooks') or [] if not is_search_hook(h) and
+                           h['type'] != 'ReportHook']
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if pinned.get(loader):
+            pinned[loader].dataset.pop('held_out', None)
+    for key in ('retrain', 'resume', 'load_from'):
+        pinned.pop(key, None)
+    return pinned
+
+
+def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel, Config]:
+    """The pinned network with its weights copied out of ``model``, and its config.
+
+    Its outputs are those of the supernet at ``arch``. Inherited BatchNorm statistics are a mixture: recalibrate before
+    it is scored.
+    """
+    pinned_cfg = pinned_config(cfg, model, arch)
+    pinned = MODELS.build(pinned_cfg.model)
+    copy_slices(model, arch, pinned.to(next(model.parameters()).device))
+    return pinned.train(model.training), pinned_cfg
+
+
+def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Write ``extracted.py`` and ``extracted.pth`` into ``folder``, each atomically; returns both paths.
+
+    The config starts from the weights (``load_from``); it runs with our tools and with MMAction2's own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, config = folder / 'extracted.pth', folder / 'extracted.py'
+    temporary = folder / '.extracted.pth.writing'
+    torch.save({'meta': dict(meta), 'state_dict': {k: v.cpu() for k, v in model.state_dict().items()}}, temporary)
+    os.replace(temporary, weights)
+    cfg = copy.deepcopy(cfg)
+    cfg.load_from = str(weights.resolve())
+    cfg.pop('work_dir', None)
+    write_text_atomic(config, cfg.pretty_text)
+    return config, weights
+
+
+def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
+    """The supernet of ``cfg`` with the weights of a search's checkpoint (read with ``weights_only=True``).
+
+    Raises:
+        ConfigError: no such file, a file that is not a plain checkpoint, or weights of another network or space.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise ConfigError(f'checkpoint {str(path)!r}: not found')
+    try:
+        data = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # whatever a broken or hostile file makes torch raise
+        raise ConfigError(f'checkpoint {str(path)!r}: found a file that cannot be read safely '
+                          f'({str(error).splitlines()[0]}), expected a checkpoint of weights') from None
+    model = MODELS.build(cfg.model)
+    _, searchable = find_searchable(model)
+    found = (data.get('search') or {}).get('space') or {}
+    if found and found.get('hash') != searchable.space.hash:
+        raise ConfigError(f'checkpoint {str(path)!r}: found a search of the space {found}, expected '
+                          f'{searchable.space.identity}')
+    try:
+        model.load_state_dict(data.get('state_dict', data), strict=True)
+    except RuntimeError as error:
+        raise ConfigError(f'checkpoint {str(path)!r}: found weights of another network: '
+                          f'{" ".join(str(error).split())[:400]}') from None
+    return model
+
+
+__all__ = ['extract_model', 'is_search_hook', 'load_supernet', 'pinned_config', 'save_extracted']

@@ -1,0 +1,79 @@
+"""Performance indicators: how well an architecture does on a batch, and what weight that gives it.
+
+An indicator is named in a config (``indicator=dict(type='Likelihood', reduction='sum')``). It scores one architecture on
+this rank's part of a batch as a (sum, count) pair; pairs are added over the ranks before they become weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import Registry
+from torch import Tensor, nn
+
+from mmnas_video.errors import ConfigError
+
+INDICATORS = Registry('indicator', scope='mmnas_video')
+
+
+def batch_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean loss of a preprocessed batch and the values to log; ``model`` is the bare (unwrapped) recognizer."""
+    return model.parse_losses(model(**batch, mode='loss'))
+
+
+@INDICATORS.register_module()
+class Likelihood:
+    """log p(y|X, ω, A): minus the loss, summed or averaged over the batch.
+
+    ``'sum'`` is the likelihood of Eq. 1 (AutoX3D). Over a large batch its weights are as good as one-hot; the logged
+    effective sample size shows it. ``'mean'`` is the likelihood per clip, with weights closer to uniform.
+    """
+
+    #: The same weights also fall out of the training batch itself, in one pass.
+    from_training_loss = True
+
+    def __init__(self, reduction: str = 'sum') -> None:
+        if reduction not in ('sum', 'mean'):
+            raise ConfigError(f"indicator.reduction: found {reduction!r}, expected 'sum' or 'mean'")
+        self.reduction = reduction
+
+    def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[float, int]:
+        """(sum of log-likelihoods, clips) of the active architecture."""
+        loss, _ = batch_loss(model, batch)
+        size = len(batch['data_samples'])
+        return -float(loss) * size, size
+
+    def score(self, total: float, count: int) -> float:
+        """The log-likelihood that weights are made of."""
+        return total if self.reduction == 'sum' else total / count
+
+    def log_weights(self, scores: Sequence[float]) -> Tensor:
+        """Unnormalised log-weights, (K,)."""
+        return torch.tensor(scores, dtype=torch.float64)
+
+
+@INDICATORS.register_module()
+class VideoAccuracy:
+    """Top-1 accuracy on the batch, each video the mean of its clips; w_k = acc_k / Σ acc, uniform if all are 0.
+
+    Source: Auto-TSNet (Sec. 4). Clips per video: ``num_clips`` of the held-out pipeline.
+    """
+
+    from_training_loss = False
+
+    def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[float, int]:
+        """(videos that are right, videos) of the active architecture."""
+        samples = model(**batch, mode='predict')
+        right = sum(int(sample.pred_score.argmax()) == int(sample.gt_label) for sample in samples)
+        return float(right), len(samples)
+
+    def score(self, total: float, count: int) -> float:
+        """Accuracy in 0..1."""
+        return total / count
+
+    def log_weights(self, scores: Sequence[float]) -> Tensor:
+        """Unnormalised log-weights, (K,)."""
+        accuracy = torch.tensor(scores, dtype=torch.float64)
+        return accuracy.log() if accuracy.any() else torch.zeros_like(accuracy)

@@ -1,0 +1,234 @@
+"""PARSEC: probabilistic architecture search with importance-weighted samples.
+
+Source: Casale, Gordon, Fusi, "Probabilistic Neural Architecture Search", 2019; AutoX3D (WACV 2022), Sec. 4.1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmnas_video.entangle import batch_statistics
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS
+from mmnas_video.space import Arch
+
+from .base import SearchHook
+from .distribution import ArchDistribution
+from .indicator import INDICATORS, batch_loss
+from .weighted import WeightedGradient, effective_sample_size, scaled_loss, sum_over_ranks
+
+MODES = ('joint', 'alternating')
+COST_TERMS = ('weight', 'score')
+
+
+@HOOKS.register_module()
+class PARSECSearchHook(SearchHook):
+    """Learn p(A|α) over architectures together with the shared weights ω.
+
+    Every update draws A_1..K ~ p(A|α). On held-out data w_k = lik_k / Σ lik gives α the gradient Σ_k w_k ∇ log p(A_k|α);
+    on the training batch w_k = lik_k / Σ lik gives ω the gradient Σ_k w_k ∇ log p(y|A_k), in one pass and with the memory
+    of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T, does not depend on ω; it moves α
+
+    - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss;
+    - with ``cost_term='score'`` through the score function, λ Σ_k (c_k - mean c) ∇ log p(A_k|α) / K, whatever the
+      likelihoods' scale.
+
+    Args:
+        num_archs: K. One would make every weight 1 and the gradient of α pure noise: refused.
+        mode: ``'joint'`` as above, or ``'alternating'``: one architecture per training step, and an update of α from K
+            architectures every K steps (about K times cheaper).
+        indicator: what an architecture is weighted by, see :mod:`~mmnas_video.search.indicator`.
+        cost_weight: λ.
+        cost_term: ``'weight'`` or ``'score'``.
+        arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
+        control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
+            less noise. Off in the paper.
+        collapse_guard: warn when the mean entropy per choice (nats) falls below ``entropy`` while the most probable
+            architecture costs less than ``macs`` times the target.
+        **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
+
+    Raises:
+        ConfigError: K < 2, or an option that is unknown or has no such value.
+    """
+
+    def __init__(self, num_archs: int = 13, mode: str = 'joint', indicator: Mapping[str, Any] | None = None,
+                 cost_weight: float = 1.0, cost_term: str = 'weight', arch_optimizer: Mapping[str, Any] | None = None,
+                 control_variate: bool = False, collapse_guard: Mapping[str, float] | None = None,
+                 **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(num_archs, bool) or not isinstance(num_archs, int) or num_archs < 2:
+            raise ConfigError(f'PARSECSearchHook.num_archs: found {num_archs!r}, expected at least 2: with K = 1 every '
+                              'importance weight is 1 and the architecture gradient carries no information')
+        for key, value, known in (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS)):
+            if value not in known:
+                raise ConfigError(f'PARSECSearchHook.{key}: found {value!r}, expected one of {list(known)}')
+        self.num_archs, self.mode = num_archs, mode
+        self.cost_weight, self.cost_term = cost_weight, cost_term
+        self.indicator = INDICATORS.build(dict(indicator or dict(type='Likelihood')))
+        self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=0.02, weight_decay=0))
+        self.control_variate = control_variate
+        self.guard = {'entropy': 0.05, 'macs': 0.8, **(collapse_guard or {})}
+        self._scores: list[float] = []
+        self.dropped = 0
+
+    def setup(self, runner: Runner) -> None:
+        """Build α (zeros: every architecture equally likely) and its optimiser."""
+        self.distribution = ArchDistribution(self.space)
+        self.alpha_optimizer = OPTIMIZERS.build({**self.arch_optimizer, 'params': [self.distribution.alpha]})
+
+    # ------------------------------------------------------------------ one step
+    def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Weights and α, or in the alternating mode weights and every K-th time α."""
+        if self.mode == 'joint':
+            archs = [self.distribution.sample(self.rng) for _ in range(self.num_archs)]
+            weights, scores = self._arch_step(archs, optim_wrapper)
+            return self._weight_step(archs, weights, scores, batch, optim_wrapper)
+        logged = self.sampled_step([self.distribution.sample(self.rng)], batch, optim_wrapper)
+        if (self.runner.iter + 1) % self.num_archs == 0:
+            self._arch_step([self.distribution.sample(self.rng) for _ in range(self.num_archs)], optim_wrapper)
+        return logged
+
+    def hinge(self, arch: Arch) -> float:
+        """Σ over the bounded costs of max(cost - T, 0) / T (Eq. 2)."""
+        cost = self.cost(arch)._asdict()
+        highs = {q: getattr(self.budget, q)[1] for q in self.budget.needs}
+        return sum(max(cost[q] - high, 0.0) / high for q, high in highs.items() if high is not None)
+
+    def _penalties(self, archs: Sequence[Arch]) -> list[float]:
+        """What the cost takes off each log-weight."""
+        return [self.cost_weight * self.hinge(arch) if self.cost_term == 'weight' else 0.0 for arch in archs]
+
+    @torch.no_grad()
+    def score(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> list[float]:
+        """Score of each architecture on the next held-out batch; BatchNorm uses the batch and writes nothing."""
+        held_out = self.prepare(next(self.held_out))
+        pairs: list[float] = []
+        with batch_statistics(self.bare), optim_wrapper.optim_context(self.bare):
+            for arch in archs:
+                with self.searchable.use(arch):
+                    pairs.extend(self.indicator.measure(self.bare, held_out))
+        pairs = sum_over_ranks(pairs, next(self.bare.parameters()).device)
+        return [self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2])]
+
+    def _arch_step(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[Tensor, list[float]]:
+        """Update α; returns the importance weights (K,) and the scores."""
+        scores = self.score(archs, optim_wrapper)
+        log_weights = self.indicator.log_weights(scores) - torch.tensor(self._penalties(archs), dtype=torch.float64)
+        weights = log_weights.masked_fill(~log_weights.isfinite(), -torch.inf).softmax(0)
+        if weights.isfinite().all():
+            self.alpha_optimizer.zero_grad()
+            self.arch_loss(archs, weights).backward()
+            self.alpha_optimizer.step()
+        self._scores.extend(scores)
+        self._log(archs, scores, weights)
+        return weights, scores
+
+    def arch_loss(self, archs: Sequence[Arch], weights: Tensor) -> Tensor:
+        """Scalar whose gradient in α is that of PARSEC's objective, to be descended."""
+        log_probs = self.distribution.log_prob(archs)
+        coefficients = weights - (1 / len(archs) if self.control_variate else 0.0)
+        loss = -(coefficients * log_probs).sum()
+        if self.cost_term == 'score':
+            hinges = torch.tensor([self.hinge(arch) for arch in archs], dtype=torch.float64)
+            loss = loss + self.cost_weight * ((hinges - hinges.mean()) * log_probs).mean()
+        return loss
+
+    def _weight_step(self, archs: Sequence[Arch], weights: Tensor, scores: Sequence[float], batch: dict[str, Any],
+                     optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Update ω with the importance-weighted gradient of all K architectures."""
+        gradient = WeightedGradient(self.bare.parameters())
+        generators = _generator_states(self.bare)
+        logged: list[dict[str, Tensor]] = []
+        known = None if self.indicator.from_training_loss else weights.log().tolist()
+        for k, (arch, penalty) in enumerate(zip(archs, self._penalties(archs))):
+            _set_generator_states(generators)  # the K architectures share the dropout mask
+            with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
+                loss, values = batch_loss(self.bare, batch)
+            total, count = sum_over_ranks([-float(loss.detach()) * len(batch['data_samples']), len(batch['data_samples'])],
+                                          loss.device)
+            log_weight = known[k] if known else self.indicator.score(total, int(count)) - penalty
+            logged.append(values)
+            if not math.isfinite(log_weight):
+                self.dropped += 1
+                continue
+            loss = optim_wrapper.scale_loss(loss) * gradient.add(log_weight)
+            scaled_loss(loss, optim_wrapper).backward()
+        if not gradient.log_weights:
+            raise FloatingPointError(f'PARSECSearchHook: the loss of all {len(archs)} sampled architectures is not finite '
+                                     f'at iteration {self.runner.iter}; lower the learning rate, or resume from the last '
+                                     'checkpoint')
+        used = gradient.finish()
+        self.finish_step(optim_wrapper, archs, loss.device)
+        mean = {k: torch.stack([v[k].detach().float() for v in logged]).mean() for k in logged[0]}
+        return {**mean, 'ess': torch.tensor(effective_sample_size(used)),
+                'arch_score': torch.tensor(sum(scores) / len(scores))}
+
+    # ------------------------------------------------------------------ logging
+    def _log(self, archs: Sequence[Arch], scores: Sequence[float], weights: Tensor) -> None:
+        if self.record:
+            self.record.append({
+                'kind': 'step', 'step': self.runner.iter + 1, 'epoch': self.runner.epoch + 1,
+                'archs': [list(self.space.encode(arch)) for arch in archs], 'scores': list(scores),
+                'macs': [self.cost(arch).macs for arch in archs], 'weights': weights.tolist(),
+                'ess': effective_sample_size(weights)
+            })
+
+    def choose(self) -> Arch:
+        """The most probable architecture."""
+        return self.distribution.most_probable()
+
+    def epoch_summary(self) -> dict[str, Any]:
+        """Entropy (nats), probabilities, mean score, and the share of choices whose smallest value leads."""
+        entropies = self.distribution.entropies()
+        best = self.space.encode(self.choose())
+        opened = [i for i, choice in enumerate(self.space) if not choice.single]
+        return {'entropy': sum(entropies.values()), 'entropies': entropies, 'probs': self.distribution.probs(),
+                'score': sum(self._scores) / len(self._scores) if self._scores else None,
+                'smallest_share': sum(best[i] == 0 for i in opened) / len(opened), 'dropped': self.dropped}
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """The score is that of the epoch."""
+        self._scores = []
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """As every search, and the collapse guard."""
+        super().after_train_epoch(runner)
+        target, macs = self.budget.macs[1], self.cost(self.choose()).macs
+        mean_entropy = sum(self.distribution.entropies().values()) / len(self.space.open)
+        if target and mean_entropy < self.guard['entropy'] and macs < self.guard['macs'] * target:
+            runner.logger.warning(f'The search has settled (mean entropy {mean_entropy:.3f} nats) on a network of '
+                                  f'{macs / 1e6:,.1f} MMACs, far below the target of {target / 1e6:,.1f}: it may have '
+                                  "collapsed (AutoX3D Sec. 4.2; is backbone.sharing 'fair'?)")
+
+    # ------------------------------------------------------------------ checkpoints
+    def state_dict(self) -> dict[str, Any]:
+        """α, its optimiser, and the epoch's scores."""
+        return {**self.distribution.state_dict(), 'optimizer': self.alpha_optimizer.state_dict(),
+                'scores': list(self._scores), 'dropped': self.dropped}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.distribution.load_state_dict(state)
+        self.alpha_optimizer.load_state_dict(state['optimizer'])
+        self._scores, self.dropped = list(state['scores']), state['dropped']
+
+
+def _generator_states(model: torch.nn.Module) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if next(model.parameters()).is_cuda:
+        states.append(torch.cuda.get_rng_state())
+    return states
+
+
+def _set_generator_states(states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state(states[1])

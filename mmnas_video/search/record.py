@@ -1,0 +1,117 @@
+"""SearchRecord: the files a search leaves in ``WORK_DIR/search``."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mmnas_video.cost import Cost
+from mmnas_video.errors import ConfigError
+from mmnas_video.space import Arch, SearchSpace, arch_to_json, write_text_atomic
+
+#: Packages whose versions stand in arch.json.
+VERSIONS = ('torch', 'mmengine', 'mmaction2', 'mmnas-video')
+
+
+class SearchRecord:
+    """``space.json``, ``history.jsonl`` (append-only) and ``arch.json``.
+
+    The history holds nothing that differs between two equal runs (no times, no paths), so that a resumed search can be
+    compared with an uninterrupted one byte by byte.
+
+    Args:
+        folder: ``WORK_DIR/search``.
+        space: what is searched.
+        resuming: keep the history that is there; :meth:`cut` shortens it to a checkpoint's length.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, space: SearchSpace, resuming: bool) -> None:
+        self.folder, self.space = Path(folder), space
+        self.history = self.folder / 'history.jsonl'
+        try:
+            if not resuming and self.history.exists():
+                self._set_aside()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(self.folder / 'space.json', json.dumps(space.to_dict(), indent=1) + '\n')
+            self._file = open(self.history, 'a', encoding='utf-8')  # noqa: SIM115 - open for the whole search
+        except OSError as error:
+            raise ConfigError(f'work_dir: cannot write to {str(self.folder)!r} ({error.strerror}); expected a folder '
+                              'that can be written') from None
+
+    def _set_aside(self) -> None:
+        """An earlier search's files move to ``search-1``, ``search-2``, ...; nothing is overwritten."""
+        number = 1
+        while (aside := self.folder.with_name(f'{self.folder.name}-{number}')).exists():
+            number += 1
+        self.folder.rename(aside)
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add one line to the history. Numbers that are not finite become null: JSON has none."""
+        self._file.write(json.dumps({k: _finite(v) for k, v in line.items()}) + '\n')
+
+    def length(self) -> int:
+        """Bytes of the history, after writing out what is buffered."""
+        self._file.flush()
+        return self.history.stat().st_size
+
+    def cut(self, length: int) -> None:
+        """Shorten the history to a checkpoint's length.
+
+        Raises:
+            ConfigError: the file is shorter than the checkpoint says.
+        """
+        found = self.length()
+        if found < length:
+            raise ConfigError(f'{str(self.history)!r}: found {found} bytes, expected at least the {length} that the '
+                              'checkpoint was written with; resume in the work_dir of the search, or start anew')
+        self._file.truncate(length)
+        self._file.seek(0, 2)
+
+    def write_arch(self, arch: Arch, cost: Cost, shape: tuple[int, ...], search: Mapping[str, Any]) -> Path:
+        """Write ``arch.json`` and return its path."""
+        extra = {'cost': {**cost._asdict(), 'unit': 'MACs of one clip, parameters', 'shape': list(shape)},
+                 'search': {**search, 'versions': _versions(), 'commit': _commit()}}
+        path = self.folder / 'arch.json'
+        write_text_atomic(path, arch_to_json(arch, self.space.identity, extra))
+        return path
+
+    def close(self) -> None:
+        """Write out and close the history."""
+        self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this code lies in, None for an installed package."""
+    try:
+        done = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=Path(__file__).parent, capture_output=True, text=True,
+                              timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+

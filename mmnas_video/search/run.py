@@ -1,0 +1,85 @@
+"""A whole search: train the supernet, select, extract, retrain, test."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.launch import build_runner, load_config
+from mmnas_video.space import write_text_atomic
+
+from .base import SearchHook
+from .calibration import Calibration
+from .extraction import extract_model, is_search_hook, save_extracted
+
+
+def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
+    """Run the search that ``cfg`` names to its end.
+
+    With ``retrain = dict(config=...)`` in the config the found network is then trained from scratch by that config
+    (its ``model.backbone.arch`` set to the found arch.json) in ``WORK_DIR/retrain`` and tested.
+
+    Returns:
+        Paths: ``arch``, ``config``, ``weights``; and after a retraining ``retrained`` and its ``metrics``.
+
+    Raises:
+        ConfigError: the config names no search hook, or anything that a search refuses.
+    """
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if is_search_hook(hook)]
+    if len(hooks) != 1:
+        raise ConfigError(f'custom_hooks: found {len(hooks)} search hooks, expected one such as '
+                          "dict(type='PARSECSearchHook', ...)")
+    if retrain and cfg.get('retrain'):
+        load_config(cfg.retrain['config'])  # a wrong path fails now, not after the search
+    runner = build_runner(cfg)
+    runner.train()
+    hook = next(hook for hook in runner.hooks if isinstance(hook, SearchHook))
+    found: dict[str, Any] = {'arch': Path(runner.work_dir) / 'search' / 'arch.json'}
+    if is_main_process():
+        found.update(_extract(cfg, runner, hook))
+    barrier()
+    if retrain and cfg.get('retrain'):
+        found.update(retrain_arch(cfg.retrain, str(found['arch']), Path(runner.work_dir) / 'retrain', cfg))
+    return found
+
+
+def _extract(cfg: Config, runner: Runner, hook: SearchHook) -> dict[str, Path]:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    pinned, pinned_cfg = extract_model(cfg, model, hook.chosen)
+    Calibration(pinned, cfg.train_dataloader, hook.calibration_clips, runner.seed, runner.logger).run()
+    config, weights = save_extracted(Path(runner.work_dir) / 'search', pinned, pinned_cfg, {'arch': dict(hook.chosen)})
+    return {'config': config, 'weights': weights}
+
+
+def retrain_arch(retrain: Mapping[str, Any], arch: str | Mapping[str, Any], work_dir: Path, search: Config) -> dict[str, Any]:
+    """Train a network from scratch and test it.
+
+    Args:
+        retrain: ``config`` (a path) and what to override in it (``cfg_options``).
+        arch: arch file, or the values.
+        work_dir: of this training. One that is finished (its ``test.json`` stands) is not run again.
+        search: the search's config, for launcher and seed.
+    """
+    done = work_dir / 'test.json'
+    if not done.is_file():
+        cfg = load_config(retrain['config'], retrain.get('cfg_options'))
+        cfg.model.backbone.arch = arch if isinstance(arch, str) else dict(arch)
+        cfg.work_dir, cfg.launcher = str(work_dir), search.get('launcher', 'none')
+        cfg.randomness = copy.deepcopy(search.get('randomness') or dict(seed=0))
+        cfg.resume = bool(search.get('resume'))
+        runner = build_runner(cfg)
+        runner.train()
+        metrics = runner.test()
+        if is_main_process():
+            write_text_atomic(done, json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n')
+        barrier()
+    return {'retrained': work_dir, 'metrics': json.loads(done.read_text())}

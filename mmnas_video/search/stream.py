@@ -1,0 +1,70 @@
+"""BatchStream: a search's own endless stream of batches beside the training one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.runner import Runner
+
+from mmnas_video.datasets import BadSampleCounter, derive_seed
+from mmnas_video.errors import ConfigError
+
+
+class BatchStream:
+    """Endless batches in an order that is a function of (seed, pass), resumable at any batch.
+
+    Args:
+        loader: DataLoader config as MMEngine knows it, without a sampler: an ``EndlessSampler`` is put in.
+        seed: the run's seed.
+        purpose: what the stream is for; streams of different purposes have different orders.
+        source: config key for errors.
+        max_bad_share: share of the clips that may be unreadable; they are skipped and named in the log.
+
+    Raises:
+        ConfigError: a sampler in the config, or a dataset that is missing or empty.
+    """
+
+    def __init__(self, loader: Mapping[str, Any], seed: int, purpose: str, source: str,
+                 max_bad_share: float = 0.01) -> None:
+        cfg = ConfigDict(copy.deepcopy(dict(loader)))
+        if cfg.pop('sampler', None) is not None:
+            raise ConfigError(f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '
+                              'resumable one of its own')
+        cfg.sampler = dict(type='EndlessSampler', shuffle=True)
+        cfg.setdefault('collate_fn', dict(type='skip_bad_collate'))
+        self.seed = derive_seed(seed, purpose) % (1 << 31)  # numpy's generators, seeded in the workers, take 32 bits
+        self.loader = Runner.build_dataloader(cfg, seed=self.seed)
+        # Otherwise starting the workers would draw from the global generator.
+        self.loader.generator = torch.Generator().manual_seed(self.seed)
+        if getattr(self.dataset, 'seed', 0) is None:
+            self.dataset.seed = self.seed
+        self._bad = BadSampleCounter(source, len(self.loader.dataset), max_bad_share)
+        self.consumed = 0
+        self._batches: Iterator[dict[str, Any]] | None = None
+
+    @property
+    def dataset(self) -> Any:
+        """The dataset, for checks."""
+        return self.loader.dataset
+
+    def __next__(self) -> dict[str, Any]:
+        """The next batch, as the DataLoader gives it (not preprocessed)."""
+        if self._batches is None:
+            self.loader.sampler.start = self.consumed * self.loader.batch_size
+            self._batches = iter(self.loader)
+        batch = next(self._batches)
+        self._bad.take(batch)
+        self.consumed += 1
+        return batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches have been consumed."""
+        return {'consumed': self.consumed}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue after as many batches, without decoding them."""
+        self.consumed, self._batches = state['consumed'], None

@@ -1,0 +1,99 @@
+"""The gradient of a mixture of architectures with the memory of one.
+
+∇_ω log Σ_k p(y|A_k) = Σ_k w_k ∇ log p(y|A_k) with w_k = lik_k / Σ lik (PARSEC; AutoX3D Eq. 1). The weights are known only
+after all K forward passes; instead of a second pass, the gradient gathered so far is rescaled whenever a better
+architecture comes, as in an online softmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+
+class WeightedGradient:
+    """Accumulates Σ_k w_k g_k in ``parameter.grad``, w = softmax of log-weights that arrive one by one.
+
+    Gradients that were there before (gradient accumulation) are held aside and added back at the end.
+
+    Args:
+        parameters: the parameters whose gradients are meant.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.log_weights: list[float] = []
+        self._top, self._sum = -torch.inf, 0.0
+        self._held = [p.grad for p in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def add(self, log_weight: float) -> float:
+        """Factor for the backward pass of the next architecture; call it before that pass."""
+        self.log_weights.append(log_weight)
+        if log_weight > self._top:
+            shrink = float(torch.tensor(self._top - log_weight, dtype=torch.float64).exp())
+            self._scale(shrink)
+            self._sum *= shrink
+            self._top = log_weight
+        factor = float(torch.tensor(log_weight - self._top, dtype=torch.float64).exp())
+        self._sum += factor
+        return factor
+
+    def finish(self) -> Tensor:
+        """Normalise, give the held gradients back, and return the weights (K,)."""
+        self._scale(1.0 / self._sum)
+        for parameter, held in zip(self.parameters, self._held):
+            if held is not None:
+                parameter.grad = held if parameter.grad is None else parameter.grad.add_(held)
+        self._held = []
+        return torch.tensor(self.log_weights, dtype=torch.float64).softmax(0)
+
+    def _scale(self, factor: float) -> None:
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        if grads:
+            torch._foreach_mul_(grads, factor)
+
+
+def scaled_loss(loss: Tensor, optim_wrapper: OptimWrapper) -> Tensor:
+    """The loss times the GradScaler's factor under AMP: what ``OptimWrapper.backward`` does, without its counting."""
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    return loss if scaler is None else scaler.scale(loss)
+
+
+def effective_sample_size(weights: Tensor) -> float:
+    """1 / Σ w²: K for equal weights, 1 when one architecture takes all."""
+    return float(1.0 / weights.square().sum())
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Mean of the gradients over the ranks, as DistributedDataParallel would give, in one flat all-reduce.
+
+    All ranks ran the same architectures, so a gradient that is None is None on every rank and stays None (momentum and
+    decay must not move what nobody used).
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if not grads:
+        return
+    flat = torch.cat([grad.flatten() for grad in grads])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    done = 0
+    for grad in grads:
+        grad.copy_(flat[done:done + grad.numel()].view_as(grad))
+        done += grad.numel()
+
+
+def sum_over_ranks(values: Sequence[float], device: torch.device | str = 'cpu') -> list[float]:
+    """Sum of a few numbers over the ranks, in float64."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64, device=device if dist.get_backend() == 'nccl' else 'cpu')
+    dist.all_reduce(total)
+    return total.tolist()

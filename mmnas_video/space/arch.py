@@ -1,0 +1,145 @@
+"""Arch: one architecture as plain data, and its file format."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmnas_video.errors import ConfigError
+
+from .choice import Value
+
+FORMAT = 'mmnas-video/arch@1'
+#: An arch file is a page of text. Anything larger is not one, and is refused before it is parsed.
+MAX_BYTES = 1 << 20
+
+
+class Arch(Mapping[str, Value]):
+    """A frozen, hashable mapping from choice name to value.
+
+    Two archs are equal if they map the same names to the same values; the order of the names does not matter.
+    """
+
+    __slots__ = ('_hash', '_values')
+
+    def __init__(self, values: Mapping[str, Value] | None = None) -> None:
+        self._values = dict(values or {})
+        self._hash: int | None = None
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._values.items()))
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == (other._values if isinstance(other, Arch) else other)
+
+    def __repr__(self) -> str:
+        return f'Arch({self._values!r})'
+
+    @property
+    def raw(self) -> dict[str, Value]:
+        """The values as a plain dict, for reading only: what a hot loop looks names up in."""
+        return self._values
+
+    def replace(self, values: Mapping[str, Value]) -> Arch:
+        """A copy in which ``values`` take the place of the values of the same names."""
+        return Arch({**self._values, **values})
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ConfigError(f'found the keys {twice} twice, expected each once')
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> float:
+    raise ConfigError(f'found the number {name}, expected finite numbers')
+
+
+def arch_to_json(arch: Arch, space: Mapping[str, str], extra: Mapping[str, Any] | None = None) -> str:
+    """The text of an arch file.
+
+    Args:
+        arch: the architecture.
+        space: ``name`` and ``hash`` of the space that it belongs to (:attr:`SearchSpace.identity`).
+        extra: further keys for the reader's use (``cost``, ``search``); never needed to build the network.
+    """
+    return json.dumps({'format': FORMAT, 'space': dict(space), 'arch': dict(arch), **(extra or {})}, indent=2) + '\n'
+
+
+def arch_from_json(text: str, source: str = 'arch') -> dict[str, Any]:
+    """Parse the text of an arch file; ``arch`` in the result is an :class:`Arch`, the rest plain JSON.
+
+    Only the form is checked here; whether the arch lies in a space, the space says.
+
+    Raises:
+        ConfigError: not JSON, not our format, a key twice, a number that is not finite, a value that is no scalar.
+    """
+    try:
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except ConfigError as error:
+        raise ConfigError(f'{source}: {error}') from None
+    except (json.JSONDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f'{source}: found text that is not JSON ({error}), expected an arch file') from None
+    if not isinstance(data, dict) or data.get('format') != FORMAT:
+        found = data.get('format') if isinstance(data, dict) else type(data).__name__
+        raise ConfigError(f'{source}: found the format {found!r}, expected {FORMAT!r}')
+    if not isinstance(data.get('arch'), dict) or not isinstance(data.get('space'), dict):
+        raise ConfigError(f"{source}: expected the objects 'arch' and 'space', found {sorted(data)}")
+    for name, value in data['arch'].items():
+        if isinstance(value, (dict, list)):
+            raise ConfigError(f'{source}: {name!r} holds a {type(value).__name__}, expected a single value')
+    data['arch'] = Arch(data['arch'])
+    return data
+
+
+def read_arch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read an arch file; see :func:`arch_from_json`.
+
+    Raises:
+        ConfigError: the file is missing, larger than 1 MiB, not UTF-8, or not an arch file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f'arch file {str(path)!r}: not found; a search leaves one at WORK_DIR/search/arch.json')
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ConfigError(f'arch file {str(path)!r}: found {size} bytes, expected at most {MAX_BYTES}')
+    try:
+        text = path.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+        raise ConfigError(f'arch file {str(path)!r}: found bytes that are not UTF-8, expected JSON') from None
+    return arch_from_json(text, f'arch file {str(path)!r}')
+
+
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` so that a reader sees the old file or the new one, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

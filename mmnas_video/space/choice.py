@@ -1,0 +1,67 @@
+"""Choice: one thing that can vary, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from mmnas_video.errors import ConfigError
+
+Value = Union[str, int, float, bool, None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A name and its ordered values.
+
+    The order means something: the first value is what a search calls the smallest, the last the largest. Values
+    are JSON scalars, so that an architecture goes to a file and back unchanged. Two values are the same only if
+    type and value agree (``1`` and ``True`` and ``1.0`` are three values, as they are in a config).
+
+    Raises:
+        ConfigError: no value, a value offered twice, or a value that is not a JSON scalar.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'values', tuple(self.values))
+        if not self.values:
+            raise ConfigError(f'choice {self.name!r}: found no values, expected at least one')
+        for value in self.values:
+            if not isinstance(value, (str, int, float, bool, type(None))) or value != value:
+                raise ConfigError(f'choice {self.name!r}: found the value {value!r}, expected a string, a finite '
+                                  'number, true, false or null')
+        typed = [(type(value), value) for value in self.values]
+        if len(set(typed)) != len(typed):
+            raise ConfigError(f'choice {self.name!r}: found a value twice in {list(self.values)}, expected each once')
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def single(self) -> bool:
+        """Whether nothing is left to choose."""
+        return len(self.values) == 1
+
+    def index(self, value: Value) -> int:
+        """Position of ``value`` in the ordered values.
+
+        Raises:
+            ConfigError: the value is not offered; names the choice, the value and the values offered.
+        """
+        for i, offered in enumerate(self.values):
+            if type(offered) is type(value) and offered == value:
+                return i
+        # A JSON file may hold 3 where the table says 3.0 (or the other way round): the same number.
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            for i, offered in enumerate(self.values):
+                if isinstance(offered, (int, float)) and not isinstance(offered, bool) and offered == value:
+                    return i
+        raise ConfigError(f'choice {self.name!r}: found {value!r}, which is not offered; expected one of '
+                          f'{list(self.values)}')
+
+    def fixed(self, value: Value) -> Choice:
+        """The same choice with ``value`` alone left."""
+        return Choice(self.name, (self.values[self.index(value)], ))

@@ -1,0 +1,34 @@
+"""What a search looks like: its network drawn, its curves, its report.
+
+All of it reads files alone and needs no torch, but for :class:`ReportHook`, which is there where MMEngine is.
+"""
+
+from mmnas_video import compat
+
+from .arch_diagram import arch_figure
+from .choice_grid import choices_figure
+from .entropy_map import entropy_map_figure
+from .pareto import pareto_figure, pareto_front
+from .records import SearchRecord, read_search
+from .report import write_report
+from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
+
+__all__ = [
+    "SearchRecord",
+    "arch_figure",
+    "certainty_figure",
+    "choices_figure",
+    "collapse_figure",
+    "entropy_map_figure",
+    "macs_figure",
+    "pareto_figure",
+    "pareto_front",
+    "read_search",
+    "score_figure",
+    "write_report",
+]
+
+if compat.host_present():
+    from .report_hook import ReportHook
+
+    __all__ += ["ReportHook"]

@@ -1,0 +1,103 @@
+"""The parts of a self-contained HTML page. What comes from a file is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from .page_css import CSS
+
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def text(value: object) -> str:
+    """Any value as escaped text."""
+    return escape(str(value), quote=True)
+
+
+def page(title: str, body: str) -> str:
+    """A whole document: no script, nothing that is fetched (the policy says so to the browser too)."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def section(title: str, body: str) -> str:
+    """A titled card; nothing if there is nothing in it."""
+    return f"<section>\n<h2>{text(title)}</h2>\n{body}\n</section>\n" if body else ""
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """A definition list of (name, plain text); empty values are left out."""
+    items = "".join(
+        f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs if value
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def note(title: str, lines: Sequence[str]) -> str:
+    """A box of remarks; nothing if there are none."""
+    if not lines:
+        return ""
+    return (
+        f'<div class="note"><b>{text(title)}</b><ul>'
+        + "".join(f"<li>{text(line)}</li>" for line in lines)
+        + "</ul></div>\n"
+    )
+
+
+def figure(svg: str, caption: str, width: float, min_width: int = 0) -> str:
+    """A picture with its caption.
+
+    Args:
+        svg: an ``<svg>`` element (:func:`.figure_io.inline_svg`), not escaped.
+        caption: plain text.
+        width: its natural width in inches; it is drawn no wider.
+        min_width: pixels below which it is scrolled rather than shrunk, so that a phone can read it.
+    """
+    style = f"--w:{round(width * 96)}px;--min:{min_width}px"
+    return (
+        f'<figure style="{style}"><div class="scroll">{svg}</div>'
+        f"<figcaption>{text(caption)}</figcaption></figure>\n"
+    )
+
+
+def big(number: int) -> str:
+    """An exact integer for reading: with separators while short, else ``2.4 × 10³²`` (no-break spaces)."""
+    if number < 10**7:
+        return f"{number:,}"
+    exponent = len(str(number)) - 1
+    mantissa = round(number / 10**exponent, 1)
+    if mantissa >= 10:
+        mantissa, exponent = mantissa / 10, exponent + 1
+    return f"{mantissa:.1f}\u00a0×\u00a010{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def mega(number: float | None, digits: int = 2) -> str:
+    """Millions; an en dash where unknown."""
+    return "–" if number is None else f"{number / 1e6:,.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of 0..1 in per cent; an en dash where unknown."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def plain(value: Any) -> str:
+    """A JSON value as a reader wants it: numbers with separators, objects as ``key value``, lists too."""
+    if value is None or value == {} or value == []:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {plain(item) or '–'}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) or "–" for item in value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    large = isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**4
+    return f"{value:,}" if large else str(value)

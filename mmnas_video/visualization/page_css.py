@@ -1,0 +1,83 @@
+"""The look of the report page: light and dark by the reader's own setting, phone to laptop, no script."""
+
+CSS = """
+:root {
+  color-scheme: light dark; --bg: #f6f7f9; --card: #fff; --ink: #1f2328; --soft: #5b6470; --line: #dfe3e8;
+  --accent: #0b62a8; --bar: #cfe3f5; --warn: #fff6e0; --warnline: #e2b63f; --code: #f0f2f5
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --bg: #0f1216; --card: #171b21; --ink: #e3e7ec; --soft: #9aa4b0; --line: #2b323b;
+    --accent: #74b7f2; --bar: #1f4568; --warn: #2b2412; --warnline: #8a6d1f; --code: #20262e
+  }
+}
+* { box-sizing: border-box }
+body {
+  margin: 0; background: var(--bg); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif
+}
+main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 48px }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 4px }
+h2 { font-size: 1.15rem; margin: 0 0 10px }
+h2.search { font-size: 1.35rem; margin: 34px 0 0; padding-top: 10px; border-top: 2px solid var(--line) }
+p { margin: 6px 0 }
+a, summary { color: var(--accent) }
+.soft { color: var(--soft) }
+.small, figcaption, footer { font-size: .87rem }
+.lead { font-size: 1.05rem; margin: 0 0 16px }
+section {
+  background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
+  margin: 16px 0
+}
+.facts {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px 20px;
+  margin: 0
+}
+.facts dt { color: var(--soft); font-size: .78rem; text-transform: uppercase; letter-spacing: .04em }
+.facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td {
+  padding: 7px 12px 7px 0; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap
+}
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem }
+th { color: var(--soft); font-weight: 500; font-size: .87rem }
+tbody tr:last-child td { border-bottom: 0 }
+tr.first td { font-weight: 600 }
+tr.first td:first-child { color: var(--accent) }
+td.bar { min-width: 130px; width: 32%; padding-right: 0 }
+td.bar i {
+  display: block; height: 12px; border-radius: 3px; background: var(--bar); width: calc(var(--v) * 1%)
+}
+tr.first td.bar i { background: var(--accent) }
+figure { margin: 0 }
+figure svg { display: block; width: 100%; height: auto; max-width: var(--w); min-width: var(--min) }
+figcaption { color: var(--soft); margin-top: 4px }
+.grid {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr));
+  gap: 18px 24px
+}
+.grid > figure { min-width: 0 }
+.grid + figure { margin-top: 20px }
+.note {
+  background: var(--warn); border: 1px solid var(--warnline); border-radius: 10px; padding: 12px 18px;
+  margin: 16px 0;
+  overflow-wrap: anywhere
+}
+.note ul { margin: 4px 0 0; padding-left: 20px }
+pre {
+  background: var(--code); border-radius: 6px; padding: 9px 12px; margin: 4px 0 12px; overflow-x: auto;
+  font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace
+}
+details { margin-top: 12px }
+summary { cursor: pointer }
+footer { color: var(--soft); margin-top: 20px }
+@media (max-width: 600px) {
+  main { padding: 18px 12px 32px }
+  section { padding: 14px; border-radius: 8px }
+  h1 { font-size: 1.35rem }
+  td.bar, th.bar { display: none }
+}
+@media print { body { background: #fff } section { break-inside: avoid } }
+"""

@@ -1,0 +1,246 @@
+"""What a search has left behind, read from its files alone (no model, no torch).
+
+``WORK_DIR/search/`` holds ``space.json``, ``arch.json``, ``history.jsonl`` and, after the comparison,
+``table.json``.
+A search may be under way, or may have been killed in the middle of a line: whatever cannot be read is left
+out and said in :attr:`SearchRecord.notes`, so that a report can still be drawn from the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.space import Arch, Choice, SearchSpace
+
+#: At most this many step lines are parsed. A published search has 10^5 to 10^6, and a curve of 1,000 pixels
+#: shows no more; the lines are chosen evenly, so curves keep their shape and a report its cost.
+MAX_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """One search, as far as it has got.
+
+    Attributes:
+        work_dir: the work directory.
+        space: the space, or None if ``space.json`` is not there.
+        blocks: number of blocks per group (``'s1.g2' -> 2``), if ``space.json`` tells it under ``'blocks'``.
+        arch: the chosen arch: from ``arch.json``, else the most probable one of the last epoch, else None.
+        arch_source: ``'arch.json'``, ``'epoch 12'`` or ``''``.
+        info: the ``search`` object of ``arch.json`` (method, seed, budget, versions, commit...).
+        cost: the ``cost`` object of ``arch.json`` (macs, params, shape).
+        steps: step lines, evenly thinned to at most twice :data:`MAX_STEPS`.
+        steps_total: number of step lines in the file.
+        epochs: epoch lines in order, one per epoch.
+        candidates: candidate lines, all of them.
+        rows: rows of the comparison table.
+        notes: what is missing or could not be read, in plain sentences.
+    """
+
+    work_dir: Path
+    space: SearchSpace | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    arch: Arch | None = None
+    arch_source: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[dict[str, Any], ...] = ()
+    steps_total: int = 0
+    epochs: tuple[dict[str, Any], ...] = ()
+    candidates: tuple[dict[str, Any], ...] = ()
+    rows: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The work directory's own name: how the search is called beside others."""
+        return self.work_dir.resolve().name
+
+    @property
+    def target(self) -> float | None:
+        """The MACs that the search aimed at, from its last epoch that names them."""
+        return next(
+            (number(line, "target") for line in reversed(self.epochs) if number(line, "target")), None
+        )
+
+
+def number(line: Mapping[str, Any], key: str) -> float | None:
+    """``line[key]`` if it is a finite number, else None."""
+    value = line.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) < float("inf") else None
+
+
+def scalars(data: object) -> dict[str, Any]:
+    """The entries of a JSON object that can be values of a choice; empty if ``data`` is no object."""
+    pairs = data.items() if isinstance(data, dict) else ()
+    return {name: value for name, value in pairs if not isinstance(value, (dict, list))}
+
+
+def read_search(work_dir: str | os.PathLike[str]) -> SearchRecord:
+    """Read what the search in ``work_dir`` has left so far.
+
+    Raises:
+        ConfigError: there is no ``search`` folder in it.
+    """
+    work_dir = Path(work_dir)
+    folder = work_dir / "search"
+    if not folder.is_dir():
+        raise ConfigError(
+            f"work directory {str(work_dir)!r}: found no folder {str(folder)!r}, expected the work "
+            "directory of a search (tools/search.py CONFIG --work-dir WORK_DIR makes one)"
+        )
+    notes: list[str] = []
+    space, blocks = _read_space(folder / "space.json", notes)
+    steps, total, others = _read_history(folder / "history.jsonl", notes)
+    # A line of an epoch that was run twice (killed, resumed): the last one stands.
+    by_epoch = {
+        line["epoch"]: line
+        for line in others
+        if line["kind"] == "epoch" and number(line, "epoch") is not None
+    }
+    epochs = tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
+    candidates = tuple(line for line in others if line["kind"] == "candidate")
+    chosen = _read_object(folder / "arch.json", "the search writes it at its first checkpoint", notes)
+    arch, source = _chosen_arch(chosen, space, epochs, notes)
+    info, cost = (chosen.get(key) if isinstance(chosen.get(key), dict) else {} for key in ("search", "cost"))
+    return SearchRecord(
+        work_dir,
+        space,
+        blocks,
+        arch,
+        source,
+        info,
+        cost,
+        steps,
+        total,
+        epochs,
+        candidates,
+        _read_rows(folder / "table.json", notes),
+        tuple(notes),
+    )
+
+
+def _read_object(path: Path, when: str, notes: list[str]) -> dict[str, Any]:
+    """The JSON object in ``path``; empty, with a note, if there is none."""
+    if not path.is_file():
+        notes.append(f"{path.name} is not there yet: {when}.")
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        notes.append(f"{path.name} cannot be read: {error}.")
+        return {}
+    if not isinstance(data, dict):
+        notes.append(f"{path.name}: found a {type(data).__name__}, expected an object.")
+        return {}
+    return data
+
+
+def _read_space(path: Path, notes: list[str]) -> tuple[SearchSpace | None, dict[str, int]]:
+    data = _read_object(path, "the search writes it when it starts", notes)
+    if not data:
+        return None, {}
+    try:
+        choices = [Choice(choice["name"], tuple(choice["values"])) for choice in data["choices"]]
+        space = SearchSpace(str(data.get("name", "")), choices)
+    except (ConfigError, KeyError, TypeError) as error:
+        notes.append(f"{path.name} cannot be read: {type(error).__name__} {error}.")
+        return None, {}
+    blocks = data.get("blocks")
+    blocks = blocks if isinstance(blocks, dict) else {}
+    return space, {group: n for group, n in blocks.items() if isinstance(n, int) and n > 0}
+
+
+def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
+    data = _read_object(
+        path, "tools/search.py writes it after the search, when it has trained the alternatives", notes
+    )
+    rows = data.get("rows", [])
+    good = [row for row in rows if isinstance(row, dict) and "name" in row] if isinstance(rows, list) else []
+    if data and (not isinstance(rows, list) or len(good) < len(rows)):
+        notes.append(f"{path.name}: found rows that are no objects with a 'name'; they are left out.")
+    return tuple(good)
+
+
+def _chosen_arch(
+    chosen: Mapping[str, Any], space: SearchSpace | None, epochs: tuple[dict[str, Any], ...], notes: list[str]
+) -> tuple[Arch | None, str]:
+    arch = scalars(chosen.get("arch"))
+    if arch:
+        return Arch(arch), "arch.json"
+    for line in reversed(epochs):
+        if space is not None and "most_probable" in line:
+            try:
+                return space.decode(line["most_probable"]), f"epoch {line['epoch']}"
+            except (ConfigError, LookupError, TypeError, ValueError) as error:
+                notes.append(
+                    f"the most probable arch of epoch {line['epoch']} is not of this space: {error}."
+                )
+                break
+    return None, ""
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        yield from enumerate(file, start=1)
+
+
+def _is_step(line: bytes) -> bool:
+    """Whether a line is a step, seen without parsing it ('kind' comes first; else it is only slower)."""
+    return line.startswith((b'{"kind":"step"', b'{"kind": "step"'))
+
+
+def _read_history(path: Path, notes: list[str]) -> tuple[tuple[dict, ...], int, list[dict]]:
+    """Step lines (thinned), their number, all other lines. Streams: the file may have gigabytes."""
+    if not path.is_file():
+        notes.append(f"{path.name} is not there yet: the search writes it from its first step on.")
+        return (), 0, []
+    kept: list[tuple[int, bytes]] = []
+    others: list[tuple[int, bytes]] = []
+    total, stride, last = 0, 1, None
+    for i, line in _lines(path):
+        if not _is_step(line):
+            others.append((i, line))
+            continue
+        last = (i, line)
+        if total % stride == 0:
+            kept.append(last)
+            if len(kept) >= 2 * MAX_STEPS:
+                kept, stride = kept[::2], stride * 2
+        total += 1
+    if last is not None and kept[-1][0] != last[0]:
+        kept.append(last)
+    bad: list[int] = []
+    steps = [data for data in (_parse(i, line, bad) for i, line in kept) if data]
+    rest = [data for data in (_parse(i, line, bad) for i, line in others) if data]
+    slow = [data for data in rest if data["kind"] == "step"]
+    steps, total, rest = steps + slow, total + len(slow), [data for data in rest if data["kind"] != "step"]
+    if bad:
+        notes.append(
+            f"{path.name}: left out {len(bad)} line(s) that cannot be read, the first is line {min(bad)} "
+            "(a search that was killed leaves half a line at the end)."
+        )
+    if not rest and not steps:
+        notes.append(f"{path.name} holds no step yet.")
+    return tuple(steps), total, rest
+
+
+def _parse(i: int, line: bytes, bad: list[int]) -> dict[str, Any] | None:
+    if not line.strip():
+        return None
+    try:
+        data = json.loads(line)
+        if isinstance(data, dict) and isinstance(data.get("kind"), str):
+            return data
+    except (ValueError, RecursionError):
+        pass
+    bad.append(i)
+    return None

@@ -1,0 +1,167 @@
+"""The report of a search: one HTML file that needs nothing else, and its pictures as files beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.space import write_text_atomic
+
+from . import page, sections
+from .comparison import summary_rows
+from .records import SearchRecord, number, read_search
+from .search_curves import entropy_figure, macs_figure
+from .sections import CURVE, Album
+
+
+def write_report(
+    work_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str] | None = None,
+    png: bool = True,
+) -> Path:
+    """Write the report of one search, or of several side by side.
+
+    Args:
+        work_dirs: one work directory or several; each holds a ``search`` folder. A search may still be under
+            way.
+        out: the HTML file. By default ``WORK_DIR/search/report.html``; for several searches
+            ``report_of_<n>.html`` in the first one's ``search`` folder, so that no search loses its own
+            report.
+        png: write the main pictures as PNG too, not as SVG alone.
+
+    Returns:
+        The path of the HTML file. The pictures lie beside it in ``figures/``. Equal inputs give equal bytes.
+
+    Raises:
+        ConfigError: no work directory, or one without a ``search`` folder.
+    """
+    if isinstance(work_dirs, (str, os.PathLike)):
+        work_dirs = [work_dirs]
+    if not work_dirs:
+        raise ConfigError("work_dirs: found none, expected at least one work directory of a search")
+    records = [read_search(work_dir) for work_dir in work_dirs]
+    if out is None:
+        name = "report.html" if len(records) == 1 else f"report_of_{len(records)}.html"
+        out = records[0].work_dir / "search" / name
+    out = Path(out)
+    folder = out.parent / "figures"
+    if len(records) == 1:
+        body = _heading(records[0], "h1") + _search_body(records[0], Album(folder, png=png))
+    else:
+        body = _side_by_side(records, folder, png)
+    title = " · ".join(dict.fromkeys(_title(record) for record in records))
+    write_text_atomic(out, page.page(title, body + _footer()))
+    return out
+
+
+def _title(record: SearchRecord) -> str:
+    method = page.plain(record.info.get("method")) or "Search"
+    return f"{method} on {record.space.name if record.space else 'an unknown space'}"
+
+
+def _heading(record: SearchRecord, tag: str) -> str:
+    """Title, the result in one sentence, what is missing, and the facts of the search."""
+    info, space = record.info, record.space
+    title = _title(record) if tag == "h1" else f"{record.name}: {_title(record)}"
+    target = f"target {page.mega(record.target)} M MACs" if record.target else ""
+    pairs = [
+        ("Method", page.plain(info.get("method"))),
+        ("Seed", page.plain(info.get("seed"))),
+        ("Budget", page.plain(info.get("budget")) or target),
+        ("Space", space.name if space else ""),
+        ("Space size", f"{page.big(space.size)} networks" if space else ""),
+        ("Open choices", f"{len(space.open)} of {len(space)}" if space else ""),
+        ("Space hash", space.hash if space else ""),
+        ("Searched", f"{len(record.epochs)} epochs, {record.steps_total:,} steps"),
+        ("Chosen at epoch", page.plain(info.get("epoch"))),
+        ("Score when chosen", page.plain(info.get("score"))),
+        ("Commit", page.plain(info.get("commit"))),
+        ("Versions", page.plain(info.get("versions"))),
+    ]
+    return (
+        f"<{tag}{'' if tag == 'h1' else ' class=search'}>{page.text(title)}</{tag}>\n"
+        f'<p class="lead soft">{page.text(_result(record))}</p>\n'
+        f"{page.note('Not complete', record.notes)}<section>{page.facts(pairs)}</section>\n"
+    )
+
+
+def _result(record: SearchRecord) -> str:
+    """The outcome in one sentence, as it came out."""
+    rows = [row for row in summary_rows(record.rows) if row.top1 is not None]
+    searched = next((row for row in rows if row.name.startswith("searched")), None)
+    if searched is None:
+        return "The alternatives have not been trained yet; below is the search as far as it has got."
+    others = ", ".join(f"{row.name} {page.percent(row.top1)} %" for row in rows if row is not searched)
+    every = [top1 for top1 in (number(row, "top1") for row in record.rows) if top1 is not None]
+    place, shared = 1 + sum(top1 > searched.top1 for top1 in every), every.count(searched.top1) > 1
+    return (
+        f"The searched network reaches {page.percent(searched.top1)} % top-1 at {page.mega(searched.macs)} M "
+        f"MACs: place {place}{' (shared)' if shared else ''} of {len(every)} networks trained alike"
+        f"{'; ' if others else ''}{others}."
+    )
+
+
+def _search_body(record: SearchRecord, album: Album) -> str:
+    parts = [
+        page.section("The searched network beside the alternatives", sections.comparison(record)),
+        page.section(
+            "The chosen network" if record.arch_source == "arch.json" else "The most probable network so far",
+            sections.network(record, album),
+        ),
+        page.section("How the search went", sections.curves(record, album)),
+        page.section("Accuracy against cost", sections.pareto([record], album)),
+        page.section("How to go on", sections.commands(record)),
+    ]
+    return "".join(parts)
+
+
+def _side_by_side(records: Sequence[SearchRecord], folder: Path, png: bool) -> str:
+    album = Album(folder, "all-", png)
+    html = f"<h1>{len(records)} searches side by side</h1>\n" + page.section(
+        "What came out", _overview(records)
+    )
+    curves = album.add("macs", macs_figure(records), "The most probable network of every epoch.", CURVE)
+    curves += album.add(
+        "entropy", entropy_figure(records), "Entropy of the distribution over networks.", CURVE
+    )
+    html += page.section("How the searches went", f'<div class="grid">{curves}</div>')
+    html += page.section("Accuracy against cost", sections.pareto(records, album))
+    return html + "".join(
+        _heading(record, "h2") + _search_body(record, Album(folder, f"{i}-", png))
+        for i, record in enumerate(records, start=1)
+    )
+
+
+def _overview(records: Sequence[SearchRecord]) -> str:
+    """One column per search."""
+    lines = {
+        "space": [r.space.name if r.space else "–" for r in records],
+        "method": [page.plain(r.info.get("method")) or "–" for r in records],
+        "seed": [page.plain(r.info.get("seed")) or "–" for r in records],
+        "budget": [page.plain(r.info.get("budget")) or "–" for r in records],
+        "chosen: MACs [M]": [page.mega(number(r.cost, "macs")) for r in records],
+        "chosen: params [M]": [page.mega(number(r.cost, "params"), 3) for r in records],
+    }
+    tables = [{row.name.partition(" (")[0]: row for row in summary_rows(record.rows)} for record in records]
+    for name in dict.fromkeys(name for table in tables for name in table):
+        lines[f"{name}: top-1 [%]"] = [
+            page.percent(table[name].top1) if name in table else "–" for table in tables
+        ]
+    head = "".join(f"<th>{page.text(record.name)}</th>" for record in records)
+    body = "".join(
+        f"<tr><td>{page.text(name)}</td>"
+        + "".join(f"<td>{page.text(value)}</td>" for value in values)
+        + "</tr>"
+        for name, values in lines.items()
+    )
+    head = f"<thead><tr><th></th>{head}</tr></thead>"
+    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+
+
+def _footer() -> str:
+    return (
+        "<footer>Made from search/arch.json, space.json, history.jsonl and table.json. "
+        'The pictures are in <a href="figures/">figures/</a> as SVG and PNG.</footer>'
+    )

@@ -1,0 +1,224 @@
+"""How a search went, epoch by epoch: cost against the target, score and loss, how much is still undecided.
+
+The x axis of all of them is the epoch. An epoch's own figures stand at its number, the steps that led to it
+before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .records import SearchRecord, number
+from .style import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
+
+#: Most points of one curve: as many as a page has pixels to show.
+MAX_POINTS = 240
+MEGA = 1e6
+
+
+def epoch_series(record: SearchRecord, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(epochs, values) of ``key`` in the epoch lines, both (E,); lines without a finite one are left out."""
+    pairs = [(line["epoch"], number(line, key)) for line in record.epochs]
+    good = [(x, y) for x, y in pairs if y is not None]
+    return np.array([x for x, _ in good], dtype=float), np.array([y for _, y in good], dtype=float)
+
+
+def step_positions(record: SearchRecord) -> np.ndarray:
+    """Where each step line stands on the epoch axis, shape (S,): the steps of epoch e lie in (e - 1, e].
+
+    An epoch under way is given the length of the others, so that it does not look finished.
+    """
+    steps = np.array([number(line, "step") or 0 for line in record.steps], dtype=float)
+    epochs = np.array([number(line, "epoch") or 0 for line in record.steps], dtype=float)
+    if not steps.size:
+        return steps
+    names, first = np.unique(epochs, return_index=True)
+    starts = steps[first]
+    lengths = np.diff(starts)
+    seen = steps[-1] - starts[-1] + 1
+    last = max(seen, float(np.median(lengths))) if lengths.size else seen
+    return np.interp(steps + 1, [*starts, starts[-1] + last], [*(names - 1), names[-1]])
+
+
+def step_series(record: SearchRecord, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(positions on the epoch axis, values) of ``key`` in the step lines that have a finite one."""
+    values = [number(line, key) for line in record.steps]
+    keep = np.array([value is not None for value in values], dtype=bool)
+    return step_positions(record)[keep] if keep.size else np.zeros(0), np.array(
+        [v for v in values if v is not None]
+    )
+
+
+def bin_means(x: np.ndarray, y: np.ndarray, points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``points`` means of consecutive (x, y), each over as nearly the same number as can be."""
+    if x.size <= points:
+        return x, y
+    edges = np.linspace(0, x.size, points + 1).astype(int)
+    counts = np.diff(edges)
+    return np.add.reduceat(x, edges[:-1]) / counts, np.add.reduceat(y, edges[:-1]) / counts
+
+
+def thin(x: np.ndarray, y: np.ndarray, points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``points`` of the points themselves, evenly, first and last among them."""
+    if x.size <= points:
+        return x, y
+    keep = np.linspace(0, x.size - 1, points).round().astype(int)
+    return x[keep], y[keep]
+
+
+def sampled_range(record: SearchRecord) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(epochs, 10th, 90th percentile of the MACs that were sampled in each), each of shape (E,)."""
+    macs: dict[float, list[float]] = {}
+    for line in record.steps:
+        epoch, values = number(line, "epoch"), line.get("macs")
+        if epoch is not None and isinstance(values, list):
+            macs.setdefault(epoch, []).extend(v for v in values if isinstance(v, (int, float)))
+    found = [(epoch, *np.percentile(values, (10, 90))) for epoch, values in sorted(macs.items()) if values]
+    table = np.array(found, dtype=float).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def macs_figure(records: Sequence[SearchRecord]) -> Figure:
+    """MACs of the most probable arch per epoch against the target (the paper's Fig. 4)."""
+    with drawing():
+        figure = new_figure(5.4, 3.0)
+        axes = _epoch_axes(figure.add_subplot(), "Cost of the most probable network", "MACs [M]")
+        for i, record in enumerate(records):
+            x, y = thin(*epoch_series(record, "macs"))
+            name = record.name if len(records) > 1 else "most probable network"
+            axes.plot(
+                x,
+                y / MEGA,
+                color=SERIES[i % len(SERIES)],
+                label=name,
+                marker="o" if x.size < 30 else None,
+                markersize=3,
+            )
+            if len(records) == 1:
+                _draw_sampled(axes, record)
+        for target in sorted({record.target for record in records if record.target}):
+            axes.axhline(
+                target / MEGA,
+                color=INK,
+                linewidth=1.2,
+                linestyle=(0, (4, 3)),
+                label=f"target {target / MEGA:,.4g} M",
+            )
+        legend(axes, loc="best")
+    return figure
+
+
+def _draw_sampled(axes: Axes, record: SearchRecord) -> None:
+    epochs, low, high = sampled_range(record)
+    if epochs.size > 1:
+        keep = np.unique(np.linspace(0, epochs.size - 1, min(epochs.size, MAX_POINTS)).round().astype(int))
+        axes.fill_between(
+            epochs[keep],
+            low[keep] / MEGA,
+            high[keep] / MEGA,
+            color=BLUE,
+            alpha=0.16,
+            linewidth=0,
+            label="sampled networks, 10–90 %",
+        )
+
+
+def score_figure(record: SearchRecord) -> Figure:
+    """Score per epoch and training loss per step, in two panels over one axis."""
+    with drawing():
+        figure = new_figure(5.4, 3.0)
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        _epoch_axes(upper, "Score and loss", "score", xlabel="")
+        x, y = thin(*epoch_series(record, "score"))
+        upper.plot(x, y, color=GREEN, marker="o" if x.size < 30 else None, markersize=3)
+        _epoch_axes(lower, "", "loss")
+        x, y = bin_means(*step_series(record, "loss"))
+        lower.plot(x, y, color=ORANGE, linewidth=1.2)
+    return figure
+
+
+def certainty_figure(record: SearchRecord) -> Figure:
+    """Entropy of the whole distribution per epoch, and the effective sample size 1/Σw² per step."""
+    with drawing():
+        figure = new_figure(5.4, 3.0)
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        _epoch_axes(upper, "How much is undecided", "entropy [nats]", xlabel="")
+        x, y = thin(*epoch_series(record, "entropy"))
+        upper.plot(x, y, color=BLUE, marker="o" if x.size < 30 else None, markersize=3)
+        upper.set_ylim(bottom=0)
+        _epoch_axes(lower, "", "eff. sample size")
+        x, y = bin_means(*step_series(record, "ess"))
+        lower.plot(x, y, color=PINK, linewidth=1.2)
+        sampled = max(
+            (len(line["weights"]) for line in record.steps if isinstance(line.get("weights"), list)),
+            default=0,
+        )
+        if sampled:
+            # 1 = one arch takes the whole gradient; K = all count alike, and the scores teach nothing.
+            lower.axhline(
+                sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f"K = {sampled} sampled"
+            )
+            lower.set_ylim(0, sampled * 1.12)
+            legend(lower, loc="lower right")
+    return figure
+
+
+def changed_choices(record: SearchRecord) -> tuple[np.ndarray, np.ndarray]:
+    """(epochs, number of choices whose most probable value has changed since the last), both (E - 1,)."""
+    best = [
+        (line["epoch"], line["most_probable"])
+        for line in record.epochs
+        if isinstance(line.get("most_probable"), list)
+    ]
+    changes = [
+        (epoch, sum(a != b for a, b in zip(now, before, strict=False)))
+        for (_, before), (epoch, now) in pairwise(best)
+    ]
+    table = np.array(changes, dtype=float).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def collapse_figure(record: SearchRecord) -> Figure:
+    """What shows a collapse: the share of smallest values in the most probable arch, and how it changes."""
+    with drawing():
+        figure = new_figure(5.4, 3.0)
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        _epoch_axes(upper, "Signs of collapse", "smallest [%]", xlabel="")
+        x, y = thin(*epoch_series(record, "smallest_share"))
+        upper.plot(x, 100 * y, color=AMBER, marker="o" if x.size < 30 else None, markersize=3)
+        upper.set_ylim(0, 100)
+        if record.space is not None and record.space.open:
+            even = 100 * sum(1 / len(choice) for choice in record.space.open) / len(record.space.open)
+            upper.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label="by chance")
+            legend(upper, loc="upper right")
+        _epoch_axes(lower, "", "choices changed")
+        x, y = thin(*changed_choices(record))
+        lower.plot(x, y, color=BLUE, linewidth=1.2, drawstyle="steps-mid")
+        lower.set_ylim(0, 1.1 * max(1.0, y.max(initial=0.0)))
+        lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
+    return figure
+
+
+def entropy_figure(records: Sequence[SearchRecord]) -> Figure:
+    """Total entropy of several searches, one line each."""
+    with drawing():
+        figure = new_figure(5.4, 3.0)
+        axes = _epoch_axes(figure.add_subplot(), "How much is undecided", "entropy [nats]")
+        for i, record in enumerate(records):
+            x, y = thin(*epoch_series(record, "entropy"))
+            axes.plot(x, y, color=SERIES[i % len(SERIES)], label=record.name)
+        axes.set_ylim(bottom=0)
+        legend(axes, loc="best")
+    return figure
+
+
+def _epoch_axes(axes: Axes, title: str, ylabel: str, xlabel: str = "epoch") -> Axes:
+    dress(axes, title, xlabel, ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    return axes

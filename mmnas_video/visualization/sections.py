@@ -1,0 +1,196 @@
+"""The sections of a search's report, each as HTML; empty where there is nothing to show yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mmnas_video.space import write_text_atomic
+
+from . import page
+from .arch_diagram import arch_figure, describe_arch, read_groups
+from .choice_grid import choices_figure
+from .commands import next_commands
+from .comparison import Row, read_row, summary_rows
+from .entropy_map import entropy_map_figure
+from .figure_io import inline_svg, save_figure, svg_text
+from .pareto import candidate_points, pareto_figure, row_points
+from .records import SearchRecord, number
+from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
+
+#: Pixels below which a curve is scrolled, not shrunk.
+CURVE = 340
+
+
+class Album:
+    """Draws each figure once: into the page, and as SVG and PNG files into a folder.
+
+    Args:
+        folder: where the files go.
+        prefix: put before the file names and ids, so that several searches can share a folder and a page.
+        png: whether to write PNG files too. They take as long as all the rest.
+    """
+
+    def __init__(self, folder: Path, prefix: str = "", png: bool = True) -> None:
+        self.folder = folder
+        self.prefix = prefix
+        self.png = png
+
+    def add(self, name: str, figure: Figure, caption: str, min_width: int = 0, png: bool = True) -> str:
+        """Save ``figure`` as ``<prefix><name>.svg`` (and ``.png``, if the album wants it too).
+
+        Returns:
+            Its HTML, for :func:`.page.section`.
+        """
+        name = f"{self.prefix}{name}"
+        svg = svg_text(figure)
+        write_text_atomic(self.folder / f"{name}.svg", svg)
+        if png and self.png:
+            save_figure(figure, self.folder / f"{name}.png")
+        return page.figure(inline_svg(svg, name, caption), caption, figure.get_figwidth(), min_width)
+
+
+def comparison(record: SearchRecord) -> str:
+    """The table: the searched network, the uniform one, median and best of the random ones."""
+    if not record.rows:
+        return ""
+    rows = summary_rows(record.rows)
+    every = [read_row(row) for row in record.rows]
+    html = _table(rows) + (
+        '<p class="soft small">MACs are multiply-adds of convolutions, linears and attention products. '
+        "Every network was trained and tested the same way.</p>"
+    )
+    if len(every) != len(rows) or {row.name for row in every} != {row.name for row in rows}:
+        html += f"<details><summary>All {len(every)} networks</summary>{_table(every)}</details>"
+    return html
+
+
+def _table(rows: Sequence[Row]) -> str:
+    best = max((row.top1 for row in rows if row.top1 is not None), default=0.0) or 1.0
+    lines = []
+    for row in rows:
+        mark = ' class="first"' if row.name.startswith("searched") else ""
+        bar = "" if row.top1 is None else f'<i style="--v:{100 * row.top1 / best:.1f}"></i>'
+        lines.append(
+            f"<tr{mark}><td>{page.text(row.name)}</td><td>{page.mega(row.params, 3)}</td>"
+            f'<td>{page.mega(row.macs)}</td><td>{page.percent(row.top1)}</td><td class="bar">{bar}</td></tr>'
+        )
+    return (
+        '<div class="scroll"><table><thead><tr><th>network</th><th>params [M]</th><th>MACs [M]</th>'
+        f'<th>top-1 [%]</th><th class="bar"></th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
+
+
+def network(record: SearchRecord, album: Album) -> str:
+    """The chosen network drawn, the alternatives drawn alike, and every choice with its probabilities."""
+    if record.arch is None:
+        return ""
+    groups = read_groups(record.arch, record.blocks)
+    source = (
+        "as in arch.json"
+        if record.arch_source == "arch.json"
+        else f"most probable at {record.arch_source}; the search has not written arch.json"
+    )
+    macs, params = number(record.cost, "macs"), number(record.cost, "params")
+    shape = page.plain(record.cost.get("shape")).replace(", ", "×")
+    known = [
+        source,
+        macs is not None and f"{page.mega(macs)} M MACs",
+        params is not None and f"{page.mega(params)} M parameters",
+        shape and f"input {shape}",
+    ]
+    html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
+    if groups:
+        diagram = arch_figure(record.arch, record.blocks)
+        html += album.add("arch", diagram, describe_arch(groups), _readable(diagram))
+        html += _alternatives(record, album)
+    grid = _grid(record, album, main=not groups)
+    if groups and grid:
+        grid = f"<details><summary>Every choice and how sure the search was</summary>{grid}</details>"
+    return html + grid
+
+
+def _grid(record: SearchRecord, album: Album, main: bool) -> str:
+    if record.space is None or record.arch is None:
+        return ""
+    probs = record.epochs[-1].get("probs") if record.epochs else None
+    probs = probs if isinstance(probs, dict) else None
+    shade = f", the shade the probability at epoch {record.epochs[-1]['epoch']}" if probs else ""
+    caption = f"Every open choice and its values; the frame is what was chosen{shade}."
+    picture = choices_figure(record.space.open, record.arch, probs)
+    return album.add("choices", picture, caption, min(620, _readable(picture)), png=main)
+
+
+def _readable(figure: Figure) -> int:
+    """Pixels below which a wide figure's text gets too small: the page scrolls it then."""
+    return round(80 * figure.get_figwidth())
+
+
+def _alternatives(record: SearchRecord, album: Album) -> str:
+    rows = [
+        row
+        for row in summary_rows(record.rows)
+        if read_groups(row.arch) and not row.name.startswith("searched")
+    ]
+    html = ""
+    for i, row in enumerate(rows, start=1):
+        diagram = arch_figure(row.arch, record.blocks, row.name)
+        html += album.add(
+            f"arch_{i}", diagram, describe_arch(read_groups(row.arch)), _readable(diagram), png=False
+        )
+    return f"<details><summary>The alternatives, drawn alike</summary>{html}</details>" if html else ""
+
+
+def curves(record: SearchRecord, album: Album) -> str:
+    """The four curves and the map of entropies."""
+    if not record.epochs and not record.steps:
+        return ""
+    figures = (
+        (
+            "macs",
+            macs_figure([record]),
+            "The most probable network of every epoch, and what was sampled on the way.",
+        ),
+        (
+            "score",
+            score_figure(record),
+            "Score on the data held aside for the search; loss of the shared weights.",
+        ),
+        (
+            "certainty",
+            certainty_figure(record),
+            "Entropy of the distribution over networks; effective number of samples behind each update.",
+        ),
+        (
+            "collapse",
+            collapse_figure(record),
+            "Share of the smallest values in the most probable network; choices "
+            "whose most probable value changed since the epoch before.",
+        ),
+    )
+    html = "".join(album.add(name, figure, caption, CURVE) for name, figure, caption in figures)
+    html = f'<div class="grid">{html}</div>'
+    if any("entropies" in line for line in record.epochs):
+        caption = "Left: the choice. Right: its most probable value at the last epoch, and that probability."
+        html += album.add("entropy_map", entropy_map_figure(record), caption, 640)
+    return html
+
+
+def pareto(records: Sequence[SearchRecord], album: Album) -> str:
+    """Score against cost, of one search or of several."""
+    if not any(candidate_points(record) or row_points(record) for record in records):
+        return ""
+    caption = (
+        "Lines: the networks that no other beats in both. Star: searched, square: by hand, circle: random. "
+        "Inherited-weight scores and accuracies of networks trained alone are not comparable."
+    )
+    return album.add("pareto", pareto_figure(records), caption, CURVE)
+
+
+def commands(record: SearchRecord) -> str:
+    """What to type next."""
+    return "".join(
+        f"<p>{page.text(what)}</p><pre>{page.text(command)}</pre>" for what, command in next_commands(record)
+    )

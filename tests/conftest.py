@@ -1,0 +1,45 @@
+"""What every test runs under: one thread, no display, and nothing left over from the test before it."""
+
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; xdist runs several of us on few cores
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+import torch
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``gpu`` where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_mmengine_globals():
+    """Forget MMEngine's global loggers, message hubs and visualizers after each test.
+
+    They are found again by name, and a Runner's name holds the time in seconds: a second Runner in the same
+    second would write to the first one's files and count on from its numbers.
+    """
+    yield
+    if "mmengine" not in sys.modules:
+        return
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for logger in MMLogger._instance_dict.values():
+        for handler in list(logger.handlers):
+            handler.close()
+            logger.removeHandler(handler)
+    for owner in (MMLogger, MessageHub, DefaultScope, Visualizer, *Visualizer.__subclasses__()):
+        owner._instance_dict.clear()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,141 @@
+"""A run that is killed and resumed equals the one that was not, bit for bit, and what would spoil that is warned of."""
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from mmnas_video.registry import HOOKS, MODELS
+
+
+@MODELS.register_module()
+class DroppingNet(BaseModel):
+    """As small as it can be with dropout, batch statistics and real clips (B × 1 × 3 × T × H × W) as input."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 5, (3, 7, 7), stride=(1, 5, 5))
+        self.norm = nn.BatchNorm3d(5)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, inputs, data_samples, mode):
+        x = torch.stack(inputs).float().flatten(0, 1) / 255
+        x = self.head(nn.functional.dropout(self.norm(self.conv(x)).relu().mean((2, 3, 4)), 0.5, self.training))
+        if mode == "loss":
+            return dict(loss=nn.functional.cross_entropy(x, torch.cat([s.gt_label for s in data_samples])))
+        return data_samples
+
+
+class Kill(BaseException):
+    """Nothing catches it."""
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    """End the run in the middle of an iteration."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == self.at:
+            raise Kill
+
+
+def config(work_dir, video_cfg, by_epoch=True, kill_at=None, **changes):
+    loader = dict(
+        dataset=dict(type="SeededDataset", dataset=copy.deepcopy(video_cfg)),
+        sampler=dict(type="SeededSampler"),
+        collate_fn=dict(type="skip_bad_collate"),
+        batch_size=7,  # 4 iterations an epoch
+        num_workers=2,
+        persistent_workers=True,
+    )
+    interval = 1 if by_epoch else 4
+    loop = dict(max_epochs=3) if by_epoch else dict(max_iters=11)
+    hooks = [dict(type="ReproducibleHook"), dict(type="EMAHook"), dict(type="BadSampleHook")]
+    if kill_at is not None:
+        hooks.append(dict(type="KillHook", at=kill_at))
+    return Config(
+        dict(
+            model=dict(type="DroppingNet"),
+            work_dir=str(work_dir),
+            train_dataloader=loader,
+            val_dataloader={**copy.deepcopy(loader), "sampler": dict(type="SeededSampler", shuffle=False)},
+            train_cfg=dict(by_epoch=by_epoch, val_interval=interval, **loop),
+            val_cfg=dict(),
+            val_evaluator=dict(type="DumpResults", out_file_path=str(work_dir / "out.pkl")),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
+            default_hooks=dict(
+                checkpoint=dict(type="CheckpointHook", interval=interval, by_epoch=by_epoch),
+                logger=dict(type="LoggerHook", interval=100),
+            ),
+            custom_hooks=hooks,
+            randomness=dict(seed=7),
+            default_scope="mmaction",
+            **changes,
+        )
+    )
+
+
+def run(cfg) -> dict:
+    """Train; return all tensors that a resume has to reproduce."""
+    rubbish = int.from_bytes(random.SystemRandom().randbytes(3), "big")  # whatever the process did before
+    random.seed(rubbish), np.random.seed(rubbish), torch.manual_seed(rubbish)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    state = {f"model.{k}": v.clone() for k, v in runner.model.state_dict().items()}
+    momentum = runner.optim_wrapper.optimizer.state_dict()["state"]
+    return {**state, **{f"momentum.{k}": v["momentum_buffer"].clone() for k, v in momentum.items()}}
+
+
+@pytest.mark.parametrize("by_epoch, kill_at", [(True, 5), (False, 6)])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, by_epoch, kill_at):
+    """Rejects a hook that does not re-seed, DataLoaders on the global generator, and seeds that workers get too late.
+
+    Two persistent workers, validation at every checkpoint, EMA and momentum; killed in the iteration after next of a
+    checkpoint (one iteration later with epochs).
+    """
+    whole = run(config(tmp_path / "whole", video_cfg, by_epoch))
+    with pytest.raises(Kill):
+        run(config(tmp_path / "killed", video_cfg, by_epoch, kill_at))
+    resumed = run(config(tmp_path / "killed", video_cfg, by_epoch, resume=True))
+    assert whole.keys() == resumed.keys() and len(whole) > 10
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+
+
+def test_the_seed_matters(tmp_path, video_cfg):
+    """Rejects a run that ignores its seed: the equality above would then hold for no reason."""
+    cfg = config(tmp_path, video_cfg, train_cfg=None)
+    cfg.train_cfg, cfg.num_workers = dict(by_epoch=True, max_epochs=1), 0
+    one = run(cfg)
+    cfg.randomness = dict(seed=8)
+    other = run(cfg)
+    assert not torch.equal(one["model.conv.weight"], other["model.conv.weight"])
+
+
+def warnings_of(tmp_path, cfg) -> str:
+    cfg.work_dir = str(tmp_path)
+    with pytest.raises(Kill):
+        run(cfg)
+    return next(tmp_path.rglob("*.log")).read_text()
+
+
+def test_stock_parts_are_warned_of(tmp_path, video_cfg):
+    """Rejects a hook that lets a stock sampler, a stock dataset or a missing seed pass in silence."""
+    cfg = config(tmp_path, video_cfg, kill_at=0)
+    loader = cfg.train_dataloader
+    loader.num_workers, loader.persistent_workers = 0, False
+    assert "not be bit for bit" not in warnings_of(tmp_path / "ours", cfg)
+    loader.sampler, loader.dataset = dict(type="DefaultSampler", shuffle=True), loader.dataset.dataset
+    cfg.randomness = dict(seed=None)
+    log = warnings_of(tmp_path / "stock", cfg)
+    assert log.count("not be bit for bit") == 3
+    assert "DefaultSampler" in log and "VideoDataset" in log and "randomness.seed" in log

@@ -1,0 +1,36 @@
+"""Search an architecture; then extract it and, if the config names how, retrain and test it.
+
+    python tools/search.py configs/autox3d/s_k200.py
+
+Leaves in WORK_DIR/search: arch.json (the found architecture), history.jsonl, space.json, report.html, and the found
+network with inherited weights (extracted.py, extracted.pth). A killed search goes on with --resume and ends as if it had
+never stopped.
+"""
+
+import argparse
+import sys
+
+from mmnas_video.launch import add_arguments, dry_run, read_config, run_tool
+from mmnas_video.search.run import run_search
+
+
+def main() -> None:
+    """Train the supernet, select, extract, retrain, test."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--dry-run', action='store_true', help='two steps of every phase, and what the full run costs')
+    parser.add_argument('--no-retrain', action='store_true', help='stop after extraction even if the config names a retrain')
+    args = parser.parse_args()
+    cfg = read_config(args.config, args)
+    if args.dry_run:
+        plan = dry_run(cfg)
+        print('dry run passed. Full search: {epochs} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step '
+              'here: {hours:.3g} hours'.format(**plan))
+        return
+    found = run_search(cfg, retrain=not args.no_retrain)
+    for what, where in found.items():
+        print(f'{what}: {where}')
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

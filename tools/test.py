@@ -1,0 +1,30 @@
+"""Test a config with a checkpoint; prints the metrics and writes them to WORK_DIR/test.json.
+
+    python tools/test.py configs/autox3d/s_k400.py work_dirs/s_k400/epoch_300.pth
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmnas_video.launch import add_arguments, build_runner, read_config, run_tool
+from mmnas_video.space import write_text_atomic
+
+
+def main() -> None:
+    """Load the weights and run the config's test loop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('checkpoint', help='weights (.pth)')
+    args = parser.parse_args()
+    cfg = read_config(args.config, args)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    metrics = build_runner(cfg).test()
+    text = json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n'
+    write_text_atomic(Path(cfg.work_dir) / 'test.json', text)
+    print(text)
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

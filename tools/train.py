@@ -1,0 +1,28 @@
+"""Train any config with its hooks: a searched network, a baseline, or a supernet.
+
+    python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arch=work_dirs/s_k200/search/arch.json
+"""
+
+import argparse
+import sys
+
+from mmnas_video.launch import add_arguments, build_runner, dry_run, read_config, run_tool
+
+
+def main() -> None:
+    """Train, or with ``--dry-run`` run two steps of every phase and say what the whole run costs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--dry-run', action='store_true', help='two steps of every phase, and what the full run costs')
+    args = parser.parse_args()
+    cfg = read_config(args.config, args)
+    if args.dry_run:
+        plan = dry_run(cfg)
+        print('dry run passed. Full run: {epochs} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step here: '
+              '{hours:.3g} hours'.format(**plan))
+    else:
+        build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
