@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mmnas_video"
-ORDER = ("space", "cost", "kernels", "entangle", "models", "search", "datasets", "visualization", "testing")
+ORDER = ("space", "cost", "kernels", "entangle", "models", "datasets", "search", "visualization", "testing")
 COMMON = ("compat", "registry", "errors")  # single files that every folder but the space may use
 FILES = sorted(PACKAGE.rglob("*.py"))
 IN_FOLDERS = [file for file in FILES if file.parent != PACKAGE]

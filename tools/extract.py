@@ -14,8 +14,7 @@ from mmengine.logging import MMLogger
 
 from mmnas_video.entangle import find_searchable
 from mmnas_video.launch import add_arguments, read_config, run_tool
-from mmnas_video.search.calibration import Calibration
-from mmnas_video.search.extraction import extract_model, load_supernet, save_extracted
+from mmnas_video.search import Calibration, extract_model, load_supernet, save_extracted
 
 
 def main() -> None:

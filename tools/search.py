@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from mmnas_video.launch import add_arguments, dry_run, read_config, run_tool
-from mmnas_video.search.run import run_search
+from mmnas_video.pipeline import run_search
 
 
 def main() -> None:

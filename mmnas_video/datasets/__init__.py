@@ -13,6 +13,7 @@ from .reproducible_hook import ReproducibleHook, own_generator
 from .seed import derive_seed, seeded
 from .seeded_dataset import SeededDataset
 from .seeded_sampler import EndlessSampler, SeededSampler
+from .workers import close_runner_workers, close_workers
 
 __all__ = [
     "BadSample",
@@ -26,6 +27,8 @@ __all__ = [
     "SeededSampler",
     "check_disjoint",
     "check_not_empty",
+    "close_runner_workers",
+    "close_workers",
     "derive_seed",
     "make_demo",
     "own_generator",

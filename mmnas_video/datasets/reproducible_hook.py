@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mmnas_video.registry import HOOKS
 
 from .seed import derive_seed, reseed_process
+from .workers import close_runner_workers
 
 MODES = ("train", "val", "test")
 
@@ -60,6 +61,10 @@ class ReproducibleHook(Hook):
         """Seed the process for this iteration, where there are no epochs to begin with."""
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             reseed_process(derive_seed(runner.seed, "iteration", runner.iter, get_rank()))
+
+    def after_run(self, runner: Runner) -> None:
+        """End the workers, which hold state of this run; :func:`close_workers` says why not later."""
+        close_runner_workers(runner)
 
 
 def _loaders(runner: Runner) -> Iterator[tuple[str, DataLoader]]:

@@ -1,14 +1,17 @@
 """WHO chooses: search methods as hooks that know only the space."""
 
 from .base import SearchHook
+from .calibration import Calibration
 from .checkpoint import AtomicCheckpointHook
 from .distribution import ArchDistribution
-from .indicator import INDICATORS, Likelihood, VideoAccuracy
+from .extraction import extract_model, is_search_hook, load_supernet, save_extracted
+from .indicator import Likelihood, VideoAccuracy
 from .parsec import PARSECSearchHook
 from .record import SearchRecord
 from .uniform import UniformSearchHook
 
 __all__ = [
-    'INDICATORS', 'ArchDistribution', 'AtomicCheckpointHook', 'Likelihood', 'PARSECSearchHook', 'SearchHook',
-    'SearchRecord', 'UniformSearchHook', 'VideoAccuracy'
+    'ArchDistribution', 'AtomicCheckpointHook', 'Calibration', 'Likelihood', 'PARSECSearchHook', 'SearchHook',
+    'SearchRecord', 'UniformSearchHook', 'VideoAccuracy', 'extract_model', 'is_search_hook', 'load_supernet',
+    'save_extracted'
 ]

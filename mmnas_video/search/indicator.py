@@ -1,6 +1,6 @@
 """Performance indicators: how well an architecture does on a batch, and what weight that gives it.
 
-An indicator is named in a config (``indicator=dict(type='Likelihood', reduction='sum')``). It scores one architecture on
+An indicator is named in a config (``indicator=dict(type='Likelihood', reduction='sum')``; registered in TASK_UTILS). It scores one architecture on
 this rank's part of a batch as a (sum, count) pair; pairs are added over the ranks before they become weights.
 """
 
@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from mmnas_video.errors import ConfigError
-
-INDICATORS = Registry('indicator', scope='mmnas_video')
+from mmnas_video.registry import TASK_UTILS
 
 
 def batch_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -23,7 +21,7 @@ def batch_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[st
     return model.parse_losses(model(**batch, mode='loss'))
 
 
-@INDICATORS.register_module()
+@TASK_UTILS.register_module()
 class Likelihood:
     """log p(y|X, ω, A): minus the loss, summed or averaged over the batch.
 
@@ -54,7 +52,7 @@ class Likelihood:
         return torch.tensor(scores, dtype=torch.float64)
 
 
-@INDICATORS.register_module()
+@TASK_UTILS.register_module()
 class VideoAccuracy:
     """Top-1 accuracy on the batch, each video the mean of its clips; w_k = acc_k / Σ acc, uniform if all are 0.
 

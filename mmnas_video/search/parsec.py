@@ -11,18 +11,17 @@ from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import HOOKS
+from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
 from mmnas_video.space import Arch
 
 from .base import SearchHook
 from .distribution import ArchDistribution
-from .indicator import INDICATORS, batch_loss
+from .indicator import batch_loss
 from .weighted import WeightedGradient, effective_sample_size, scaled_loss, sum_over_ranks
 
 MODES = ('joint', 'alternating')
@@ -72,7 +71,7 @@ class PARSECSearchHook(SearchHook):
                 raise ConfigError(f'PARSECSearchHook.{key}: found {value!r}, expected one of {list(known)}')
         self.num_archs, self.mode = num_archs, mode
         self.cost_weight, self.cost_term = cost_weight, cost_term
-        self.indicator = INDICATORS.build(dict(indicator or dict(type='Likelihood')))
+        self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))
         self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=0.02, weight_decay=0))
         self.control_variate = control_variate
         self.guard = {'entropy': 0.05, 'macs': 0.8, **(collapse_guard or {})}

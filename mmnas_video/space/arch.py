@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,11 @@ def _no_constant(name: str) -> float:
     raise ConfigError(f'found the number {name}, expected finite numbers')
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_constant(text)  # 1e999 is JSON, and infinite
+
+
 def arch_to_json(arch: Arch, space: Mapping[str, str], extra: Mapping[str, Any] | None = None) -> str:
     """The text of an arch file.
 
@@ -92,7 +98,8 @@ def arch_from_json(text: str, source: str = 'arch') -> dict[str, Any]:
         ConfigError: not JSON, not our format, a key twice, a number that is not finite, a value that is no scalar.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite,
+                          parse_constant=_no_constant)
     except ConfigError as error:
         raise ConfigError(f'{source}: {error}') from None
     except (json.JSONDecodeError, RecursionError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Union
 
@@ -30,7 +31,8 @@ class Choice:
         if not self.values:
             raise ConfigError(f'choice {self.name!r}: found no values, expected at least one')
         for value in self.values:
-            if not isinstance(value, (str, int, float, bool, type(None))) or value != value:
+            finite = not isinstance(value, float) or math.isfinite(value)
+            if not isinstance(value, (str, int, float, bool, type(None))) or not finite:
                 raise ConfigError(f'choice {self.name!r}: found the value {value!r}, expected a string, a finite '
                                   'number, true, false or null')
         typed = [(type(value), value) for value in self.values]

@@ -9,12 +9,12 @@ from .arch_diagram import arch_figure
 from .choice_grid import choices_figure
 from .entropy_map import entropy_map_figure
 from .pareto import pareto_figure, pareto_front
-from .records import SearchRecord, read_search
+from .recorded import RecordedSearch, read_search
 from .report import write_report
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
 
 __all__ = [
-    "SearchRecord",
+    "RecordedSearch",
     "arch_figure",
     "certainty_figure",
     "choices_figure",

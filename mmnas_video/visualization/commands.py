@@ -6,10 +6,10 @@ import os
 import shlex
 from pathlib import Path
 
-from .records import SearchRecord
+from .recorded import RecordedSearch
 
 
-def next_commands(record: SearchRecord) -> list[tuple[str, str]]:
+def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     """(what it does, command) pairs, to be run in the order given from the repository's root.
 
     What cannot be told from the work directory stands in capitals (CONFIG, CHECKPOINT).
@@ -17,26 +17,30 @@ def next_commands(record: SearchRecord) -> list[tuple[str, str]]:
     config, checkpoint = find_config(record.work_dir), find_checkpoint(record.work_dir)
     search = "CONFIG" if config is None else _shown(config)
     weights = "CHECKPOINT" if checkpoint is None else _shown(checkpoint)
-    arch, out = _shown(record.work_dir / "search" / "arch.json"), record.work_dir / "extracted"
-    pinned, retrained = _shown(out / "config.py"), record.work_dir / "retrained"
+    folder, again = record.work_dir / "search", record.work_dir / "retrain"
+    arch, pinned = _shown(folder / "arch.json"), _shown(folder / "extracted.py")
+    train = [
+        "python",
+        "tools/train.py",
+        pinned,
+        "--work-dir",
+        _shown(again),
+        "--cfg-options",
+        "load_from=None",
+    ]
     commands = [
         (
-            "Extract the chosen network: its own config and weights",
-            ["python", "tools/extract.py", search, weights, "--arch", arch, "--out", _shown(out)],
+            "Extract the chosen network with its inherited weights (search/extracted.py and .pth)",
+            ["python", "tools/extract.py", search, weights, "--arch", arch],
         ),
-        ("Train it from scratch", ["python", "tools/train.py", pinned, "--work-dir", _shown(retrained)]),
-        ("Test what was trained", ["python", "tools/test.py", pinned, _shown(retrained / "CHECKPOINT.pth")]),
+        ("Train it from scratch", train),
+        ("Test what was trained", ["python", "tools/test.py", pinned, _shown(again / "CHECKPOINT.pth")]),
         ("Count its parameters and multiply-adds", ["python", "tools/cost.py", search, "--arch", arch]),
         ("Draw this report again", ["python", "tools/report.py", _shown(record.work_dir)]),
     ]
-    if record.arch_source != "arch.json":
-        commands.insert(
-            0,
-            (
-                "Go on with the search",
-                ["python", "tools/search.py", search, "--work-dir", _shown(record.work_dir), "--resume"],
-            ),
-        )
+    if not record.final:
+        resume = ["python", "tools/search.py", search, "--work-dir", _shown(record.work_dir), "--resume"]
+        commands.insert(0, ("Go on with the search", resume))
     return [(what, shlex.join(words)) for what, words in commands]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .records import number, scalars
+from .recorded import number, scalars
 
 _RANDOM = re.compile(r"random[ _#-]*\d+")
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .records import SearchRecord, number
+from .recorded import RecordedSearch, number
 from .style import INK, MUTED, drawing, dress, new_figure
 
 #: Most columns (epochs) and rows (choices) drawn. Columns are left out, never averaged: each is one epoch's
@@ -17,7 +17,7 @@ from .style import INK, MUTED, drawing, dress, new_figure
 MAX_COLUMNS, MAX_ROWS = 200, 120
 
 
-def entropy_table(record: SearchRecord) -> tuple[list[str], np.ndarray, np.ndarray]:
+def entropy_table(record: RecordedSearch) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Entropies as they stand in the history.
 
     Returns:
@@ -39,7 +39,7 @@ def entropy_table(record: SearchRecord) -> tuple[list[str], np.ndarray, np.ndarr
     return names, np.array([line["epoch"] for line in lines], dtype=float), table
 
 
-def entropy_map_figure(record: SearchRecord) -> Figure:
+def entropy_map_figure(record: RecordedSearch) -> Figure:
     """Draw one row per choice and one column per epoch; beside each row what it settled on, and how surely.
 
     The colour is the entropy over its largest possible value, ln(number of values): 1 undecided, 0 settled.
@@ -82,7 +82,7 @@ def entropy_map_figure(record: SearchRecord) -> Figure:
     return figure
 
 
-def relative_entropy(record: SearchRecord, names: Sequence[str], table: np.ndarray) -> np.ndarray:
+def relative_entropy(record: RecordedSearch, names: Sequence[str], table: np.ndarray) -> np.ndarray:
     """Entropies (V, E) over ln(number of values) of each choice (over the row's maximum if unknown)."""
     largest = np.ones((len(names), 1))
     for row, name in enumerate(names):
@@ -93,7 +93,7 @@ def relative_entropy(record: SearchRecord, names: Sequence[str], table: np.ndarr
     return table / largest
 
 
-def settled_on(record: SearchRecord, names: Sequence[str]) -> list[str]:
+def settled_on(record: RecordedSearch, names: Sequence[str]) -> list[str]:
     """Per choice its most probable value in the last epoch and that value's probability: ``'t3_s5 0.93'``."""
     probs = record.epochs[-1].get("probs") if record.epochs else None
     texts = []

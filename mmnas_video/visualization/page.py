@@ -89,6 +89,27 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
+def bounds(budget: Any) -> str:
+    """A budget as a reader wants it: ``{'macs': [None, 12e6]}`` is ``MACs ≤ 12.00 M``."""
+    if not isinstance(budget, Mapping):
+        return plain(budget)
+    parts = []
+    for name, bound in budget.items():
+        low, high = bound if isinstance(bound, (list, tuple)) and len(bound) == 2 else (None, bound)
+        label, show = {"macs": ("MACs", _millions), "params": ("parameters", _millions)}.get(
+            name, (name, plain)
+        )
+        if low is not None or high is not None:
+            left = f"{show(low)} ≤ " if low is not None else ""
+            right = f" ≤ {show(high)}" if high is not None else ""
+            parts.append(f"{left}{label}{right}")
+    return ", ".join(parts)
+
+
+def _millions(value: Any) -> str:
+    return f"{mega(value)}\u00a0M" if isinstance(value, (int, float)) else plain(value)
+
+
 def plain(value: Any) -> str:
     """A JSON value as a reader wants it: numbers with separators, objects as ``key value``, lists too."""
     if value is None or value == {} or value == []:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .records import SearchRecord, number
+from .recorded import RecordedSearch, number
 from .style import INK, MUTED, ORANGE, SERIES, drawing, dress, legend, new_figure
 
 #: Most points drawn per search; the front is computed over all of them and always drawn.
@@ -39,19 +39,19 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def candidate_points(record: SearchRecord) -> list[tuple[float, float]]:
+def candidate_points(record: RecordedSearch) -> list[tuple[float, float]]:
     """(MACs, score with inherited weights) of every candidate line that has both."""
     pairs = [(number(line, "macs"), number(line, "score")) for line in record.candidates]
     return [(macs, score) for macs, score in pairs if macs is not None and score is not None]
 
 
-def row_points(record: SearchRecord) -> list[tuple[str, float, float]]:
+def row_points(record: RecordedSearch) -> list[tuple[str, float, float]]:
     """(name, MACs, top-1 in 0..1) of every row of the comparison table that has both figures."""
     rows = [(str(row["name"]), number(row, "macs"), number(row, "top1")) for row in record.rows]
     return [(name, macs, top1) for name, macs, top1 in rows if macs is not None and top1 is not None]
 
 
-def pareto_figure(records: Sequence[SearchRecord]) -> Figure:
+def pareto_figure(records: Sequence[RecordedSearch]) -> Figure:
     """Two panels, each with its own front: candidates by their inherited-weight score, and networks trained
     alone.
 
@@ -77,7 +77,7 @@ def pareto_figure(records: Sequence[SearchRecord]) -> Figure:
     return figure
 
 
-def _draw_candidates(axes: Axes, records: Sequence[SearchRecord]) -> None:
+def _draw_candidates(axes: Axes, records: Sequence[RecordedSearch]) -> None:
     dress(axes, "Candidates, inherited weights", "MACs [M]", "score")
     for i, record in enumerate(records):
         points = np.array(candidate_points(record), dtype=float).reshape(-1, 2)
@@ -100,7 +100,7 @@ def _draw_candidates(axes: Axes, records: Sequence[SearchRecord]) -> None:
         _draw_front(axes, points, colour)
 
 
-def _draw_rows(axes: Axes, records: Sequence[SearchRecord]) -> None:
+def _draw_rows(axes: Axes, records: Sequence[RecordedSearch]) -> None:
     dress(axes, "Trained alone, each the same way", "MACs [M]", "top-1 [%]")
     for i, record in enumerate(records):
         rows = row_points(record)

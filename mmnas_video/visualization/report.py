@@ -11,7 +11,7 @@ from mmnas_video.space import write_text_atomic
 
 from . import page, sections
 from .comparison import summary_rows
-from .records import SearchRecord, number, read_search
+from .recorded import RecordedSearch, number, read_search
 from .search_curves import entropy_figure, macs_figure
 from .sections import CURVE, Album
 
@@ -56,12 +56,12 @@ def write_report(
     return out
 
 
-def _title(record: SearchRecord) -> str:
-    method = page.plain(record.info.get("method")) or "Search"
+def _title(record: RecordedSearch) -> str:
+    method = page.plain(record.info.get("method")).removesuffix("SearchHook") or "Search"
     return f"{method} on {record.space.name if record.space else 'an unknown space'}"
 
 
-def _heading(record: SearchRecord, tag: str) -> str:
+def _heading(record: RecordedSearch, tag: str) -> str:
     """Title, the result in one sentence, what is missing, and the facts of the search."""
     info, space = record.info, record.space
     title = _title(record) if tag == "h1" else f"{record.name}: {_title(record)}"
@@ -69,7 +69,7 @@ def _heading(record: SearchRecord, tag: str) -> str:
     pairs = [
         ("Method", page.plain(info.get("method"))),
         ("Seed", page.plain(info.get("seed"))),
-        ("Budget", page.plain(info.get("budget")) or target),
+        ("Budget", page.bounds(info.get("budget")) or target),
         ("Space", space.name if space else ""),
         ("Space size", f"{page.big(space.size)} networks" if space else ""),
         ("Open choices", f"{len(space.open)} of {len(space)}" if space else ""),
@@ -87,7 +87,7 @@ def _heading(record: SearchRecord, tag: str) -> str:
     )
 
 
-def _result(record: SearchRecord) -> str:
+def _result(record: RecordedSearch) -> str:
     """The outcome in one sentence, as it came out."""
     rows = [row for row in summary_rows(record.rows) if row.top1 is not None]
     searched = next((row for row in rows if row.name.startswith("searched")), None)
@@ -103,11 +103,11 @@ def _result(record: SearchRecord) -> str:
     )
 
 
-def _search_body(record: SearchRecord, album: Album) -> str:
+def _search_body(record: RecordedSearch, album: Album) -> str:
     parts = [
         page.section("The searched network beside the alternatives", sections.comparison(record)),
         page.section(
-            "The chosen network" if record.arch_source == "arch.json" else "The most probable network so far",
+            "The chosen network" if record.final else "The most probable network so far",
             sections.network(record, album),
         ),
         page.section("How the search went", sections.curves(record, album)),
@@ -117,7 +117,7 @@ def _search_body(record: SearchRecord, album: Album) -> str:
     return "".join(parts)
 
 
-def _side_by_side(records: Sequence[SearchRecord], folder: Path, png: bool) -> str:
+def _side_by_side(records: Sequence[RecordedSearch], folder: Path, png: bool) -> str:
     album = Album(folder, "all-", png)
     html = f"<h1>{len(records)} searches side by side</h1>\n" + page.section(
         "What came out", _overview(records)
@@ -134,13 +134,13 @@ def _side_by_side(records: Sequence[SearchRecord], folder: Path, png: bool) -> s
     )
 
 
-def _overview(records: Sequence[SearchRecord]) -> str:
+def _overview(records: Sequence[RecordedSearch]) -> str:
     """One column per search."""
     lines = {
         "space": [r.space.name if r.space else "–" for r in records],
         "method": [page.plain(r.info.get("method")) or "–" for r in records],
         "seed": [page.plain(r.info.get("seed")) or "–" for r in records],
-        "budget": [page.plain(r.info.get("budget")) or "–" for r in records],
+        "budget": [page.bounds(r.info.get("budget")) or "–" for r in records],
         "chosen: MACs [M]": [page.mega(number(r.cost, "macs")) for r in records],
         "chosen: params [M]": [page.mega(number(r.cost, "params"), 3) for r in records],
     }

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .records import SearchRecord, number
+from .recorded import RecordedSearch, number
 from .style import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
 
 #: Most points of one curve: as many as a page has pixels to show.
@@ -22,14 +22,14 @@ MAX_POINTS = 240
 MEGA = 1e6
 
 
-def epoch_series(record: SearchRecord, key: str) -> tuple[np.ndarray, np.ndarray]:
+def epoch_series(record: RecordedSearch, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(epochs, values) of ``key`` in the epoch lines, both (E,); lines without a finite one are left out."""
     pairs = [(line["epoch"], number(line, key)) for line in record.epochs]
     good = [(x, y) for x, y in pairs if y is not None]
     return np.array([x for x, _ in good], dtype=float), np.array([y for _, y in good], dtype=float)
 
 
-def step_positions(record: SearchRecord) -> np.ndarray:
+def step_positions(record: RecordedSearch) -> np.ndarray:
     """Where each step line stands on the epoch axis, shape (S,): the steps of epoch e lie in (e - 1, e].
 
     An epoch under way is given the length of the others, so that it does not look finished.
@@ -46,7 +46,7 @@ def step_positions(record: SearchRecord) -> np.ndarray:
     return np.interp(steps + 1, [*starts, starts[-1] + last], [*(names - 1), names[-1]])
 
 
-def step_series(record: SearchRecord, key: str) -> tuple[np.ndarray, np.ndarray]:
+def step_series(record: RecordedSearch, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(positions on the epoch axis, values) of ``key`` in the step lines that have a finite one."""
     values = [number(line, key) for line in record.steps]
     keep = np.array([value is not None for value in values], dtype=bool)
@@ -72,7 +72,7 @@ def thin(x: np.ndarray, y: np.ndarray, points: int = MAX_POINTS) -> tuple[np.nda
     return x[keep], y[keep]
 
 
-def sampled_range(record: SearchRecord) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sampled_range(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(epochs, 10th, 90th percentile of the MACs that were sampled in each), each of shape (E,)."""
     macs: dict[float, list[float]] = {}
     for line in record.steps:
@@ -84,7 +84,7 @@ def sampled_range(record: SearchRecord) -> tuple[np.ndarray, np.ndarray, np.ndar
     return table[:, 0], table[:, 1], table[:, 2]
 
 
-def macs_figure(records: Sequence[SearchRecord]) -> Figure:
+def macs_figure(records: Sequence[RecordedSearch]) -> Figure:
     """MACs of the most probable arch per epoch against the target (the paper's Fig. 4)."""
     with drawing():
         figure = new_figure(5.4, 3.0)
@@ -114,7 +114,7 @@ def macs_figure(records: Sequence[SearchRecord]) -> Figure:
     return figure
 
 
-def _draw_sampled(axes: Axes, record: SearchRecord) -> None:
+def _draw_sampled(axes: Axes, record: RecordedSearch) -> None:
     epochs, low, high = sampled_range(record)
     if epochs.size > 1:
         keep = np.unique(np.linspace(0, epochs.size - 1, min(epochs.size, MAX_POINTS)).round().astype(int))
@@ -129,21 +129,30 @@ def _draw_sampled(axes: Axes, record: SearchRecord) -> None:
         )
 
 
-def score_figure(record: SearchRecord) -> Figure:
-    """Score per epoch and training loss per step, in two panels over one axis."""
+def score_figure(record: RecordedSearch) -> Figure:
+    """Score per epoch; per step the training loss, or the samples' mean score where no loss is recorded."""
     with drawing():
         figure = new_figure(5.4, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, "Score and loss", "score", xlabel="")
+        _epoch_axes(upper, "Score", "score", xlabel="")
         x, y = thin(*epoch_series(record, "score"))
         upper.plot(x, y, color=GREEN, marker="o" if x.size < 30 else None, markersize=3)
-        _epoch_axes(lower, "", "loss")
-        x, y = bin_means(*step_series(record, "loss"))
+        name = "loss" if any(number(line, "loss") is not None for line in record.steps) else "sampled score"
+        x, y = bin_means(*(step_series(record, "loss") if name == "loss" else mean_scores(record)))
+        _epoch_axes(lower, "", name)
         lower.plot(x, y, color=ORANGE, linewidth=1.2)
     return figure
 
 
-def certainty_figure(record: SearchRecord) -> Figure:
+def mean_scores(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
+    """(positions on the epoch axis, mean score of the archs sampled in the step), both (S,)."""
+    scores = [[s for s in line.get("scores") or () if isinstance(s, (int, float))] for line in record.steps]
+    keep = np.array([bool(values) for values in scores], dtype=bool)
+    means = np.array([sum(values) / len(values) for values in scores if values])
+    return step_positions(record)[keep], means
+
+
+def certainty_figure(record: RecordedSearch) -> Figure:
     """Entropy of the whole distribution per epoch, and the effective sample size 1/Σw² per step."""
     with drawing():
         figure = new_figure(5.4, 3.0)
@@ -169,7 +178,7 @@ def certainty_figure(record: SearchRecord) -> Figure:
     return figure
 
 
-def changed_choices(record: SearchRecord) -> tuple[np.ndarray, np.ndarray]:
+def changed_choices(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
     """(epochs, number of choices whose most probable value has changed since the last), both (E - 1,)."""
     best = [
         (line["epoch"], line["most_probable"])
@@ -184,7 +193,7 @@ def changed_choices(record: SearchRecord) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 0], table[:, 1]
 
 
-def collapse_figure(record: SearchRecord) -> Figure:
+def collapse_figure(record: RecordedSearch) -> Figure:
     """What shows a collapse: the share of smallest values in the most probable arch, and how it changes."""
     with drawing():
         figure = new_figure(5.4, 3.0)
@@ -205,7 +214,7 @@ def collapse_figure(record: SearchRecord) -> Figure:
     return figure
 
 
-def entropy_figure(records: Sequence[SearchRecord]) -> Figure:
+def entropy_figure(records: Sequence[RecordedSearch]) -> Figure:
     """Total entropy of several searches, one line each."""
     with drawing():
         figure = new_figure(5.4, 3.0)

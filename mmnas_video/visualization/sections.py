@@ -17,7 +17,7 @@ from .comparison import Row, read_row, summary_rows
 from .entropy_map import entropy_map_figure
 from .figure_io import inline_svg, save_figure, svg_text
 from .pareto import candidate_points, pareto_figure, row_points
-from .records import SearchRecord, number
+from .recorded import RecordedSearch, number
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
 
 #: Pixels below which a curve is scrolled, not shrunk.
@@ -52,7 +52,7 @@ class Album:
         return page.figure(inline_svg(svg, name, caption), caption, figure.get_figwidth(), min_width)
 
 
-def comparison(record: SearchRecord) -> str:
+def comparison(record: RecordedSearch) -> str:
     """The table: the searched network, the uniform one, median and best of the random ones."""
     if not record.rows:
         return ""
@@ -83,16 +83,18 @@ def _table(rows: Sequence[Row]) -> str:
     )
 
 
-def network(record: SearchRecord, album: Album) -> str:
+def network(record: RecordedSearch, album: Album) -> str:
     """The chosen network drawn, the alternatives drawn alike, and every choice with its probabilities."""
     if record.arch is None:
         return ""
     groups = read_groups(record.arch, record.blocks)
-    source = (
-        "as in arch.json"
-        if record.arch_source == "arch.json"
-        else f"most probable at {record.arch_source}; the search has not written arch.json"
-    )
+    source = "as in arch.json"
+    if record.arch_source != "arch.json":
+        source = f"most probable at {record.arch_source}; the search has not written arch.json"
+    elif not record.final:
+        source += (
+            f", written at epoch {page.plain(record.info.get('epoch'))} of a search that is still under way"
+        )
     macs, params = number(record.cost, "macs"), number(record.cost, "params")
     shape = page.plain(record.cost.get("shape")).replace(", ", "×")
     known = [
@@ -112,7 +114,7 @@ def network(record: SearchRecord, album: Album) -> str:
     return html + grid
 
 
-def _grid(record: SearchRecord, album: Album, main: bool) -> str:
+def _grid(record: RecordedSearch, album: Album, main: bool) -> str:
     if record.space is None or record.arch is None:
         return ""
     probs = record.epochs[-1].get("probs") if record.epochs else None
@@ -128,7 +130,7 @@ def _readable(figure: Figure) -> int:
     return round(80 * figure.get_figwidth())
 
 
-def _alternatives(record: SearchRecord, album: Album) -> str:
+def _alternatives(record: RecordedSearch, album: Album) -> str:
     rows = [
         row
         for row in summary_rows(record.rows)
@@ -143,7 +145,7 @@ def _alternatives(record: SearchRecord, album: Album) -> str:
     return f"<details><summary>The alternatives, drawn alike</summary>{html}</details>" if html else ""
 
 
-def curves(record: SearchRecord, album: Album) -> str:
+def curves(record: RecordedSearch, album: Album) -> str:
     """The four curves and the map of entropies."""
     if not record.epochs and not record.steps:
         return ""
@@ -156,7 +158,7 @@ def curves(record: SearchRecord, album: Album) -> str:
         (
             "score",
             score_figure(record),
-            "Score on the data held aside for the search; loss of the shared weights.",
+            "Score on the data held aside for the search, and how training went step by step.",
         ),
         (
             "certainty",
@@ -178,7 +180,7 @@ def curves(record: SearchRecord, album: Album) -> str:
     return html
 
 
-def pareto(records: Sequence[SearchRecord], album: Album) -> str:
+def pareto(records: Sequence[RecordedSearch], album: Album) -> str:
     """Score against cost, of one search or of several."""
     if not any(candidate_points(record) or row_points(record) for record in records):
         return ""
@@ -189,7 +191,7 @@ def pareto(records: Sequence[SearchRecord], album: Album) -> str:
     return album.add("pareto", pareto_figure(records), caption, CURVE)
 
 
-def commands(record: SearchRecord) -> str:
+def commands(record: RecordedSearch) -> str:
     """What to type next."""
     return "".join(
         f"<p>{page.text(what)}</p><pre>{page.text(command)}</pre>" for what, command in next_commands(record)

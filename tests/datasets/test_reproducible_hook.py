@@ -1,7 +1,9 @@
 """A run that is killed and resumed equals the one that was not, bit for bit, and what would spoil that is warned of."""
 
 import copy
+import multiprocessing
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+from mmnas_video.datasets import close_runner_workers
 from mmnas_video.registry import HOOKS, MODELS
 
 
@@ -49,7 +52,7 @@ class KillHook(Hook):
             raise Kill
 
 
-def config(work_dir, video_cfg, by_epoch=True, kill_at=None, **changes):
+def config(work_dir, video_cfg, by_epoch=True, kill_at=None, resume=False):
     loader = dict(
         dataset=dict(type="SeededDataset", dataset=copy.deepcopy(video_cfg)),
         sampler=dict(type="SeededSampler"),
@@ -79,8 +82,8 @@ def config(work_dir, video_cfg, by_epoch=True, kill_at=None, **changes):
             ),
             custom_hooks=hooks,
             randomness=dict(seed=7),
+            resume=resume,
             default_scope="mmaction",
-            **changes,
         )
     )
 
@@ -90,19 +93,24 @@ def run(cfg) -> dict:
     rubbish = int.from_bytes(random.SystemRandom().randbytes(3), "big")  # whatever the process did before
     random.seed(rubbish), np.random.seed(rubbish), torch.manual_seed(rubbish)
     runner = Runner.from_cfg(cfg)
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        close_runner_workers(runner)  # a killed run does not get to its end
     state = {f"model.{k}": v.clone() for k, v in runner.model.state_dict().items()}
     momentum = runner.optim_wrapper.optimizer.state_dict()["state"]
     return {**state, **{f"momentum.{k}": v["momentum_buffer"].clone() for k, v in momentum.items()}}
 
 
 @pytest.mark.parametrize("by_epoch, kill_at", [(True, 5), (False, 6)])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, by_epoch, kill_at):
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, monkeypatch, by_epoch, kill_at):
     """Rejects a hook that does not re-seed, DataLoaders on the global generator, and seeds that workers get too late.
 
     Two persistent workers, validation at every checkpoint, EMA and momentum; killed in the iteration after next of a
     checkpoint (one iteration later with epochs).
     """
+    # MMEngine sleeps 2 s whenever an iteration-based loop comes to the end of its data.
+    monkeypatch.setattr("mmengine.runner.loops.time", SimpleNamespace(sleep=lambda seconds: None))
     whole = run(config(tmp_path / "whole", video_cfg, by_epoch))
     with pytest.raises(Kill):
         run(config(tmp_path / "killed", video_cfg, by_epoch, kill_at))
@@ -113,12 +121,22 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, by_epoch, 
 
 def test_the_seed_matters(tmp_path, video_cfg):
     """Rejects a run that ignores its seed: the equality above would then hold for no reason."""
-    cfg = config(tmp_path, video_cfg, train_cfg=None)
-    cfg.train_cfg, cfg.num_workers = dict(by_epoch=True, max_epochs=1), 0
-    one = run(cfg)
-    cfg.randomness = dict(seed=8)
-    other = run(cfg)
-    assert not torch.equal(one["model.conv.weight"], other["model.conv.weight"])
+    results = []
+    for seed in (7, 8):
+        cfg = config(tmp_path, video_cfg)
+        cfg.train_cfg, cfg.randomness = dict(by_epoch=True, max_epochs=1), dict(seed=seed)
+        results.append(run(cfg))
+    assert not torch.equal(results[0]["model.conv.weight"], results[1]["model.conv.weight"])
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_workers_end_with_the_run(tmp_path, video_cfg, by_epoch):
+    """Rejects workers that outlive their run: the next one in the same process then waits 5 s for each of them."""
+    cfg = config(tmp_path, video_cfg, by_epoch)
+    cfg.train_cfg.update(dict(max_epochs=1) if by_epoch else dict(max_iters=4))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert multiprocessing.active_children() == []
 
 
 def warnings_of(tmp_path, cfg) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmnas_video.visualization.comparison import summary_rows
 from mmnas_video.visualization.pareto import candidate_points, pareto_figure, pareto_front, row_points
-from mmnas_video.visualization.records import read_search
+from mmnas_video.visualization.recorded import read_search
 
 
 def _brute_force(points):

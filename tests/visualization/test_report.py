@@ -16,7 +16,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.space import AUTOX3D_STAGES, Choice, SearchSpace
 from mmnas_video.visualization import page, sections, write_report
 from mmnas_video.visualization.commands import next_commands
-from mmnas_video.visualization.records import read_search
+from mmnas_video.visualization.recorded import read_search
 
 ROOT = Path(__file__).parents[2]
 VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
@@ -119,7 +119,7 @@ def test_heading_says_what_was_run(quick, make_search):
     facts = [
         "PARSEC",
         "41",
-        "macs 53,000,000",
+        "MACs ≤ 53.00 M",
         "autox3d",
         space.hash,
         "2.4 × 10³² networks",
@@ -203,6 +203,33 @@ def test_a_search_under_way_shows_the_most_probable_network(quick, make_search):
     assert "The alternatives have not been trained yet" in text and "--resume" in text
 
 
+def test_a_checkpoint_is_not_the_end(quick, make_search):
+    """Rejects: the arch of a checkpoint (arch.json with "final": false) passed off as the result."""
+    work_dir, _, _ = make_search(epochs=3)
+    path = work_dir / "search" / "arch.json"
+    data = json.loads(path.read_text())
+    data["search"].update({"final": False, "epoch": 2, "method": "PARSECSearchHook"})
+    path.write_text(json.dumps(data))
+    text = _read(write_report(work_dir)).text
+    assert "written at epoch 2 of a search that is still under way" in text and "--resume" in text
+    assert "The most probable network so far" in text and "PARSEC on autox3d" in text
+
+
+@pytest.mark.parametrize(
+    ("budget", "text"),
+    [
+        ({"macs": 12_000_000}, "MACs ≤ 12.00 M"),
+        ({"macs": [3e6, 12e6], "params": [None, 5e5]}, "3.00 M ≤ MACs ≤ 12.00 M, parameters ≤ 0.50 M"),
+        ({"latency": [None, 7.5]}, "latency ≤ 7.5"),
+        (None, ""),
+        ({"macs": [None, None]}, ""),
+    ],
+)
+def test_budgets(budget, text):
+    """Rejects: the lower bound taken for the upper one, a bound that is not set shown as one."""
+    assert page.bounds(budget).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
 def test_an_empty_search_folder(tmp_path):
     """Rejects: an error in the first seconds of a search."""
     (tmp_path / "search").mkdir()
@@ -282,9 +309,10 @@ def test_a_space_without_groups_is_drawn_as_a_grid(make_search, grid_space):
 def test_global_state_is_left_alone(make_search):
     """Rejects: pyplot (its figures stay open through a search) and changed rcParams for the caller."""
     work_dir, _, _ = make_search(epochs=2)
-    before, figures = dict(matplotlib.rcParams), list(Gcf.figs)
-    write_report(work_dir, png=False)
-    assert dict(matplotlib.rcParams) == before and list(Gcf.figs) == figures
+    with matplotlib.rc_context({"font.size": 17.0, "svg.fonttype": "path"}):
+        before, figures = dict(matplotlib.rcParams), list(Gcf.figs)
+        write_report(work_dir, png=False)
+        assert dict(matplotlib.rcParams) == before and list(Gcf.figs) == figures
 
 
 def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
@@ -297,8 +325,8 @@ def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
     (work_dir / "last_checkpoint").write_text("/elsewhere/epoch_3.pth")
     monkeypatch.chdir(work_dir.parent)
     extract = next(command for _, command in next_commands(read_search("my search")) if "extract" in command)
-    assert extract == ("python tools/extract.py 'my search/s_k200.py' 'my search/epoch_3.pth' --arch "
-                       "'my search/search/arch.json' --out 'my search/extracted'")  # fmt: skip
+    arguments = "'my search/s_k200.py' 'my search/epoch_3.pth' --arch 'my search/search/arch.json'"
+    assert extract == f"python tools/extract.py {arguments}"
     (work_dir / "other.py").write_text("")
     assert any(" CONFIG " in command for _, command in next_commands(read_search(work_dir)))
 

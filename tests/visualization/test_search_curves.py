@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from mmnas_video.space import AUTOX3D_STAGES
-from mmnas_video.visualization import entropy_map, records
+from mmnas_video.visualization import entropy_map, recorded
 from mmnas_video.visualization.entropy_map import entropy_map_figure, entropy_table, settled_on
-from mmnas_video.visualization.records import read_search
+from mmnas_video.visualization.recorded import read_search
 from mmnas_video.visualization.search_curves import (
     bin_means,
     changed_choices,
     epoch_series,
     macs_figure,
     sampled_range,
+    score_figure,
     step_positions,
     step_series,
     thin,
@@ -101,7 +102,7 @@ def test_steps_stand_before_the_epoch_that_they_lead_to(make_search, first_epoch
     """Rejects: steps drawn behind their epoch; an epoch under way stretched to look finished."""
     work_dir, _, _ = make_search(epochs=1)
     lines = [{"kind": "step", "step": s, "epoch": first_epoch + s // 5} for s in range(13)]
-    (work_dir / "search" / "history.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (work_dir / "search" / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     positions = step_positions(read_search(work_dir)) - first_epoch
     np.testing.assert_allclose(positions, np.arange(1, 14) / 5 - 1)
 
@@ -117,12 +118,26 @@ def test_binning_keeps_the_mean_and_thinning_keeps_the_points():
     assert tx[0] == 0 and tx[-1] == 1008 and set(ty) <= set(y) and ty.shape == (17,)
 
 
+def test_without_a_loss_the_sampled_scores_are_drawn(make_search):
+    """Rejects: an empty panel for a method that records no loss; the best score instead of the mean."""
+    work_dir, _, _ = make_search(epochs=3, steps=5)
+    path = work_dir / "search" / "history.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text(
+        "".join(json.dumps({k: v for k, v in line.items() if k != "loss"}) + "\n" for line in lines)
+    )
+    lower = score_figure(read_search(work_dir)).axes[1]
+    assert lower.get_ylabel() == "sampled score"
+    expected = [np.mean(line["scores"]) for line in lines if line["kind"] == "step"]
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), expected)
+
+
 def test_changed_choices_counts_differences():
     """Rejects: counting epochs with any change, comparing with the first epoch."""
     epochs = tuple(
         {"epoch": e, "most_probable": b} for e, b in ((3, [1, 2, 3]), (5, [1, 0, 0]), (7, [1, 0, 1]))
     )
-    x, y = changed_choices(records.SearchRecord(work_dir=None, epochs=epochs))
+    x, y = changed_choices(recorded.RecordedSearch(work_dir=None, epochs=epochs))
     assert (x.tolist(), y.tolist()) == ([5, 7], [2, 1])
 
 
@@ -130,13 +145,13 @@ def test_non_finite_figures_are_left_out():
     """Rejects: one NaN loss that empties the whole curve, None drawn as 0, True drawn as 1."""
     values = [3.0, float("nan"), None, True, float("inf"), "7", 5]
     epochs = tuple({"epoch": i, "score": value} for i, value in enumerate(values))
-    x, y = epoch_series(records.SearchRecord(work_dir=None, epochs=epochs), "score")
+    x, y = epoch_series(recorded.RecordedSearch(work_dir=None, epochs=epochs), "score")
     assert (x.tolist(), y.tolist()) == ([0, 6], [3, 5])
 
 
 def test_long_histories_are_thinned_evenly(make_search, monkeypatch):
     """Rejects: the first lines only (the end is lost), a last step that is lost, a wrong total."""
-    monkeypatch.setattr(records, "MAX_STEPS", 11)
+    monkeypatch.setattr(recorded, "MAX_STEPS", 11)
     work_dir, _, _ = make_search(epochs=29, steps=7, arms=2)
     record = read_search(work_dir)
     steps = [line["step"] for line in record.steps]
@@ -147,12 +162,14 @@ def test_long_histories_are_thinned_evenly(make_search, monkeypatch):
 
 
 def test_history_of_a_killed_search(make_search):
-    """Rejects: an error on the half line; silence about it; two lines for an epoch that was run twice."""
+    """Rejects: an error on the half line that is being written, silence on a broken one, an epoch twice."""
     work_dir, _, _ = make_search(epochs=3, steps=2, candidates=0)
     path = work_dir / "search" / "history.jsonl"
     again = json.loads(path.read_text().splitlines()[-1])
     again["macs"] = 97
-    path.write_text(path.read_text() + json.dumps(again) + '\n{"kind":"epoch","epoch":4,"entr')
+    path.write_text(f'{path.read_text()}{json.dumps(again)}\n{{"kind":"epo\n{{"kind":"epoch","epoch":4,"entr')
     record = read_search(work_dir)
     assert [line["epoch"] for line in record.epochs] == [1, 2, 3] and record.epochs[-1]["macs"] == 97
-    assert any("1 line(s)" in note and "line 11" in note for note in record.notes)
+    assert [note for note in record.notes if "line" in note] == [
+        "history.jsonl: left out 1 line(s) that cannot be read, the first is line 11."
+    ]

@@ -67,7 +67,7 @@ class MBConv3DGroup(nn.Module):
         out, mid = max(group.channels), max(w.total for w in self.mids.values())
         squeeze = max(w.total for w in self.squeezes.values())
         kernel = (max(KERNELS[k][0] for k in group.kernels), max(KERNELS[k][1] for k in group.kernels))
-        shortcut = group.stride != 1 or any(i != o for i in self.inputs.values() for o in self.outputs.values())
+        shortcut = group.stride != 1 or any(i != o for i in self.inputs for o in self.outputs)  # widths, not windows
         self.blocks = nn.ModuleList(
             MBConv3D(inp if b == 0 else out, mid, out, squeeze if se_blocks[b] else 0, kernel,
                      group.stride if b == 0 else 1, shortcut and b == 0, drop_path[b]) for b in range(group.blocks))

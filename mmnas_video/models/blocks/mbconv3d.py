@@ -35,8 +35,10 @@ class MBConv3D(nn.Module):
     """1x1x1 expand, depthwise t x k x k, 1x1x1 project, each with BN, and a shortcut.
 
     ``relu(bn(expand))``, ``swish(se(bn(depthwise)))``, ``bn(project)``, plus the shortcut, ``relu``: X3D's order
-    (MMAction2 ``BlockX3D``). The shortcut is the identity where the stride is 1 and the input and output windows are
-    equal, else a strided 1x1x1 convolution with BN.
+    (MMAction2 ``BlockX3D``). The shortcut is the identity where the stride is 1 and the input and output widths are
+    equal, else a strided 1x1x1 convolution with BN. Equal widths, not equal windows: where two groups offer other widths
+    (the stem and the first group, a fixed group, a stage without stride), equal widths may have other windows, but the
+    pinned network has widths only, and must be the same network.
 
     Args:
         inp, mid, out, squeeze: largest widths; ``squeeze=0`` for no SE.
@@ -62,7 +64,7 @@ class MBConv3D(nn.Module):
 
     def identity(self, at: BlockWindows) -> bool:
         """Whether the shortcut passes its input on unchanged."""
-        return self.stride == 1 and at.inp == at.out
+        return self.stride == 1 and at.inp.length == at.out.length
 
     def forward(self, x: Tensor, at: BlockWindows) -> Tensor:
         """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""

@@ -3,7 +3,7 @@
 ``WORK_DIR/search/`` holds ``space.json``, ``arch.json``, ``history.jsonl`` and, after the comparison,
 ``table.json``.
 A search may be under way, or may have been killed in the middle of a line: whatever cannot be read is left
-out and said in :attr:`SearchRecord.notes`, so that a report can still be drawn from the rest.
+out and said in :attr:`RecordedSearch.notes`, so that a report can still be drawn from the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_STEPS = 2000
 
 
 @dataclass(frozen=True)
-class SearchRecord:
+class RecordedSearch:
     """One search, as far as it has got.
 
     Attributes:
@@ -63,6 +63,11 @@ class SearchRecord:
         return self.work_dir.resolve().name
 
     @property
+    def final(self) -> bool:
+        """Whether the search has come to its end (``arch.json`` says ``"final": false`` before)."""
+        return self.arch_source == "arch.json" and self.info.get("final") is not False
+
+    @property
     def target(self) -> float | None:
         """The MACs that the search aimed at, from its last epoch that names them."""
         return next(
@@ -84,7 +89,7 @@ def scalars(data: object) -> dict[str, Any]:
     return {name: value for name, value in pairs if not isinstance(value, (dict, list))}
 
 
-def read_search(work_dir: str | os.PathLike[str]) -> SearchRecord:
+def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
     """Read what the search in ``work_dir`` has left so far.
 
     Raises:
@@ -111,7 +116,7 @@ def read_search(work_dir: str | os.PathLike[str]) -> SearchRecord:
     chosen = _read_object(folder / "arch.json", "the search writes it at its first checkpoint", notes)
     arch, source = _chosen_arch(chosen, space, epochs, notes)
     info, cost = (chosen.get(key) if isinstance(chosen.get(key), dict) else {} for key in ("search", "cost"))
-    return SearchRecord(
+    return RecordedSearch(
         work_dir,
         space,
         blocks,
@@ -207,6 +212,8 @@ def _read_history(path: Path, notes: list[str]) -> tuple[tuple[dict, ...], int, 
     others: list[tuple[int, bytes]] = []
     total, stride, last = 0, 1, None
     for i, line in _lines(path):
+        if not line.endswith(b"\n"):
+            break  # half a line: the search is writing it, or was killed over it (then a resume cuts it off)
         if not _is_step(line):
             others.append((i, line))
             continue
@@ -225,8 +232,7 @@ def _read_history(path: Path, notes: list[str]) -> tuple[tuple[dict, ...], int, 
     steps, total, rest = steps + slow, total + len(slow), [data for data in rest if data["kind"] != "step"]
     if bad:
         notes.append(
-            f"{path.name}: left out {len(bad)} line(s) that cannot be read, the first is line {min(bad)} "
-            "(a search that was killed leaves half a line at the end)."
+            f"{path.name}: left out {len(bad)} line(s) that cannot be read, the first is line {min(bad)}."
         )
     if not rest and not steps:
         notes.append(f"{path.name} holds no step yet.")

@@ -15,11 +15,9 @@ from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import build_runner, load_config
+from mmnas_video.search import Calibration, SearchHook, extract_model, is_search_hook, save_extracted
 from mmnas_video.space import write_text_atomic
 
-from .base import SearchHook
-from .calibration import Calibration
-from .extraction import extract_model, is_search_hook, save_extracted
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:

@@ -1,0 +1,226 @@
+"""The demo data has the properties that a search is judged by, and is the same whenever it is made."""
+
+import json
+import time
+
+import av
+import cv2
+import decord
+import numpy as np
+import pytest
+
+from mmnas_video.datasets import DemoOptions, SeededDataset, check_disjoint, demo, make_demo
+from mmnas_video.datasets.demo_motion import PAIRS, render_motion
+from mmnas_video.datasets.demo_scene import render_scene
+from mmnas_video.datasets.demo_video import write_video
+from mmnas_video.errors import ConfigError
+
+FRAMES, SIZE = 16, (32, 36)
+SMALL = DemoOptions(seed=3, height=18, width=22, min_frames=2, max_frames=3, motion_classes=2, scene_classes=2,
+                    motion_clips=(2, 1, 1), scene_clips=(1, 1, 1), image_clips=(1, 1, 1))  # fmt: skip
+
+
+def decode(path) -> np.ndarray:
+    reader = decord.VideoReader(str(path), num_threads=1)
+    return reader.get_batch(range(len(reader))).asnumpy()
+
+
+def small(clip: np.ndarray, size: int) -> np.ndarray:
+    """T × size × size × 3, by area."""
+    return np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in clip]).astype(float)
+
+
+def averaged(clip):
+    """Forgets the order: the mean picture."""
+    return small(clip, 8).mean(0).ravel()
+
+
+def first_frame(clip):
+    """One frame at a place in time that is known."""
+    return small(clip, 8)[0].ravel()
+
+
+def shuffled(clip):
+    """Forgets the order, keeps more than the mean: how often each cell is how bright, and what goes with what."""
+    z = small(clip, 6).mean(3).reshape(len(clip), -1)
+    z = (z - z.mean(0)) / z.std()
+    return np.concatenate([np.sort(z, 0).ravel(), (z.T @ z)[np.triu_indices(36)], (z**3).mean(0)])
+
+
+def ordered(clip):
+    """Antisymmetric covariance of neighbouring frames: changes sign when time runs backwards."""
+    z = small(clip, 6).mean(3).reshape(len(clip), -1)
+    z = (z - z.mean(0)) / z.std()
+    lagged = z[:-1].T @ z[1:]
+    return (lagged - lagged.T)[np.triu_indices(36, 1)]
+
+
+def accuracy(features, render, labels, clips=(120, 80)) -> float:
+    """Test accuracy of ridge regression on features of clips that are drawn afresh."""
+    sets = []
+    for split, count in enumerate(clips):
+        keys = [(label, number, split) for label in labels for number in range(count)]
+        x = np.array([features(render(np.random.default_rng(k), k[0], FRAMES, SIZE, 4.0)) for k in keys])
+        sets.append((x, np.array([labels.index(k[0]) for k in keys])))
+    (x, y), (x_test, y_test) = sets
+    mean, std = x.mean(0), x.std(0) + 1e-6
+    x, x_test, target = (x - mean) / std, (x_test - mean) / std, np.eye(len(labels))[y]
+    dual = np.linalg.solve(x @ x.T + len(x) * np.eye(len(x)), target - target.mean(0))
+    return float(((x_test @ x.T @ dual).argmax(1) == y_test).mean())
+
+
+@pytest.mark.parametrize("features", [averaged, first_frame, shuffled])
+def test_motion_pairs_are_at_chance_without_order(features):
+    """Rejects films that start at a fixed place (the first frame tells), whose wrap shows, or whose looks differ.
+
+    800 test clips: one standard deviation of chance is 1.8 %.
+    """
+    scores = [accuracy(features, render_motion, [2 * p, 2 * p + 1]) for p in range(len(PAIRS))]
+    assert abs(np.mean(scores) - 0.5) < 0.055, scores
+    assert max(scores) < 0.65, scores
+
+
+def test_motion_pairs_are_told_apart_by_order():
+    """Rejects a pair that is the same film twice, motion that is drowned in noise, or too fast to follow."""
+    scores = [accuracy(ordered, render_motion, [2 * p, 2 * p + 1]) for p in range(len(PAIRS))]
+    assert min(scores) > 0.85 and np.mean(scores) > 0.95, scores
+
+
+def colours_and_slopes(clip):
+    """Of the mean picture: share of each colour, and how much it changes along rows, columns and both diagonals."""
+    mean = clip.astype(float).mean(0)
+    grey = mean.mean(2)
+    steps = [grey[1:] - grey[:-1], grey[:, 1:] - grey[:, :-1], grey[1:, 1:] - grey[:-1, :-1], grey[1:, :-1] - grey[:-1, 1:]]
+    slopes = [np.abs(step).mean() for step in steps]
+    return np.concatenate([mean.mean((0, 1)) / mean.mean(), slopes, np.log(slopes)])
+
+
+def test_scenes_are_told_apart_by_the_mean_picture():
+    """Rejects scenes that need motion, and scenes that their colour alone tells apart (it tells 2 groups of 4)."""
+    labels = list(range(8))
+    assert accuracy(colours_and_slopes, render_scene, labels, (40, 20)) > 0.9
+    colours = accuracy(lambda clip: colours_and_slopes(clip)[:3], render_scene, labels, (40, 20))
+    assert 0.15 < colours < 0.45
+
+
+def test_a_reversed_clip_decodes_to_the_reversed_frames(tmp_path):
+    """Rejects predicted frames: the coding error would trail behind what moves, and one frame would tell the class."""
+    frames = render_motion(np.random.default_rng(5), 0, 11, (34, 46), 4.0)
+    write_video(tmp_path / "a.mp4", frames, 13)
+    write_video(tmp_path / "b.mp4", frames[::-1], 13)
+    forward, backward = decode(tmp_path / "a.mp4"), decode(tmp_path / "b.mp4")
+    assert forward.shape == (11, 34, 46, 3)
+    assert (forward == backward[::-1]).all()
+    assert np.abs(forward.astype(float) - frames).mean() < 8  # colours are stored at half the resolution
+    assert decord.VideoReader(str(tmp_path / "a.mp4")).get_avg_fps() == 13
+    assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert all(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
+
+
+def lists(root, path):
+    return [line.rsplit(" ", 1) for line in (root / path).read_text().splitlines()]
+
+
+def test_layout_and_lists(demo_root):
+    """Rejects lists that name other files than there are, splits that share one, and a class without clips."""
+    for name, clips, classes in (("motion", (7, 2, 3), 4), ("scene", (5, 1, 2), 3), ("image", (3, 1, 2), 3)):
+        listed = {}
+        for split, count in zip(("train", "val", "test"), clips, strict=True):
+            path = f"{name}/meta/{split}.txt" if name == "image" else f"{name}/{split}.txt"
+            rows = lists(demo_root, path)
+            assert sorted(label for _, label in rows) == sorted(count * [str(c) for c in range(classes)])
+            folder = demo_root / name / (split if name == "image" else "videos")
+            listed[split] = [str(folder / file) for file, _ in rows]
+        check_disjoint(listed)
+        suffix = "*.jpg" if name == "image" else "*.mp4"
+        assert sorted(map(str, (demo_root / name).rglob(suffix))) == sorted(sum(listed.values(), []))
+    names = (demo_root / "motion/classes.txt").read_text().split()
+    assert names == ["right", "left", "grow", "shrink"]
+    assert lists(demo_root, "motion/train.txt")[7] == ["train_left_0000.mp4", "1"]
+    image = cv2.imread(str(demo_root / "image/test/red_columns/0001.jpg"))
+    assert image.shape == (34, 46, 3) and image[..., 2].mean() > 1.3 * image[..., 0].mean()  # red, in OpenCV's order
+
+
+def test_splits_differ_in_content(demo_root):
+    """Rejects a seed that forgets the split, the class or the number: clips with other names but the same frames."""
+    clips = [decode(path) for path in sorted((demo_root / "motion/videos").glob("*.mp4"))]
+    assert {len(clip) for clip in clips} == set(range(11, 18)), "lengths vary over all that was asked for"
+    assert len({clip[:11].tobytes() for clip in clips}) == len(clips) == 48
+
+
+def test_mmaction_reads_them(demo_root, video_cfg):
+    """Rejects files that only our own reader knows."""
+    cfg = {**video_cfg, "ann_file": str(demo_root / "scene/val.txt")}
+    cfg["data_prefix"] = dict(video=str(demo_root / "scene/videos"))
+    assert SeededDataset(cfg)[0]["inputs"].shape == (1, 3, 5, 23, 29)
+
+
+def files(root):
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    """Rejects global generators and an order of files that matters; a longer set must keep what the shorter one had."""
+    quiet = dict(report=lambda line: None)
+    np.random.seed(1)
+    make_demo(tmp_path / "a", SMALL, **quiet)
+    np.random.seed(2)
+    make_demo(tmp_path / "b", SMALL, sets=("image", "motion", "scene"), **quiet)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    longer = DemoOptions(**{**vars(SMALL), "motion_clips": (3, 1, 1)})
+    make_demo(tmp_path / "c", longer, sets=("motion",), **quiet)
+    short, long = files(tmp_path / "a/motion/videos"), files(tmp_path / "c/motion/videos")
+    assert len(long) == len(short) + 2 and short.items() <= long.items()
+    other = DemoOptions(**{**vars(SMALL), "seed": 4})
+    make_demo(tmp_path / "d", other, sets=("motion",), **quiet)
+    assert not set(files(tmp_path / "d/motion/videos").values()) & set(short.values())
+
+
+def test_a_set_is_made_once(tmp_path):
+    """Rejects work that is done again, options that are not compared, and a set with a lost file that is left so."""
+    lines = []
+    assert make_demo(tmp_path, SMALL, report=lines.append) == dict(motion=True, scene=True, image=True)
+    before = time.time_ns()
+    assert make_demo(tmp_path, SMALL, report=lines.append) == dict(motion=False, scene=False, image=False)
+    assert max(p.stat().st_mtime_ns for p in tmp_path.rglob("*")) < before
+    assert lines[0].startswith("motion: 8 of 8 clips") and "same options" in lines[-1]
+    changed = DemoOptions(**{**vars(SMALL), "scene_clips": (2, 1, 1)})
+    assert make_demo(tmp_path, changed, report=lines.append) == dict(motion=False, scene=True, image=False)
+    next((tmp_path / "motion/videos").iterdir()).unlink()
+    assert make_demo(tmp_path, changed, report=lines.append)["motion"]
+    assert {p.name for p in tmp_path.iterdir()} == {"motion", "scene", "image"}
+    manifest = json.loads((tmp_path / "scene/manifest.json").read_text())
+    assert manifest["format"] == demo.FORMAT and manifest["options"]["scene_clips"] == [2, 1, 1]
+
+
+def test_a_killed_run_leaves_the_old_set(tmp_path, monkeypatch):
+    """Rejects writing in place: half a set would be taken for one, or the old one would be gone."""
+    make_demo(tmp_path, SMALL, sets=("motion",), report=lambda line: None)
+    before = files(tmp_path)
+    monkeypatch.setattr(demo, "write_video", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        make_demo(tmp_path, DemoOptions(**{**vars(SMALL), "seed": 9}), sets=("motion",), report=lambda line: None)
+    assert files(tmp_path) == before
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    """Rejects deleting a folder that happens to be called 'motion'."""
+    (tmp_path / "motion").mkdir()
+    (tmp_path / "motion/thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"motion: found a folder that is no demo data"):
+        make_demo(tmp_path, SMALL, report=lambda line: None)
+    assert files(tmp_path) == {"motion/thesis.txt": b"mine"}
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [("height", 33), ("width", 8), ("min_frames", 1), ("max_frames", 3), ("fps", 0), ("noise", -1.0), ("motion_classes", 3),
+     ("motion_classes", 12), ("scene_classes", 25), ("motion_clips", (1, 0, 1)), ("image_clips", (1, 1))],
+)  # fmt: skip
+def test_bad_options_are_named(option, value):
+    """Rejects sizes that H.264 refuses in a worker, an odd class without its reverse, and empty splits."""
+    with pytest.raises(ConfigError, match=f"^{option}: found"):
+        DemoOptions(**{option: value})
+    with pytest.raises(ConfigError, match="sets: found 'films'"):
+        make_demo("nowhere", SMALL, sets=("films",))

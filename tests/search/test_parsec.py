@@ -1,0 +1,268 @@
+"""PARSEC against enumeration on a space of nine architectures."""
+
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.search import ArchDistribution, PARSECSearchHook
+from mmnas_video.space import Arch
+
+from .toy import CLASSES, SPACE, loader, prepared, runner
+
+ALL = [SPACE.decode(index) for index in itertools.product(range(3), range(3))]
+#: A log-likelihood for each architecture: no product of two factors, so the posterior is not factorised either.
+LOGLIK = dict(zip(ALL, [0.1, -0.9, 0.6, 1.3, -0.2, 0.4, -1.1, 0.9, 1.9]))
+
+
+def hook_with(alpha: torch.Tensor, **options) -> PARSECSearchHook:
+    """A hook with α set, without a Runner."""
+    hook = PARSECSearchHook(**options)
+    hook.distribution = ArchDistribution(SPACE)
+    with torch.no_grad():
+        hook.distribution.alpha.copy_(alpha)
+    return hook
+
+
+def alpha_gradient(hook: PARSECSearchHook, archs: list[Arch]) -> torch.Tensor:
+    """What one update ascends, (2, 3)."""
+    weights = hook.indicator.log_weights([LOGLIK[a] for a in archs]).softmax(0)
+    return -torch.autograd.grad(hook.arch_loss(archs, weights), hook.distribution.alpha)[0]
+
+
+def exact_gradient(distribution: ArchDistribution) -> torch.Tensor:
+    """∇_α log Σ_A p(A) L(A) = posterior marginal - prior, per choice and value (closed form of a factorised softmax)."""
+    prior = distribution.log_probs().detach().exp()
+    joint = {a: math.exp(LOGLIK[a]) * math.prod(prior[v, i] for v, i in enumerate(SPACE.encode(a))) for a in ALL}
+    evidence = sum(joint.values())
+    posterior = torch.zeros_like(prior)
+    for arch, p in joint.items():
+        for v, i in enumerate(SPACE.encode(arch)):
+            posterior[v, i] += p / evidence
+    return posterior - prior
+
+
+ALPHA = torch.tensor([[0.3, -0.4, 0.2], [-0.1, 0.5, 0.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize('control_variate', [False, True])
+@pytest.mark.parametrize('num_archs', [2, 3])
+def test_expected_alpha_gradient_by_enumeration(num_archs, control_variate):
+    """The estimator's mean over all K-tuples, enumerated, is what PARSEC's formula gives by hand; the control variate
+    leaves it unchanged. Rejects weights that are not normalised over the K, and a baseline that shifts the mean."""
+    hook = hook_with(ALPHA, num_archs=num_archs, control_variate=control_variate)
+    prior = hook.distribution.log_probs().detach().exp()
+    mean, by_hand = torch.zeros(2, 3, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64)
+    for archs in itertools.product(ALL, repeat=num_archs):
+        p = math.prod(float(prior[v, i]) for a in archs for v, i in enumerate(SPACE.encode(a)))
+        mean += p * alpha_gradient(hook, list(archs))
+        lik = [math.exp(LOGLIK[a]) for a in archs]
+        for a, value in zip(archs, lik):
+            one_hot = torch.zeros(2, 3, dtype=torch.float64)
+            for v, i in enumerate(SPACE.encode(a)):
+                one_hot[v, i] = 1
+            by_hand += p * value / sum(lik) * (one_hot - prior)
+    torch.testing.assert_close(mean, by_hand, rtol=0, atol=1e-12)
+
+
+def test_bias_vanishes_as_k_grows():
+    """The known bias: the mean estimate is a fraction of the exact gradient that grows with K towards one (none at K = 1,
+    which is why it is refused). Rejects an estimator with another limit, such as one without importance weights."""
+    hook = hook_with(ALPHA)
+    exact = exact_gradient(hook.distribution)
+    rng, fractions = random.Random(5), []
+    for num_archs, repeats in ((1, 4000), (2, 6000), (4, 3000), (13, 1500), (128, 300)):
+        total = torch.zeros(2, 3, dtype=torch.float64)
+        for _ in range(repeats):
+            total += alpha_gradient(hook, [hook.distribution.sample(rng) for _ in range(num_archs)])
+        fractions.append(float((total / repeats * exact).sum() / exact.square().sum()))
+    assert abs(fractions[0]) < 0.12
+    assert fractions[0] < fractions[1] < fractions[2] < fractions[3]
+    assert fractions[4] == pytest.approx(1, abs=0.06)
+
+
+def test_sampling_and_log_prob_follow_the_softmax():
+    """Rejects sampling from another distribution than log_prob says, and a wrong entropy."""
+    distribution = hook_with(ALPHA).distribution
+    rng = random.Random(1)
+    counts = dict.fromkeys(ALL, 0)
+    for _ in range(9000):
+        counts[distribution.sample(rng)] += 1
+    expected = distribution.log_prob(ALL).exp().detach() * 9000
+    assert float(expected.sum()) == pytest.approx(9000)
+    chi2 = sum((counts[a] - float(e))**2 / float(e) for a, e in zip(ALL, expected))
+    assert chi2 < 26.1  # 8 degrees of freedom, 0.1 %
+    probs = ALPHA.softmax(1)
+    assert sum(distribution.entropies().values()) == pytest.approx(float(-(probs * probs.log()).sum()), abs=1e-12)
+    assert distribution.most_probable() == Arch({'scale': 0.5, 'width': 3})
+
+
+@pytest.mark.parametrize('cost_term', ['weight', 'score'])
+def test_the_cost_hinge_moves_alpha(cost_term):
+    """With equal likelihoods only the cost speaks: the width above the target must lose its probability. Rejects a hinge
+    added to the loss as a constant, which no gradient sees, and one with the wrong sign."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=6, budget=dict(macs=3 * 7 + 15), cost_term=cost_term,
+                               cost_weight=3.0, arch_optimizer=dict(type='Adam', lr=0.1)))
+    assert hook.hinge(Arch({'scale': 1.0, 'width': 5})) == pytest.approx((35 + 15 - 36) / 36)  # the head counts: 5 x 3
+    assert hook.hinge(Arch({'scale': 1.0, 'width': 3})) == 0
+    hook.score = lambda archs, wrapper: [0.0] * len(archs)
+    for _ in range(150):
+        hook._arch_step([hook.distribution.sample(hook.rng) for _ in range(6)], made.optim_wrapper)
+    assert hook.distribution.probs()['width'][2] < 0.05
+
+
+@pytest.mark.parametrize('clip', [None, 0.05])
+@pytest.mark.parametrize('accumulate', [1, 2])
+def test_weight_update_equals_brute_force(accumulate, clip):
+    """One optimiser step through the Runner's own OptimWrapper against autograd on Σ_k w_k loss_k, with accumulation and
+    clipping. Rejects lost accumulated gradients, a doubled scale, and clipping before the weights are applied."""
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), accumulative_counts=accumulate,
+                   clip_grad=clip and dict(max_norm=clip))
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=3), optim_wrapper=wrapper)
+    before = {k: v.detach().clone() for k, v in made.model.named_parameters()}
+    batches = list(itertools.islice(iter(made.train_dataloader), accumulate))
+    rng = random.Random()
+    rng.setstate(hook.rng.getstate())
+    distribution_before = hook.distribution.alpha.detach().clone()
+    drawn = []
+    for batch in batches:
+        archs = [hook.distribution.sample(rng) for _ in range(3)]
+        drawn.append(archs)
+        made.model.train_step(batch, made.optim_wrapper)
+    assert not torch.equal(hook.distribution.alpha, distribution_before)
+
+    twin, _ = prepared(dict(type='PARSECSearchHook', num_archs=3))
+    total = 0.0
+    for batch, archs in zip(batches, drawn):
+        data = twin.model.data_preprocessor(batch, True)
+        values = []
+        for arch in archs:
+            with twin.model.backbone.use(arch):
+                values.append(twin.model(**data, mode='loss')['loss_cls'])
+        weights = (-torch.stack(values).detach() * 5).softmax(0)  # the likelihood is summed over the batch of 5
+        total = total + (weights * torch.stack(values)).sum() / accumulate
+    total.backward()
+    grads = {k: p.grad for k, p in twin.model.named_parameters()}
+    norm = torch.stack([g.norm() for g in grads.values()]).norm()
+    scale = min(1.0, clip / (float(norm) + 1e-6)) if clip else 1.0
+    for name, parameter in made.model.named_parameters():
+        expected = before[name] - 0.1 * scale * grads[name]
+        torch.testing.assert_close(parameter.detach(), expected, rtol=0, atol=1e-12, msg=name)
+
+
+def test_scoring_writes_no_statistics_and_uses_the_batch():
+    """Rejects scores from running statistics, and held-out batches that leak into them."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2))
+    norm = made.model.backbone.norm
+    before = norm.running_mean.clone()
+    archs = [SPACE.smallest, SPACE.largest]
+    hook.held_out.load_state_dict({'consumed': 0})
+    scores = hook.score(archs, made.optim_wrapper)
+    assert torch.equal(norm.running_mean, before)
+    assert int(norm.num_batches_tracked) == 0
+    hook.held_out.load_state_dict({'consumed': 0})
+    data = hook.prepare(next(hook.held_out))
+    for arch, score in zip(archs, scores):
+        with made.model.backbone.use(arch), torch.no_grad():
+            made.model.train()
+            expected = -5 * float(made.model(**data, mode='loss')['loss_cls'])
+        assert score == pytest.approx(expected, abs=1e-12)
+
+
+def test_architectures_share_the_dropout_mask():
+    """Two samples of one architecture in one step have one loss. Rejects masks drawn anew, which would make weights of
+    luck."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2),
+                          model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.5))
+    seen = []
+    original = made.model.forward
+
+    def spy(*args, **kwargs):
+        out = original(*args, **kwargs)
+        if kwargs.get('mode') == 'loss' and made.model.training:
+            seen.append(float(out['loss_cls'].detach()))
+        return out
+
+    made.model.forward = spy
+    hook.distribution.sample = lambda rng: SPACE.largest
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    assert seen[0] == seen[1] and seen[2] == seen[3] and seen[0] != seen[2]
+
+
+def test_video_accuracy_weights():
+    """w_k = acc_k / Σ acc, uniform if all are 0 (Auto-TSNet). Rejects a softmax over accuracies."""
+    hook = PARSECSearchHook(indicator=dict(type='VideoAccuracy'))
+    torch.testing.assert_close(hook.indicator.log_weights([0.2, 0.0, 0.6]).softmax(0),
+                               torch.tensor([0.25, 0.0, 0.75], dtype=torch.float64))
+    assert hook.indicator.log_weights([0.0, 0.0]).softmax(0).tolist() == [0.5, 0.5]
+    assert hook.indicator.score(3.0, 4) == 0.75
+
+
+@pytest.mark.parametrize('options', [dict(num_archs=4), dict(num_archs=4, mode='alternating'),
+                                     dict(num_archs=4, indicator=dict(type='VideoAccuracy')),
+                                     dict(num_archs=4, indicator=dict(type='Likelihood', reduction='mean'))])
+def test_a_whole_search_through_the_runner(options, tmp_path):
+    """Every mode runs to its end and leaves its files; α is in no parameter group of the weights' optimiser."""
+    made = runner(dict(type='PARSECSearchHook', budget=dict(macs=60), **options), work_dir=str(tmp_path), epochs=3,
+                  val_dataloader=loader(2), val_cfg=dict(), val_evaluator=dict(type='ToyMetric'))
+    made.train()
+    hook = next(h for h in made.hooks if isinstance(h, PARSECSearchHook))
+    groups = {id(p) for g in made.optim_wrapper.optimizer.param_groups for p in g['params']}
+    assert id(hook.distribution.alpha) not in groups
+    assert 'train_step' not in vars(made.model)
+    data = json.loads((tmp_path / 'search' / 'arch.json').read_text())
+    assert data['space']['hash'] == SPACE.hash and data['search']['seed'] == 3 and data['search']['final']
+    assert data['cost']['macs'] == data['arch']['width'] * 7 + 5 * CLASSES
+    lines = [json.loads(line) for line in (tmp_path / 'search' / 'history.jsonl').read_text().splitlines()]
+    epochs = [line for line in lines if line['kind'] == 'epoch']
+    steps = [line for line in lines if line['kind'] == 'step']
+    assert [e['epoch'] for e in epochs] == [1, 2, 3]
+    assert len(steps) == (18 if options.get('mode') != 'alternating' else 4)  # every step, or every fourth of 18
+    assert all(len(s['archs']) == 4 and sum(s['weights']) == pytest.approx(1) for s in steps)
+
+
+def test_it_finds_the_plant(tmp_path):
+    """One architecture is far more likely than the others: the search must name it. Rejects an α that descends."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=5, arch_optimizer=dict(type='Adam', lr=0.1)))
+    plant = Arch({'scale': 2.0, 'width': 3})
+    hook.score = lambda archs, wrapper: [2.0 if a == plant else 0.5 * (a['scale'] == 2.0) for a in archs]
+    for _ in range(200):
+        hook._arch_step([hook.distribution.sample(hook.rng) for _ in range(5)], made.optim_wrapper)
+    assert hook.choose() == plant
+    assert float(hook.distribution.log_prob([plant]).exp()) > 0.8
+
+
+def test_one_architecture_is_refused():
+    """K = 1 has importance weight 1 always."""
+    with pytest.raises(ConfigError, match='num_archs: found 1, expected at least 2'):
+        PARSECSearchHook(num_archs=1)
+
+
+def test_all_losses_not_finite_stop_the_search(tmp_path):
+    """Rejects a step on NaN weights; one bad architecture alone is dropped and counted."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2))
+    batch = next(iter(made.train_dataloader))
+    archs = iter([SPACE.largest, SPACE.smallest])
+    hook.distribution.sample = lambda rng: next(archs)
+    original = made.model.forward
+
+    def broken(*args, **kwargs):
+        out = original(*args, **kwargs)
+        if kwargs.get('mode') == 'loss' and made.model.training and made.model.backbone.arch == SPACE.largest:
+            out['loss_cls'] = out['loss_cls'] * math.inf
+        return out
+
+    made.model.forward = broken
+    made.model.train_step(batch, made.optim_wrapper)
+    assert hook.dropped == 1
+    assert all(torch.isfinite(p).all() for p in made.model.parameters())
+    archs = iter([SPACE.largest, SPACE.largest])
+    with pytest.raises(FloatingPointError, match='all 2 sampled'):
+        made.model.train_step(batch, made.optim_wrapper)
+    assert Path(made.work_dir).exists()
