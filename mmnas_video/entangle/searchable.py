@@ -59,6 +59,10 @@ class Searchable:
         """Per quantity (``macs``, ``params``) the least and the most, each with an arch that has it."""
         raise TypeError(f'{type(self).__name__} declares no cost range')
 
+    def describe(self) -> dict[str, Any]:
+        """What a picture of an architecture needs beyond its values; stands in ``space.json``."""
+        return {}
+
     def pinned_cfg(self, arch: Mapping[str, Value]) -> dict[str, Any]:
         """The arguments that differ when this module is built for ``arch`` alone (``dict(arch={...})``)."""
         return {'arch': dict(self.space.check(arch))}

@@ -129,7 +129,8 @@ class SearchHook(Hook):
         self._build_streams(runner)
         self.record = None
         if is_main_process():
-            self.record = SearchRecord(Path(runner.work_dir) / 'search', self.space, runner._resume)
+            self.record = SearchRecord(Path(runner.work_dir) / 'search', self.space, runner._resume,
+                                       searchable.describe())
         self.setup(runner)
         self._say(runner)
 

@@ -89,10 +89,14 @@ class PARSECSearchHook(SearchHook):
         if self.mode == 'joint':
             archs = [self.distribution.sample(self.rng) for _ in range(self.num_archs)]
             weights, scores = self._arch_step(archs, optim_wrapper)
-            return self._weight_step(archs, weights, scores, batch, optim_wrapper)
+            logged = self._weight_step(archs, weights, scores, batch, optim_wrapper)
+            self._log(archs, scores, weights, logged)
+            return logged
         logged = self.sampled_step([self.distribution.sample(self.rng)], batch, optim_wrapper)
         if (self.runner.iter + 1) % self.num_archs == 0:
-            self._arch_step([self.distribution.sample(self.rng) for _ in range(self.num_archs)], optim_wrapper)
+            archs = [self.distribution.sample(self.rng) for _ in range(self.num_archs)]
+            weights, scores = self._arch_step(archs, optim_wrapper)
+            self._log(archs, scores, weights, logged)
         return logged
 
     def hinge(self, arch: Arch) -> float:
@@ -127,7 +131,6 @@ class PARSECSearchHook(SearchHook):
             self.arch_loss(archs, weights).backward()
             self.alpha_optimizer.step()
         self._scores.extend(scores)
-        self._log(archs, scores, weights)
         return weights, scores
 
     def arch_loss(self, archs: Sequence[Arch], weights: Tensor) -> Tensor:
@@ -171,13 +174,13 @@ class PARSECSearchHook(SearchHook):
                 'arch_score': torch.tensor(sum(scores) / len(scores))}
 
     # ------------------------------------------------------------------ logging
-    def _log(self, archs: Sequence[Arch], scores: Sequence[float], weights: Tensor) -> None:
+    def _log(self, archs: Sequence[Arch], scores: Sequence[float], weights: Tensor, logged: Mapping[str, Tensor]) -> None:
         if self.record:
             self.record.append({
                 'kind': 'step', 'step': self.runner.iter + 1, 'epoch': self.runner.epoch + 1,
                 'archs': [list(self.space.encode(arch)) for arch in archs], 'scores': list(scores),
                 'macs': [self.cost(arch).macs for arch in archs], 'weights': weights.tolist(),
-                'ess': effective_sample_size(weights)
+                'ess': effective_sample_size(weights), 'loss': float(logged['loss'])
             })
 
     def choose(self) -> Arch:

@@ -27,20 +27,22 @@ class SearchRecord:
     Args:
         folder: ``WORK_DIR/search``.
         space: what is searched.
+        description: further keys for ``space.json`` (:meth:`Searchable.describe`).
         resuming: keep the history that is there; :meth:`cut` shortens it to a checkpoint's length.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, space: SearchSpace, resuming: bool) -> None:
+    def __init__(self, folder: Path, space: SearchSpace, resuming: bool,
+                 description: Mapping[str, Any] | None = None) -> None:
         self.folder, self.space = Path(folder), space
         self.history = self.folder / 'history.jsonl'
         try:
             if not resuming and self.history.exists():
                 self._set_aside()
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text_atomic(self.folder / 'space.json', json.dumps(space.to_dict(), indent=1) + '\n')
+            write_text_atomic(self.folder / 'space.json', json.dumps({**space.to_dict(), **(description or {})}, indent=1) + '\n')
             self._file = open(self.history, 'a', encoding='utf-8')  # noqa: SIM115 - open for the whole search
         except OSError as error:
             raise ConfigError(f'work_dir: cannot write to {str(self.folder)!r} ({error.strerror}); expected a folder '

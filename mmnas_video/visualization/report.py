@@ -74,7 +74,10 @@ def _heading(record: RecordedSearch, tag: str) -> str:
         ("Space size", f"{page.big(space.size)} networks" if space else ""),
         ("Open choices", f"{len(space.open)} of {len(space)}" if space else ""),
         ("Space hash", space.hash if space else ""),
-        ("Searched", f"{len(record.epochs)} epochs, {record.steps_total:,} steps"),
+        (
+            "Searched",
+            f"{len(record.epochs)} epoch{'s' * (len(record.epochs) != 1)}, {record.steps_total:,} steps",
+        ),
         ("Chosen at epoch", page.plain(info.get("epoch"))),
         ("Score when chosen", page.plain(info.get("score"))),
         ("Commit", page.plain(info.get("commit"))),

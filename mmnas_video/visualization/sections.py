@@ -100,7 +100,7 @@ def network(record: RecordedSearch, album: Album) -> str:
     known = [
         source,
         macs is not None and f"{page.mega(macs)} M MACs",
-        params is not None and f"{page.mega(params)} M parameters",
+        params is not None and f"{page.mega(params, 3)} M parameters",
         shape and f"input {shape}",
     ]
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'

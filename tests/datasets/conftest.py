@@ -28,7 +28,8 @@ def demo_root(tmp_path_factory):
 
 @pytest.fixture
 def video_cfg(demo_root):
-    """Config of MMAction2's own dataset on the motion videos, with every kind of random transform (a flip too)."""
+    """Config of MMAction2's own dataset on the motion videos, with every kind of random transform (a flip
+    too)."""
     return dict(
         type="VideoDataset",
         ann_file=str(demo_root / "motion/train.txt"),

@@ -13,7 +13,13 @@ from mmengine.runner import Runner
 from mmnas_video.datasets import BadSample, BadSampleCounter, BadSampleHook, SeededDataset, skip_bad_collate
 from mmnas_video.errors import ConfigError
 
-BAD = {"missing.mp4": "no such file", "empty.mp4": "empty file", "cut.mp4": "", "front.mp4": "", "text.mp4": ""}
+BAD = {
+    "missing.mp4": "no such file",
+    "empty.mp4": "empty file",
+    "cut.mp4": "",
+    "front.mp4": "",
+    "text.mp4": "",
+}
 
 
 def index_in_front(source, target):
@@ -46,7 +52,8 @@ def bad_cfg(tmp_path, demo_root, video_cfg):
 
 
 def test_each_kind_is_named(bad_cfg):
-    """Rejects an error that stops the run, a sample of another file, and decord's message of a whole file's length."""
+    """Rejects an error that stops the run, a sample of another file, and decord's message of a whole file's
+    length."""
     dataset = SeededDataset(bad_cfg)
     samples = [dataset[0, i] for i in range(12)]
     for sample, (name, reason) in zip(samples[2:7], BAD.items(), strict=True):
@@ -77,12 +84,18 @@ def test_collate_takes_them_out(bad_cfg):
     dataset = SeededDataset(bad_cfg)
     batch = skip_bad_collate([dataset[0, i] for i in range(5)])
     assert len(batch["inputs"]) == len(batch["data_samples"]) == 2
-    assert [path.rsplit("/", 1)[1] for path, _ in batch["bad_samples"]] == ["missing.mp4", "empty.mp4", "cut.mp4"]
+    assert [path.rsplit("/", 1)[1] for path, _ in batch["bad_samples"]] == [
+        "missing.mp4",
+        "empty.mp4",
+        "cut.mp4",
+    ]
     assert torch.equal(batch["inputs"][1], dataset[0, 1]["inputs"])
     assert "bad_samples" not in skip_bad_collate([dataset[0, 0]])
     stacked = skip_bad_collate([dataset[0, 0], dataset[0, 2], dataset[0, 1]], collate="default_collate")
     assert stacked["inputs"].shape == (2, 1, 3, 5, 23, 29)
-    with pytest.raises(ConfigError, match=r"2 in which no file can be read.*missing\.mp4.*no such file.*empty\.mp4"):
+    with pytest.raises(
+        ConfigError, match=r"2 in which no file can be read.*missing\.mp4.*no such file.*empty\.mp4"
+    ):
         skip_bad_collate([dataset[0, 2], dataset[0, 3]])
 
 
@@ -97,7 +110,8 @@ def test_another_collate_function_is_told(bad_cfg, place):
 
 
 def test_counter():
-    """Rejects counting a file twice, a share of the batches instead of the clips, and names that stay in the batch."""
+    """Rejects counting a file twice, a share of the batches instead of the clips, and names that stay in the
+    batch."""
     counter = BadSampleCounter("train_dataloader", total=200, max_share=0.01)
     for _ in range(3):
         batch = dict(inputs=[1], bad_samples=[("a.mp4", "empty file"), ("b.mp4", "no such file")])
@@ -139,19 +153,20 @@ def build_runner(tmp_path, cfg, share):
         train_dataloader=loader,
         val_dataloader=loader,
         train_cfg=dict(by_epoch=True, max_epochs=2),
-        val_cfg=dict(),
+        val_cfg={},
         val_evaluator=dict(type="DumpResults", out_file_path=str(tmp_path / "out.pkl")),
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
         custom_hooks=[dict(type="BadSampleHook", max_bad_share=share)],
         default_hooks=dict(checkpoint=None, logger=None),
         default_scope="mmaction",
-        cfg=Config(dict()),
+        cfg=Config({}),
     )
     return runner
 
 
 def test_a_run_skips_and_counts_them(tmp_path, bad_cfg):
-    """Rejects a hook that comes after the model, that counts the two epochs twice, or that skips validation."""
+    """Rejects a hook that comes after the model, that counts the two epochs twice, or that skips
+    validation."""
     runner = build_runner(tmp_path, bad_cfg, share=5 / 12)
     runner.train()
     assert runner.model.seen == dict(loss=14, predict=14)

@@ -1,4 +1,5 @@
-"""A run that is killed and resumed equals the one that was not, bit for bit, and what would spoil that is warned of."""
+"""A run that is killed and resumed equals the one that was not, bit for bit, and what would spoil that is
+warned of."""
 
 import copy
 import multiprocessing
@@ -20,7 +21,8 @@ from mmnas_video.registry import HOOKS, MODELS
 
 @MODELS.register_module()
 class DroppingNet(BaseModel):
-    """As small as it can be with dropout, batch statistics and real clips (B × 1 × 3 × T × H × W) as input."""
+    """As small as it can be with dropout, batch statistics and real clips (B × 1 × 3 × T × H × W) as
+    input."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +32,9 @@ class DroppingNet(BaseModel):
 
     def forward(self, inputs, data_samples, mode):
         x = torch.stack(inputs).float().flatten(0, 1) / 255
-        x = self.head(nn.functional.dropout(self.norm(self.conv(x)).relu().mean((2, 3, 4)), 0.5, self.training))
+        x = self.head(
+            nn.functional.dropout(self.norm(self.conv(x)).relu().mean((2, 3, 4)), 0.5, self.training)
+        )
         if mode == "loss":
             return dict(loss=nn.functional.cross_entropy(x, torch.cat([s.gt_label for s in data_samples])))
         return data_samples
@@ -73,7 +77,7 @@ def config(work_dir, video_cfg, by_epoch=True, kill_at=None, resume=False):
             train_dataloader=loader,
             val_dataloader={**copy.deepcopy(loader), "sampler": dict(type="SeededSampler", shuffle=False)},
             train_cfg=dict(by_epoch=by_epoch, val_interval=interval, **loop),
-            val_cfg=dict(),
+            val_cfg={},
             val_evaluator=dict(type="DumpResults", out_file_path=str(work_dir / "out.pkl")),
             optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
             default_hooks=dict(
@@ -104,10 +108,11 @@ def run(cfg) -> dict:
 
 @pytest.mark.parametrize("by_epoch, kill_at", [(True, 5), (False, 6)])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, monkeypatch, by_epoch, kill_at):
-    """Rejects a hook that does not re-seed, DataLoaders on the global generator, and seeds that workers get too late.
+    """Rejects a hook that does not re-seed, DataLoaders on the global generator, and seeds that workers get
+    too late.
 
-    Two persistent workers, validation at every checkpoint, EMA and momentum; killed in the iteration after next of a
-    checkpoint (one iteration later with epochs).
+    Two persistent workers, validation at every checkpoint, EMA and momentum; killed in the iteration after
+    next of a checkpoint (one iteration later with epochs).
     """
     # MMEngine sleeps 2 s whenever an iteration-based loop comes to the end of its data.
     monkeypatch.setattr("mmengine.runner.loops.time", SimpleNamespace(sleep=lambda seconds: None))
@@ -131,7 +136,8 @@ def test_the_seed_matters(tmp_path, video_cfg):
 
 @pytest.mark.parametrize("by_epoch", [True, False])
 def test_workers_end_with_the_run(tmp_path, video_cfg, by_epoch):
-    """Rejects workers that outlive their run: the next one in the same process then waits 5 s for each of them."""
+    """Rejects workers that outlive their run: the next one in the same process then waits 5 s for each of
+    them."""
     cfg = config(tmp_path, video_cfg, by_epoch)
     cfg.train_cfg.update(dict(max_epochs=1) if by_epoch else dict(max_iters=4))
     runner = Runner.from_cfg(cfg)

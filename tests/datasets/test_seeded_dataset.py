@@ -2,6 +2,7 @@
 
 import copy
 import random
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,8 +38,8 @@ def with_names(video_cfg):
 def test_same_pixels_with_any_workers_batches_and_history(video_cfg):
     """Rejects a dataset that draws from the workers' own generators, and workers that never see the epoch.
 
-    The first loader has two persistent workers that have gone through epochs 0 and 1, the second has none and starts
-    at epoch 2, as after a resume, with another batch size.
+    The first loader has two persistent workers that have gone through epochs 0 and 1, the second has none and
+    starts at epoch 2, as after a resume, with another batch size.
     """
     used = pixels(dict(batch_size=4, num_workers=2, persistent_workers=True), 2, video_cfg)
     fresh = pixels(dict(batch_size=3, num_workers=0), 2, video_cfg)
@@ -51,7 +52,8 @@ def test_same_pixels_with_any_workers_batches_and_history(video_cfg):
 
 
 def test_generators_are_given_back(video_cfg):
-    """Rejects a sample that leaves random, numpy or torch moved: dropout in the main process would follow the data."""
+    """Rejects a sample that leaves random, numpy or torch moved: dropout in the main process would follow the
+    data."""
     dataset = SeededDataset(video_cfg)
     state = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
     dataset[1, 3]
@@ -85,7 +87,9 @@ def test_frame_folders(tmp_path, video_cfg):
     for folder, frames in (("a", 7), ("b", 5)):
         (tmp_path / folder).mkdir()
         for number in range(1, frames + 1):
-            cv2.imwrite(str(tmp_path / folder / f"img_{number:05d}.jpg"), np.full((34, 46, 3), 9 * number, np.uint8))
+            cv2.imwrite(
+                str(tmp_path / folder / f"img_{number:05d}.jpg"), np.full((34, 46, 3), 9 * number, np.uint8)
+            )
     (tmp_path / "list.txt").write_text("a 7 0\nb 5 1\n")
     pipeline = [video_cfg["pipeline"][1], dict(type="RawFrameDecode"), *video_cfg["pipeline"][3:-1]]
     pipeline.append(dict(type="PackActionInputs", meta_keys=()))
@@ -103,7 +107,8 @@ def part(video_cfg, name, **more):
 
 
 def test_held_out_parts_split_the_list(video_cfg):
-    """Rejects parts that overlap, that leave clips out, that starve a class, or that move with the list's order."""
+    """Rejects parts that overlap, that leave clips out, that starve a class, or that move with the list's
+    order."""
     train, held = part(video_cfg, "train"), part(video_cfg, "held_out")
     check_disjoint({"train": train.file_ids(), "held": held.file_ids()})
     assert {*train.file_ids(), *held.file_ids()} == {*SeededDataset(video_cfg).file_ids()}
@@ -116,10 +121,14 @@ def test_held_out_parts_split_the_list(video_cfg):
 def test_the_split_does_not_depend_on_the_lists_order_or_the_folder(tmp_path, video_cfg):
     """Rejects a split by row number, or by absolute path: another machine would train α on other clips."""
     held = [name.rsplit("/", 1)[1] for name in part(video_cfg, "held_out").file_ids()]
-    lines = open(video_cfg["ann_file"]).read().splitlines()
+    lines = Path(video_cfg["ann_file"]).read_text().splitlines()
     (tmp_path / "list.txt").write_text("\n".join(reversed(lines)))
     (tmp_path / "elsewhere").symlink_to(video_cfg["data_prefix"]["video"])
-    cfg = {**video_cfg, "ann_file": str(tmp_path / "list.txt"), "data_prefix": dict(video=str(tmp_path / "elsewhere"))}
+    cfg = {
+        **video_cfg,
+        "ann_file": str(tmp_path / "list.txt"),
+        "data_prefix": dict(video=str(tmp_path / "elsewhere")),
+    }
     assert {name.rsplit("/", 1)[1] for name in part(cfg, "held_out").file_ids()} == {*held}
 
 
@@ -134,9 +143,18 @@ def test_missing_data_is_one_error(tmp_path, video_cfg):
     key = "val_dataloader.dataset"
     none = str(tmp_path / "none")
     fails({**video_cfg, "ann_file": none}, key, "ann_file", none, "prepare", config_key=key)
-    fails({**video_cfg, "data_prefix": dict(video=none)}, key, "data_prefix.video", none, "prepare", config_key=key)
+    fails(
+        {**video_cfg, "data_prefix": dict(video=none)},
+        key,
+        "data_prefix.video",
+        none,
+        "prepare",
+        config_key=key,
+    )
     prefix = dict(video=str(tmp_path))
-    fails({**video_cfg, "data_prefix": prefix}, key, "none of the 28 listed", ".mp4", "prepare", config_key=key)
+    fails(
+        {**video_cfg, "data_prefix": prefix}, key, "none of the 28 listed", ".mp4", "prepare", config_key=key
+    )
     relative = {**video_cfg, "ann_file": "none.txt", "data_root": str(tmp_path)}
     fails(relative, str(tmp_path / "none.txt"))
 
@@ -155,7 +173,7 @@ def test_bad_options(tmp_path, video_cfg):
     fails(video_cfg, "held_out", "fraction", held_out=dict(part="train"))
     fails(video_cfg, "held_out.part", "'val'", held_out=dict(fraction=0.1, part="val"))
     fails(video_cfg, "held_out.fraction", "1.0", held_out=dict(fraction=1.0, part="train"))
-    first = open(video_cfg["ann_file"]).readline()
+    first = Path(video_cfg["ann_file"]).read_text().splitlines()[0]
     (tmp_path / "one.txt").write_text(first)
     one = {**video_cfg, "ann_file": str(tmp_path / "one.txt")}
     fails(one, "part 'held_out' of 1 clips empty", held_out=dict(fraction=0.5, part="held_out"))
@@ -164,7 +182,8 @@ def test_bad_options(tmp_path, video_cfg):
 
 
 def test_no_sample_is_ever_replaced(tmp_path, video_cfg, monkeypatch):
-    """Rejects MMEngine's own fetch: where the pipeline gives None it takes another sample, from the global generator."""
+    """Rejects MMEngine's own fetch: where the pipeline gives None it takes another sample, from the global
+    generator."""
     monkeypatch.setattr(BaseDataset, "_rand_another", lambda self: pytest.fail("replaced a sample"))
     dataset = SeededDataset(video_cfg)
     dataset.dataset.pipeline.transforms.insert(1, lambda results: None)

@@ -51,7 +51,8 @@ def test_unshuffled_is_the_lists_order():
 @pytest.mark.parametrize("size, world", [(31, 3), (30, 3), (2, 5), (17, 1)])
 @pytest.mark.parametrize("round_up", [True, False])
 def test_ranks_deal_out_the_set(monkeypatch, size, world, round_up):
-    """Rejects ranks that overlap, leave a sample out, or (rounded up) give different numbers: DDP would hang."""
+    """Rejects ranks that overlap, leave a sample out, or (rounded up) give different numbers: DDP would
+    hang."""
     options = dict(seed=3, round_up=round_up)
     ranks = [on_rank(monkeypatch, r, world, SeededSampler, range(size), **options) for r in range(world)]
     dealt = [[i for _, i in rank] for rank in ranks]
@@ -94,8 +95,6 @@ def test_an_empty_set_is_refused():
 
 class Keys(Dataset):
     """Answers with the key it was asked for."""
-
-    metainfo: dict = {}
 
     def __len__(self):
         return 11

@@ -28,13 +28,13 @@ SPACE = SearchSpace('toy', [Choice('scale', (0.5, 1.0, 2.0)), Choice('width', (2
 class ToyBackbone(Searchable, nn.Module):
     """``scale * W[:width] x``, zero-padded to the largest width."""
 
-    def __init__(self, arch: Mapping[str, Value] | None = None) -> None:
+    def __init__(self, arch: Mapping[str, Value] | None = None, norm: bool = True) -> None:
         nn.Module.__init__(self)
         Searchable.__init__(self, SPACE if arch is None else SPACE.fix(arch))
         width = max(self.space['width'].values)
         generator = torch.Generator().manual_seed(11)
         self.weight = nn.Parameter(torch.randn(width, FEATURES, generator=generator, dtype=torch.float64) / 3)
-        self.norm = nn.BatchNorm1d(5).double()
+        self.norm = nn.BatchNorm1d(5).double() if norm else nn.Identity()
         self.forwards = 0
 
     def window(self, arch: Mapping[str, Value]) -> Window:
@@ -60,8 +60,12 @@ class ToyBackbone(Searchable, nn.Module):
 
 @MODELS.register_module()
 class ToyPreprocessor(BaseDataPreprocessor):
+    def __init__(self, dtype: str = 'float64') -> None:
+        super().__init__()
+        self.dtype = getattr(torch, dtype)
+
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        return {'inputs': torch.stack(list(data['inputs'])), 'data_samples': data['data_samples']}
+        return {'inputs': torch.stack(list(data['inputs'])).to(self.dtype), 'data_samples': data['data_samples']}
 
 
 @MODELS.register_module()

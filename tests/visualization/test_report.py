@@ -126,7 +126,13 @@ def test_heading_says_what_was_run(quick, make_search):
         "44 of 44",
         "c0ffee1",
     ]
-    facts += ["torch 2.11.0", "5 epochs, 15 steps", "52.35 M MACs", "1.23 M parameters", "input 3×13×160×160"]
+    facts += [
+        "torch 2.11.0",
+        "5 epochs, 15 steps",
+        "52.35 M MACs",
+        "1.235 M parameters",
+        "input 3×13×160×160",
+    ]
     for fact in facts:
         assert fact in text, fact
 

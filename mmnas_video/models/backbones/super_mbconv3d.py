@@ -154,6 +154,10 @@ class SuperMBConv3D(Searchable, BaseModule):
         yield from self.last.slices('last.', out, at.rest.out)
         yield from self.last_norm.slices('last_norm.', out)
 
+    def describe(self) -> dict[str, Any]:
+        """Blocks per group."""
+        return {'blocks': {group.name: group.blocks for group in self.group_specs}}
+
     def chain_cost(self, shape: Sequence[int]) -> ChainCost:
         """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only."""
         shape = self._check_shape(shape)

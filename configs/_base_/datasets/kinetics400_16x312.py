@@ -1,0 +1,36 @@
+# Kinetics-400 as videos, 16 frames at interval 5 (of 30 fps) and 312 x 312: what X3D-L and AutoX3D-L train on.
+# Training: short side jittered in [356, 446], random crop, flip, AutoAugment. Test: 10 clips x 3 crops at 356 x 356.
+_base_ = ['kinetics400_13x160.py']
+train_pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(type='SampleFrames', clip_len=16, frame_interval=5, num_clips=1, target_fps=30),
+    dict(type='DecordDecode'),
+    dict(type='RandomRescale', scale_range=(356, 446)),
+    dict(type='RandomCrop', size=312),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='TorchVisionWrapper', op='AutoAugment'),  # one policy for all frames of a clip
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]
+val_pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(type='SampleFrames', clip_len=16, frame_interval=5, num_clips=1, target_fps=30, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 356)),
+    dict(type='CenterCrop', crop_size=312),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]
+test_pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(type='SampleFrames', clip_len=16, frame_interval=5, num_clips=10, target_fps=30, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 356)),
+    dict(type='ThreeCrop', crop_size=356),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]
+
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(dataset=dict(pipeline=val_pipeline)))
+test_dataloader = dict(dataset=dict(dataset=dict(pipeline=test_pipeline)))

@@ -1,0 +1,44 @@
+"""Run by test_ranks.py in one or two processes: a short search, whose end is written to a file per rank."""
+
+import json
+import os
+import sys
+
+import torch
+
+from mmnas_video import compat
+from mmnas_video.launch import build_runner
+
+from .toy import config, loader
+
+
+def main(work_dir: str, method: str, batch: int) -> None:
+    hook = {'PARSECSearchHook': dict(num_archs=3), 'UniformSearchHook': dict(num_archs=2, candidates=2, score_batches=1)}
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False))
+    cfg = config(dict(type=method, calibration_clips=0, arch_dataloader=loader(1, batch, sampler=False), **hook[method]),
+                 epochs=2, work_dir=work_dir, model=model, train_dataloader=loader(0, batch))
+    cfg.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
+    runner = build_runner(cfg)
+    counts = []
+    backbone = (runner.model.module if cfg.launcher != 'none' else runner.model).backbone
+    search = next(h for h in runner.hooks if type(h).__name__ == method)
+    step = search.step
+
+    def counted(*args):
+        before = backbone.forwards
+        out = step(*args)
+        counts.append(backbone.forwards - before)
+        return out
+
+    search.step = counted
+    runner.train()
+    alpha = search.distribution.alpha.tolist() if method == 'PARSECSearchHook' else None
+    rank = os.environ.get('RANK', '0')
+    with open(os.path.join(work_dir, f'rank{rank}.json'), 'w') as file:
+        json.dump({'forwards': counts, 'alpha': alpha, 'weight': backbone.weight.tolist(), 'arch': dict(search.chosen)}, file)
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    compat.apply()
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

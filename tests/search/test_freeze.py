@@ -1,0 +1,67 @@
+"""Unsampled slices over an optimiser step."""
+
+import pytest
+import torch
+
+from mmnas_video.search.freeze import frozen_unsampled
+from mmnas_video.space import Arch
+
+from .toy import ToyBackbone, prepared
+
+NARROW = Arch({'scale': 1.0, 'width': 2})
+OPTIMISERS = {
+    'sgd': lambda p: torch.optim.SGD(p, lr=0.6, momentum=0.9, weight_decay=5e-2),
+    'adamw': lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.1),
+}
+
+
+def step(model, optimizer, arch, frozen):
+    """One step at ``arch``; returns weight and buffers."""
+    with model.use(arch):
+        model(torch.randn(7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))).square().sum().backward()
+    if frozen:
+        with frozen_unsampled(model, [arch], optimizer):
+            optimizer.step()
+    else:
+        optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize('name', OPTIMISERS)
+@pytest.mark.parametrize('warm', [False, True])
+def test_bit_identical(name, warm):
+    """Weight and every buffer of the unsampled rows stay bit-identical, the sampled rows move as without freezing.
+    Rejects masking the gradient alone: a zero gradient is moved by momentum and decay (shown below)."""
+    results = {}
+    for frozen in (True, False):
+        model = ToyBackbone()
+        optimizer = OPTIMISERS[name]([model.weight])
+        if warm:  # buffers exist and are not zero
+            step(model, optimizer, model.space.largest, False)
+        buffers = {k: v.clone() for k, v in optimizer.state[model.weight].items() if v is not None and v.shape == (5, 7)}
+        before = model.weight.detach().clone()
+        step(model, optimizer, NARROW, frozen)
+        after = {k: v for k, v in optimizer.state[model.weight].items() if v is not None and v.shape == (5, 7)}
+        results[frozen] = model.weight.detach().clone()
+        if frozen:
+            assert torch.equal(results[True][2:], before[2:])
+            for key, value in after.items():
+                assert torch.equal(value[2:], buffers[key][2:] if key in buffers else torch.zeros_like(value[2:]))
+    assert torch.equal(results[True][:2], results[False][:2])
+    assert (results[False][2:] - before[2:]).abs().max() > 1e-4  # the positive control
+
+
+def test_used_by_the_hook_over_all_sampled_architectures(monkeypatch):
+    """With accumulation, what any architecture of the window sampled may move; the rest may not."""
+    made, hook = prepared(dict(type='UniformSearchHook', freeze_unsampled=True),
+                          optim_wrapper=dict(type='OptimWrapper', accumulative_counts=2,
+                                             optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1)))
+    drawn = iter([NARROW, NARROW.replace({'width': 3})] * 2)
+    monkeypatch.setattr(hook.space, 'sample', lambda rng: next(drawn))
+    batch = next(iter(made.train_dataloader))
+    before = made.model.backbone.weight.detach().clone()
+    for _ in range(4):
+        made.model.train_step(batch, made.optim_wrapper)
+    after = made.model.backbone.weight.detach()
+    assert torch.equal(after[3:], before[3:])
+    assert (after[:3] != before[:3]).all()

@@ -1,0 +1,88 @@
+"""Bad input to a search: one clear error each, before any step is run."""
+
+import re
+
+import pytest
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.search import PARSECSearchHook, UniformSearchHook
+
+from .toy import SPACE, config, loader, prepared, runner
+
+PARSEC = dict(type='PARSECSearchHook', num_archs=2)
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    (dict(compile=True), 'compile: found it on, expected off'),
+    (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
+    (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
+    (dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=SPACE.smallest))), 'nothing to choose'),
+])
+def test_config_that_a_search_cannot_run_with(changes, message):
+    """Rejects a search that starts and fails, or silently does something else, hours later."""
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        prepared(PARSEC, **changes)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(num_arch=4), "unknown option 'num_arch'.*Did you mean 'num_archs'"),
+    (dict(mode='both'), "mode: found 'both'"),
+    (dict(cost_term='loss'), "cost_term: found 'loss'"),
+    (dict(num_archs=1), 'num_archs: found 1'),
+    (dict(num_archs=True), 'num_archs: found True'),
+    (dict(indicator=dict(type='Likelihood', reduction='max')), "reduction: found 'max'"),
+    (dict(budget=dict(flops=1)), "budget: found the keys \\['flops'\\]"),
+])
+def test_unknown_options_and_values(options, message):
+    """Rejects options that are accepted and ignored."""
+    with pytest.raises(ConfigError, match=message):
+        PARSECSearchHook(**options)
+
+
+def test_uniform_counts_must_be_positive():
+    """Rejects an empty random search, which would fail only after the training."""
+    with pytest.raises(ConfigError, match='candidates: found 0'):
+        UniformSearchHook(candidates=0)
+
+
+def test_budget_that_no_architecture_meets_names_the_range():
+    """Rejects a search that can only end outside its budget."""
+    with pytest.raises(ConfigError, match='budget.macs: found at most 20.*reachable range 29 to 50 MACs'):
+        prepared({**PARSEC, 'budget': dict(macs=20)})
+
+
+def test_budget_without_a_clip_shape():
+    """Rejects a budget that bounds nothing because no shape says what a clip is."""
+    with pytest.raises(ConfigError, match='cost_shape: found none'):
+        prepared({**PARSEC, 'budget': dict(macs=60)}, cost_shape=None)
+
+
+def test_no_held_out_data():
+    """Rejects α learned on the training batches themselves."""
+    with pytest.raises(ConfigError, match='arch_dataloader: found none, expected held-out data'):
+        prepared({**PARSEC, 'arch_dataloader': None})
+
+
+def test_held_out_data_with_a_sampler():
+    """Rejects a sampler that would be replaced silently."""
+    with pytest.raises(ConfigError, match='arch_dataloader.sampler: found a sampler'):
+        prepared({**PARSEC, 'arch_dataloader': loader(1)})
+
+
+def test_checkpoint_of_another_method_or_space_is_not_resumed(tmp_path):
+    """Rejects a resume that would silently restart α."""
+    runner(dict(type='UniformSearchHook', candidates=1, score_batches=1), work_dir=str(tmp_path), epochs=1).train()
+    cfg = config(PARSEC, work_dir=str(tmp_path), epochs=2)
+    cfg.resume = True
+    with pytest.raises(ConfigError, match='resume: found a checkpoint of'):
+        type(runner(PARSEC)).from_cfg(cfg).train()
+
+
+def test_two_searchable_modules_are_refused():
+    """Rejects a search that silently ignores one of them."""
+    from mmnas_video.entangle import find_searchable
+    from torch import nn
+
+    from .toy import ToyBackbone
+    with pytest.raises(ConfigError, match='found 2 searchable modules'):
+        find_searchable(nn.ModuleList([ToyBackbone(), ToyBackbone()]))
