@@ -68,6 +68,9 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     if not Path(path).is_file():
         raise ConfigError(f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py')
     cfg = Config.fromfile(path)
+    # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time. (The argument
+    # format_python_code that is meant for this does not reach a classic config.)
+    object.__setattr__(cfg, '_format_python_code', False)
     cfg.merge_from_dict(dict(options or {}))
     init_default_scope(cfg.get('default_scope') or 'mmaction')
     return cfg

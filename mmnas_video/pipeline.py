@@ -58,22 +58,29 @@ def _extract(cfg: Config, runner: Runner, hook: SearchHook) -> dict[str, Path]:
     return {'config': config, 'weights': weights}
 
 
-def retrain_arch(retrain: Mapping[str, Any], arch: str | Mapping[str, Any], work_dir: Path, search: Config) -> dict[str, Any]:
+def retrain_arch(retrain: Mapping[str, Any], arch: str | Mapping[str, Any] | None, work_dir: Path, search: Config,
+                 backbone: Mapping[str, Any] | None = None, name: str = 'retrain') -> dict[str, Any]:
     """Train a network from scratch and test it.
 
     Args:
         retrain: ``config`` (a path) and what to override in it (``cfg_options``).
-        arch: arch file, or the values.
+        arch: arch file, or the values; None with a ``backbone`` that has nothing to choose.
         work_dir: of this training. One that is finished (its ``test.json`` stands) is not run again.
-        search: the search's config, for launcher and seed.
+        search: the search's config, for launcher, seed and log level.
+        backbone: takes the place of the config's backbone.
+        name: for the progress line.
     """
     done = work_dir / 'test.json'
-    if not done.is_file():
+    if not (done.is_file() and search.get('resume')):
         cfg = load_config(retrain['config'], retrain.get('cfg_options'))
-        cfg.model.backbone.arch = arch if isinstance(arch, str) else dict(arch)
-        cfg.work_dir, cfg.launcher = str(work_dir), search.get('launcher', 'none')
+        if backbone is not None:
+            cfg.model.backbone = dict(backbone)
+        cfg.model.backbone.arch = arch if isinstance(arch, str) or arch is None else dict(arch)
+        cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), search.get('launcher', 'none'), search.log_level
         cfg.randomness = copy.deepcopy(search.get('randomness') or dict(seed=0))
         cfg.resume = bool(search.get('resume'))
+        if any(hook['type'] == 'ProgressHook' for hook in search.get('custom_hooks') or []):
+            cfg.setdefault('custom_hooks', []).append(dict(type='ProgressHook', name=name))
         runner = build_runner(cfg)
         runner.train()
         metrics = runner.test()

@@ -14,6 +14,8 @@ custom_hooks = [
     dict(
         type='PARSECSearchHook',
         num_archs=4,
-        budget=dict(macs=12e6),
-        arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0))
+        budget=dict(macs=5e6),
+        arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
+    dict(type='ReportHook', interval=epochs)
 ]
+retrain = dict(config='{{ fileDirname }}/autox3d_retrain.py')

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 
 def close_workers(loader: DataLoader, iterator: Any = None) -> None:
-    """End the workers of ``loader``, and of an ``iterator`` over it that its owner keeps; both can start anew.
+    """End the workers of ``loader``, and of an ``iterator`` over it that its owner keeps; it can start anew.
 
     A Runner and its loops refer to each other, so a DataLoader with persistent workers is freed by the cycle
     collector, which breaks the queues first: torch then waits 5 s for each worker, which no longer hears it.

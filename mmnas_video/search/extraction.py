@@ -40,7 +40,7 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
     part.update(searchable.pinned_cfg(arch))
     part.pop('fixed', None)
     pinned.custom_hooks = [h for h in pinned.get('custom_hooks') or [] if not is_search_hook(h) and
-                           h['type'] != 'ReportHook']
+                           h['type'] not in ('ReportHook', 'ProgressHook')]
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if pinned.get(loader):
             pinned[loader].dataset.pop('held_out', None)
@@ -74,6 +74,7 @@ def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[st
     cfg = copy.deepcopy(cfg)
     cfg.load_from = str(weights.resolve())
     cfg.pop('work_dir', None)
+    object.__setattr__(cfg, '_format_python_code', True)  # a person reads this one
     write_text_atomic(config, cfg.pretty_text)
     return config, weights
 

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 if compat.host_present():
+    from .progress_hook import ProgressHook
     from .report_hook import ReportHook
 
-    __all__ += ["ReportHook"]
+    __all__ += ["ProgressHook", "ReportHook"]

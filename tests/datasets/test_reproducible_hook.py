@@ -1,5 +1,4 @@
-"""A run that is killed and resumed equals the one that was not, bit for bit, and what would spoil that is
-warned of."""
+"""A killed and resumed run equals the one that was not, bit for bit; what would spoil that is warned of."""
 
 import copy
 import multiprocessing
@@ -21,8 +20,7 @@ from mmnas_video.registry import HOOKS, MODELS
 
 @MODELS.register_module()
 class DroppingNet(BaseModel):
-    """As small as it can be with dropout, batch statistics and real clips (B × 1 × 3 × T × H × W) as
-    input."""
+    """As small as it can be with dropout, batch statistics and real clips (B × 1 × 3 × T × H × W)."""
 
     def __init__(self):
         super().__init__()

@@ -35,7 +35,9 @@ def test_a_number_may_come_as_int_or_float(offered, found):
     ("offered", "found"), [((0, 1), True), ((False, True), 1), ((1, 2), "1"), (("1", "2"), 1), ((0, 1), None)]
 )
 def test_a_value_not_offered_is_named(offered, found):
-    """Rejects Python's ``True == 1``, and an error that leaves out the choice, the value or what is offered."""
+    """Rejects Python's ``True == 1``, and an error that leaves out the choice, the value or what
+    is offered.
+    """
     with pytest.raises(ConfigError) as error:
         Choice("s1.g2.expansion", offered).index(found)
     for part in ("s1.g2.expansion", repr(found), str(list(offered))):

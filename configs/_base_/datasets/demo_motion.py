@@ -3,7 +3,7 @@ data_root = 'data/demo/motion/'
 videos = dict(video='videos')
 train_pipeline = [
     dict(type='DecordInit', num_threads=1),
-    dict(type='SampleFrames', clip_len=8, frame_interval=3, num_clips=1),
+    dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1),
     dict(type='DecordDecode'),
     dict(type='RandomResizedCrop', area_range=(0.7, 1.0), aspect_ratio_range=(0.9, 1.1)),
     dict(type='Resize', scale=(32, 32), keep_ratio=False),
@@ -12,7 +12,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='DecordInit', num_threads=1),
-    dict(type='SampleFrames', clip_len=8, frame_interval=3, num_clips=1, test_mode=True),
+    dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(32, 32), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),

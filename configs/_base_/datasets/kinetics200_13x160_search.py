@@ -1,5 +1,5 @@
-# Mini-Kinetics-200 for a search: its training list alone, split in two by class. 80 % train the weights, 20 % (held out)
-# train the architecture parameters. The validation list is not named here: no search sees it.
+# Mini-Kinetics-200 for a search: its training list alone, split in two by class. 80 % train the weights, 20 %
+# (held out) train the architecture parameters. The validation list is not named here: no search sees it.
 # tools/data/mini_kinetics.py writes data/kinetics400/mini200_train.txt from the lists of Kinetics-400.
 data_root = 'data/kinetics400/'
 train_pipeline = [

@@ -1,6 +1,7 @@
-# Kinetics-400 as videos, 13 frames at interval 6 (of 30 fps) and 160 x 160: what X3D-S and AutoX3D-S train on.
+# Kinetics-400 as videos, 13 frames at interval 6 (of 30 fps) and 160 x 160: for X3D-S and AutoX3D-S.
 # Layout: MMAction2's (data/kinetics400/videos_train, videos_val, kinetics400_{train,val}_list_videos.txt).
-# Training: short side jittered in [182, 228], random crop, flip, AutoAugment. Test: 10 clips x 3 crops at 182 x 182.
+# Training: short side jittered in [182, 228], random crop, flip, AutoAugment.
+# Test: 10 clips x 3 crops at 182 x 182.
 data_root = 'data/kinetics400/'
 train_videos = dict(video='videos_train')
 val_videos = dict(video='videos_val')

@@ -1,6 +1,6 @@
 # Kinetics-400 as raw frames (JPEG), otherwise as kinetics400_13x160.py: the same frames, crops and order.
-# Layout: MMAction2's (data/kinetics400/rawframes_train/CLASS/VIDEO/img_00001.jpg, lines 'CLASS/VIDEO frames label').
-# The frames are taken to be at 30 fps: a folder of pictures does not say.
+# Layout: MMAction2's (data/kinetics400/rawframes_train/CLASS/VIDEO/img_00001.jpg, lines 'CLASS/VIDEO frames
+# label'). The frames are taken to be at 30 fps: a folder of pictures does not say.
 _base_ = ['kinetics400_13x160.py']
 train_frames = dict(img='rawframes_train')
 val_frames = dict(img='rawframes_val')

@@ -1,5 +1,6 @@
-# Kinetics-400 as videos, 16 frames at interval 5 (of 30 fps) and 224 x 224: what X3D-M and AutoX3D-M train on.
-# Training: short side jittered in [256, 320], random crop, flip, AutoAugment. Test: 10 clips x 3 crops at 256 x 256.
+# Kinetics-400 as videos, 16 frames at interval 5 (of 30 fps) and 224 x 224: for X3D-M and AutoX3D-M.
+# Training: short side jittered in [256, 320], random crop, flip, AutoAugment.
+# Test: 10 clips x 3 crops at 256 x 256.
 _base_ = ['kinetics400_13x160.py']
 train_pipeline = [
     dict(type='DecordInit', num_threads=1),

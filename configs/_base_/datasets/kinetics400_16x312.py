@@ -1,5 +1,6 @@
-# Kinetics-400 as videos, 16 frames at interval 5 (of 30 fps) and 312 x 312: what X3D-L and AutoX3D-L train on.
-# Training: short side jittered in [356, 446], random crop, flip, AutoAugment. Test: 10 clips x 3 crops at 356 x 356.
+# Kinetics-400 as videos, 16 frames at interval 5 (of 30 fps) and 312 x 312: for X3D-L and AutoX3D-L.
+# Training: short side jittered in [356, 446], random crop, flip, AutoAugment.
+# Test: 10 clips x 3 crops at 356 x 356.
 _base_ = ['kinetics400_13x160.py']
 train_pipeline = [
     dict(type='DecordInit', num_threads=1),

@@ -1,7 +1,10 @@
-# Something-Something-V2 as videos, 13 frames and 160 x 160. The lists name the files as they are: .webm (as published) or .mp4.
+# Something-Something-V2 as videos, 13 frames and 160 x 160. Files are .webm, as published, or .mp4: the lists
+# name them as they are.
 # Layout: MMAction2's (data/sthv2/videos, sthv2_{train,val}_list_videos.txt).
-# One frame from each of 13 equal parts of the video: the clips are 2 to 6 s long and the label is about all of it.
-# No horizontal flip anywhere: 'from left to right' would become 'from right to left' (AutoAugment's policies hold none).
+# One frame from each of 13 equal parts of the video: they are 2 to 6 s long and the label is about the
+# whole.
+# No horizontal flip: 'from left to right' would become 'from right to left' (AutoAugment's policies hold
+# none).
 _base_ = ['kinetics400_13x160.py']
 data_root = 'data/sthv2/'
 videos = dict(video='videos')
@@ -37,12 +40,21 @@ test_pipeline = [
 train_dataloader = dict(
     dataset=dict(
         dataset=dict(
-            ann_file='sthv2_train_list_videos.txt', data_root=data_root, data_prefix=videos, pipeline=train_pipeline)))
+            ann_file='sthv2_train_list_videos.txt',
+            data_root=data_root,
+            data_prefix=videos,
+            pipeline=train_pipeline)))
 val_dataloader = dict(
     dataset=dict(
         dataset=dict(
-            ann_file='sthv2_val_list_videos.txt', data_root=data_root, data_prefix=videos, pipeline=val_pipeline)))
+            ann_file='sthv2_val_list_videos.txt',
+            data_root=data_root,
+            data_prefix=videos,
+            pipeline=val_pipeline)))
 test_dataloader = dict(
     dataset=dict(
         dataset=dict(
-            ann_file='sthv2_val_list_videos.txt', data_root=data_root, data_prefix=videos, pipeline=test_pipeline)))
+            ann_file='sthv2_val_list_videos.txt',
+            data_root=data_root,
+            data_prefix=videos,
+            pipeline=test_pipeline)))

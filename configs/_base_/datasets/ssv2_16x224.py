@@ -1,4 +1,5 @@
-# Something-Something-V2 as videos, 16 frames and 224 x 224; otherwise as ssv2_13x160.py (no flip, frames over the whole video).
+# Something-Something-V2 as videos, 16 frames and 224 x 224; otherwise as ssv2_13x160.py: no flip, frames
+# from the whole video.
 _base_ = ['ssv2_13x160.py']
 train_pipeline = [
     dict(type='DecordInit', num_threads=1),

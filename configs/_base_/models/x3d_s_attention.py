@@ -1,5 +1,8 @@
-# X3D-S with an open site for attention after each of its 26 blocks (AutoX3D, Sec. 5.2.1): every group is one block and
-# only the attention is a choice, so the space has 2^26 architectures and X3D-S is the one with 'none' everywhere.
+# X3D-S with an open site for attention after each of its 26 blocks (AutoX3D, Sec. 5.2.1): every group is one
+# block and only the attention is a choice, so the space has 2^26 architectures, and X3D-S is the one with
+# 'none' everywhere. GloRe's nodes M are not in the paper. Here they are the M at which a block's
+# multiply-adds on L = T H W positions, L (5 C M + 4 M^2) + 6 M^3, give Tab. 3's FLOPs in each stage
+# (docs/papers.md).
 _base_ = ['super_mbconv3d.py']
 model = dict(
     backbone=dict(
@@ -12,4 +15,5 @@ model = dict(
         kernels=('t3_s3', ),
         expansions=(2.25, ),
         attentions=('none', 'glore'),
+        glore_nodes=(34, 93, 144, 209),
         stem_temporal_kernel=5))

@@ -1,0 +1,15 @@
+# Test: AutoX3D-M on Kinetics-400 with 10 clips x 1 centre crop at 224 x 224 in the place of 30 views.
+#   python tools/test.py configs/autox3d/m_k400_10center.py work_dirs/m_k400/epoch_300.pth
+# Cost (computed): 10 views a video, where m_k400.py has 30 at 256 x 256.
+# What comes out: top-1 / top-5 in work_dirs/m_k400_10center/test.json.
+_base_ = ['m_k400.py']
+test_pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(type='SampleFrames', clip_len=16, frame_interval=5, num_clips=10, target_fps=30, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 256)),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]
+test_dataloader = dict(dataset=dict(dataset=dict(pipeline=test_pipeline)))

@@ -1,0 +1,172 @@
+"""The demo: a search on generated videos, and what it found beside the alternatives at the same cost.
+
+    make demo            about 8 minutes on 2 CPU cores
+    make demo SMOKE=1    the same path in under a minute, with nothing learned
+
+Makes the demo videos, runs the search (search, extract, retrain, test), then trains a hand-made uniform network and five
+random architectures with the same multiply-adds in the same way, prints the table and writes the report.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmnas_video.cost import Budget, Cost, total_cost
+from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
+from mmnas_video.entangle import find_searchable
+from mmnas_video.launch import check_work_dir, load_config, run_tool
+from mmnas_video.pipeline import retrain_arch, run_search
+from mmnas_video.registry import MODELS
+from mmnas_video.space import Arch, read_arch_file, write_text_atomic
+from mmnas_video.visualization import write_report
+
+CONFIG = 'configs/demo/autox3d.py'
+RANDOM_ARCHS = 5
+#: How far the alternatives' MACs may be from the searched network's.
+TOLERANCE = 0.03
+SMOKE = {'search': {'epochs': 1, 'train_cfg.max_epochs': 1, 'custom_hooks.0.num_archs': 2,
+                    'custom_hooks.0.calibration_clips': 8},
+         'retrain': {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}}
+
+
+class Phases:
+    """Says what begins, and keeps how long it took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._name, self._start = '', 0.0
+
+    def begin(self, name: str) -> None:
+        """End the phase before and begin ``name``."""
+        now = time.monotonic()
+        if self._name:
+            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._start
+        self._name, self._start = name, now
+        if name:
+            print(f'== {name}', flush=True)
+
+
+def quiet(cfg: Config, name: str) -> Config:
+    """Our progress line in the place of MMEngine's log on the screen (the log file has all of it)."""
+    cfg.log_level = 'ERROR'
+    cfg.setdefault('custom_hooks', []).append(dict(type='ProgressHook', name=name))
+    return cfg
+
+
+def same_cost_archs(model: Any, shape: tuple[int, ...], macs: int, count: int, seed: int) -> list[Arch]:
+    """Random architectures of the space whose MACs are those of the searched network (within 3 %)."""
+    _, searchable = find_searchable(model)
+    rest = total_cost(model, searchable, searchable.space.smallest, shape).macs - searchable.cost(
+        searchable.space.smallest, shape).macs
+    budget = Budget(macs=(macs * (1 - TOLERANCE), macs * (1 + TOLERANCE)))
+    rng, found = random.Random(derive_seed(seed, 'demo')), dict[Arch, None]()
+    while len(found) < count:
+        arch = searchable.space.sample(rng)
+        if budget.admits(macs=searchable.cost(arch, shape).macs + rest):
+            found[arch] = None
+    return list(found)
+
+
+def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
+    """An X3D-like network as hand-made: one kernel, expansion 2.25, widths doubling by stage, scaled to the cost.
+
+    Its widths need not be offered by the space: it is no point of it, but what one would build without a search.
+    """
+    def backbone(width: int) -> dict[str, Any]:
+        stages = tuple(('values', (width * 2**s, ), stage[-1]) for s, stage in enumerate(cfg.model.backbone.stages))
+        return {**cfg.model.backbone, 'stages': stages, 'kernels': ('t3_s3', ), 'expansions': (2.25, ),
+                'attentions': ('none', ), 'space_name': 'uniform', 'arch': None}
+
+    def distance(width: int) -> float:
+        return abs(network_cost({**cfg.model, 'backbone': backbone(width)}, cfg.cost_shape).macs - macs)
+
+    return backbone(min(range(4, 33), key=distance))
+
+
+def network_cost(model_cfg: Mapping[str, Any], shape: tuple[int, ...]) -> Cost:
+    """MACs and parameters of a pinned network."""
+    model = MODELS.build(dict(model_cfg))
+    _, searchable = find_searchable(model)
+    return total_cost(model, searchable, searchable.space.smallest, shape)
+
+
+def train_row(name: str, cfg: Config, backbone: Mapping[str, Any], work_dir: Path) -> dict[str, Any]:
+    """Train one network like all the others and give its row of the table."""
+    cost = network_cost({**cfg.model, 'backbone': dict(backbone)}, cfg.cost_shape)
+    done = retrain_arch(cfg.retrain, backbone.get('arch'), work_dir, cfg, backbone=backbone, name=name)
+    return {'name': name, **cost._asdict(), 'top1': done['metrics']['acc/top1'], 'arch': backbone.get('arch') or {}}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The comparison as text: the random architectures as their median and their best."""
+    found = [row for row in rows if not row['name'].startswith('random')]
+    others = sorted((row for row in rows if row['name'].startswith('random')), key=lambda row: row['top1'])
+    if others:
+        middle = others[len(others) // 2]
+        found.append({**middle, 'name': f'median of {len(others)} random',
+                      'top1': statistics.median(row['top1'] for row in others)})
+        found.append({**others[-1], 'name': f'best of {len(others)} random'})
+    lines = [f'{"network":<24}{"params":>10}{"MMACs":>9}{"top-1 %":>10}']
+    lines += [f'{r["name"]:<24}{r["params"]:>10,}{r["macs"] / 1e6:>9.2f}{100 * r["top1"]:>10.1f}' for r in found]
+    return '\n'.join(lines)
+
+
+def run(work_dir: Path, data: Path, seed: int, smoke: bool, count: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Everything; returns the rows of the table and the seconds of each phase."""
+    phases = Phases()
+    phases.begin('data')
+    motion = (6, 2, 3) if smoke else DemoOptions().motion_clips
+    make_demo(data, DemoOptions(motion_clips=motion), sets=('motion', ))
+    phases.begin('search')
+    paths = {f'{k}_dataloader.dataset.dataset.data_root': f'{data}/motion/' for k in ('train', 'val', 'test')}
+    cfg = load_config(CONFIG, {**paths, 'randomness.seed': seed, **(SMOKE['search'] if smoke else {})})
+    cfg.work_dir = str(work_dir)
+    cfg.retrain['cfg_options'] = {**paths, **(SMOKE['retrain'] if smoke else {})}
+    found = run_search(quiet(cfg, 'search'), retrain=False)
+    arch = read_arch_file(found['arch'])['arch']
+    model, base = MODELS.build(cfg.model), {**cfg.model.backbone}
+    macs = total_cost(model, find_searchable(model)[1], arch, tuple(cfg.cost_shape)).macs
+    phases.begin('retrain')
+    rows = [train_row('searched', cfg, {**base, 'arch': dict(arch)}, work_dir / 'retrain')]
+    phases.begin('alternatives')
+    rows.append(train_row('uniform (X3D-like)', cfg, uniform_backbone(cfg, macs), work_dir / 'uniform'))
+    for i, other in enumerate(same_cost_archs(model, tuple(cfg.cost_shape), macs, count, seed), start=1):
+        rows.append(train_row(f'random {i}', cfg, {**base, 'arch': dict(other)}, work_dir / f'random_{i}'))
+    phases.begin('report')
+    write_text_atomic(work_dir / 'search' / 'table.json', json.dumps({'rows': rows}, indent=1) + '\n')
+    write_report(work_dir)
+    phases.begin('')
+    return rows, phases.seconds
+
+
+def main() -> None:
+    """Run the demo and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--smoke', action='store_true', help='the same path in under a minute: tiny data, one epoch')
+    parser.add_argument('--work-dir', type=Path, help='results (default: work_dirs/demo, with --smoke work_dirs/demo_smoke)')
+    parser.add_argument('--data', type=Path, help='demo data (default: data/demo, with --smoke data/demo_smoke)')
+    parser.add_argument('--seed', type=int, default=0, help='of search, training and random architectures (default: 0)')
+    parser.add_argument('--random', type=int, metavar='N', help=f'random architectures (default: {RANDOM_ARCHS}, with --smoke 2)')
+    args = parser.parse_args()
+    suffix = '_smoke' if args.smoke else ''
+    work_dir, data = args.work_dir or Path(f'work_dirs/demo{suffix}'), args.data or Path(f'data/demo{suffix}')
+    check_work_dir(str(work_dir))
+    # One thread for the network and one core for decoding is what 2 cores do best with.
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+    rows, seconds = run(work_dir, data, args.seed, args.smoke, args.random or (2 if args.smoke else RANDOM_ARCHS))
+    print(f'\n{table(rows)}\n')
+    print('  '.join(f'{name} {value:.0f} s' for name, value in seconds.items()))
+    print(f'report: {work_dir / "search" / "report.html"}')
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
