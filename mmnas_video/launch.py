@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import inspect
 import os
 import sys
 import time
@@ -16,10 +17,11 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmnas_video import compat
 from mmnas_video.errors import ConfigError, StackError
-from mmnas_video.registry import RUNNERS
+from mmnas_video.registry import HOOKS, RUNNERS
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -37,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='scale the learning rate with the real batch size (auto_scale_lr in the config)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
                         help='override parts of the config, e.g. train_cfg.max_epochs=2')
+    parser.add_argument('--depth-scale', type=float, metavar='F',
+                        help='multiply the number of blocks of every group (AutoX3D-L: 2); the arch file stays the same')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
                         help='how several processes were started (tools/dist_*.sh set it)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -94,6 +98,8 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     cfg.launcher = args.launcher
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
+    if args.depth_scale is not None:
+        cfg.model.backbone.depth_scale = args.depth_scale
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
@@ -132,39 +138,66 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
-    """The same run with ``steps`` batches per loop and one epoch, in a folder of its own."""
+    """The same run with at most ``steps`` batches per loop and one epoch, in a folder of its own."""
     short = copy.deepcopy(cfg)
     short.work_dir = str(Path(cfg.work_dir) / 'dry_run')
     short.train_cfg.max_epochs = 1
     short.train_cfg.val_interval = 1
     short.resume, short.load_from = False, cfg.get('load_from') if not cfg.get('resume') else None
-    for loader in LOOPS.values():
-        if short.get(loader):
-            short[loader].num_batch_per_epoch = steps
+    for key in filter(short.get, LOOPS.values()):
+        # MMEngine takes num_batch_per_epoch at its word, also where the list is shorter than that.
+        whole = len(whole_loader(cfg, key).dataset) // short[key].batch_size
+        if whole:
+            short[key].num_batch_per_epoch = min(steps, whole)
     for hook in short.get('custom_hooks') or []:
-        for key, least in (('candidates', 2), ('score_batches', 1), ('calibration_clips', 2)):
-            if key in hook:
-                hook[key] = min(hook[key], least)
+        known = HOOKS.get(hook['type']) if isinstance(hook['type'], str) else hook['type']
+        for option, least in (('candidates', 2), ('score_batches', 1), ('calibration_clips', 2)):
+            if any(option in inspect.signature(base.__init__).parameters for base in known.__mro__):
+                hook[option] = min(hook.get(option, least), least)
     return short
 
 
-def dry_run(cfg: Config) -> dict[str, Any]:
+def whole_loader(cfg: Config, key: str) -> DataLoader:
+    """The DataLoader ``key`` of a config, without workers: for its length and its dataset."""
+    return Runner.build_dataloader({**copy.deepcopy(cfg[key]), 'num_workers': 0, 'persistent_workers': False})
+
+
+def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = None) -> dict[str, Any]:
     """Run a few steps of every phase, and say what the full run costs.
+
+    Args:
+        cfg: of the full run.
+        finish: what the full run does between training and test; called with the Runner and the shortened config.
 
     Returns:
         ``steps_per_epoch``, ``epochs``, ``seconds_per_step`` (of this machine) and ``hours``.
+
+    Raises:
+        ConfigError: an epoch would have no step.
     """
-    full = Runner.build_dataloader({**copy.deepcopy(cfg.train_dataloader), 'num_workers': 0, 'persistent_workers': False})
+    full = whole_loader(cfg, 'train_dataloader')
     steps, epochs = len(full), cfg.train_cfg.max_epochs
-    runner = build_runner(shortened(cfg))
+    if not steps:
+        raise ConfigError(f'train_dataloader.batch_size: found {full.batch_size} for {len(full.dataset)} clips, expected at '
+                          'most as many: with drop_last an epoch has no step')
+    short = shortened(cfg)
+    runner = build_runner(short)
     timer = _StepTimer()
     runner.register_hook(timer, priority='LOWEST')
     runner.train()
+    if finish:
+        finish(runner, short)
     if cfg.get('test_cfg') and cfg.get('test_dataloader'):
         runner.test()
     seconds = min(timer.seconds)
     return {'steps_per_epoch': steps, 'epochs': epochs, 'seconds_per_step': seconds,
             'hours': steps * epochs * seconds / 3600}
+
+
+def describe_plan(plan: Mapping[str, Any]) -> str:
+    """What :func:`dry_run` returns, in words."""
+    return ('{epochs:,} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step on this machine: '
+            '{hours:.3g} hours'.format(**plan))
 
 
 class _StepTimer(Hook):

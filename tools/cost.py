@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument('--arch', help='arch.json; without it a supernet shows its range')
     parser.add_argument('--shape', type=int, nargs=4, metavar=('C', 'T', 'H', 'W'), help='one clip (default: cost_shape)')
     parser.add_argument('--json', action='store_true', help='print JSON: params, macs, shape, space')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help='override parts of the config, e.g. model.backbone.sharing=prefix')
     args = parser.parse_args()
     found = cost_of(load_config(args.config, args.cfg_options), args.arch, args.shape)
     if args.json:

@@ -69,9 +69,9 @@ def same_cost_archs(model: Any, shape: tuple[int, ...], macs: int, count: int, s
         searchable.space.smallest, shape).macs
     budget = Budget(macs=(macs * (1 - TOLERANCE), macs * (1 + TOLERANCE)))
     rng, found = random.Random(derive_seed(seed, 'demo')), dict[Arch, None]()
-    while len(found) < count:
+    for _ in range(MAX_DRAWS):
         arch = searchable.space.sample(rng)
-        if budget.admits(macs=searchable.cost(arch, shape).macs + rest):
+        if len(found) < count and budget.admits(macs=searchable.cost(arch, shape).macs + rest):
             found[arch] = None
     return list(found)
 
@@ -81,15 +81,16 @@ def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
 
     Its widths need not be offered by the space: it is no point of it, but what one would build without a search.
     """
-    def backbone(width: int) -> dict[str, Any]:
-        stages = tuple(('values', (width * 2**s, ), stage[-1]) for s, stage in enumerate(cfg.model.backbone.stages))
+    def backbone(width: float) -> dict[str, Any]:
+        stages = tuple(('values', (round(width * 2**s), ), stage[-1]) for s, stage in enumerate(cfg.model.backbone.stages))
         return {**cfg.model.backbone, 'stages': stages, 'kernels': ('t3_s3', ), 'expansions': (2.25, ),
                 'attentions': ('none', ), 'space_name': 'uniform', 'arch': None}
 
-    def distance(width: int) -> float:
+    def distance(width: float) -> float:
         return abs(network_cost({**cfg.model, 'backbone': backbone(width)}, cfg.cost_shape).macs - macs)
 
-    return backbone(min(range(4, 33), key=distance))
+    # Steps of an eighth of a channel: in whole ones the cost would miss the target by up to 9 %.
+    return backbone(min((eighths / 8 for eighths in range(8 * 4, 8 * 36)), key=distance))
 
 
 def network_cost(model_cfg: Mapping[str, Any], shape: tuple[int, ...]) -> Cost:

@@ -10,8 +10,8 @@ never stopped.
 import argparse
 import sys
 
-from mmnas_video.launch import add_arguments, dry_run, read_config, run_tool
-from mmnas_video.pipeline import run_search
+from mmnas_video.launch import add_arguments, describe_plan, read_config, run_tool
+from mmnas_video.pipeline import dry_search, run_search
 
 
 def main() -> None:
@@ -23,9 +23,10 @@ def main() -> None:
     args = parser.parse_args()
     cfg = read_config(args.config, args)
     if args.dry_run:
-        plan = dry_run(cfg)
-        print('dry run passed. Full search: {epochs} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step '
-              'here: {hours:.3g} hours'.format(**plan))
+        plans = dry_search(cfg, retrain=not args.no_retrain)
+        print('dry run passed')
+        for phase, plan in plans.items():
+            print(f'full {phase}: {describe_plan(plan)}')
         return
     found = run_search(cfg, retrain=not args.no_retrain)
     for what, where in found.items():

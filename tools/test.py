@@ -8,7 +8,10 @@ import json
 import sys
 from pathlib import Path
 
+from mmengine.model import is_model_wrapper
+
 from mmnas_video.launch import add_arguments, build_runner, read_config, run_tool
+from mmnas_video.search import check_weights
 from mmnas_video.space import write_text_atomic
 
 
@@ -20,7 +23,9 @@ def main() -> None:
     args = parser.parse_args()
     cfg = read_config(args.config, args)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    metrics = build_runner(cfg).test()
+    runner = build_runner(cfg)
+    check_weights(runner.model.module if is_model_wrapper(runner.model) else runner.model, args.checkpoint)
+    metrics = runner.test()
     text = json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n'
     write_text_atomic(Path(cfg.work_dir) / 'test.json', text)
     print(text)

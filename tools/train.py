@@ -6,7 +6,7 @@
 import argparse
 import sys
 
-from mmnas_video.launch import add_arguments, build_runner, dry_run, read_config, run_tool
+from mmnas_video.launch import add_arguments, build_runner, describe_plan, dry_run, read_config, run_tool
 
 
 def main() -> None:
@@ -18,8 +18,7 @@ def main() -> None:
     cfg = read_config(args.config, args)
     if args.dry_run:
         plan = dry_run(cfg)
-        print('dry run passed. Full run: {epochs} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step here: '
-              '{hours:.3g} hours'.format(**plan))
+        print(f'dry run passed\nfull training: {describe_plan(plan)}')
     else:
         build_runner(cfg).train()
 

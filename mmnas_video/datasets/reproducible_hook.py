@@ -52,10 +52,8 @@ class ReproducibleHook(Hook):
             runner.logger.warning(f"Resuming this run will not be bit for bit: {reason}")
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed the process and the train loader for this epoch."""
-        rank = get_rank()
-        reseed_process(derive_seed(runner.seed, "epoch", runner.epoch, rank))
-        own_generator(runner.train_dataloader, runner.seed, "loader", "train", runner.epoch, rank)
+        """Seed the process for this epoch."""
+        reseed_process(derive_seed(runner.seed, "epoch", runner.epoch, get_rank()))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the process for this iteration, where there are no epochs to begin with."""

@@ -165,7 +165,7 @@ def _list(dataset: BaseDataset, key: str) -> None:
 
 
 def _reason(path: str, error: Exception) -> str:
-    """One short line; decord's message about a file that is no video holds the whole file."""
+    """One short line for the log, whatever a decoder put into its message."""
     if is_local(path) and not os.path.exists(path):
         return "no such file"
     if os.path.isfile(path) and os.path.getsize(path) == 0:

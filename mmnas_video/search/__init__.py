@@ -4,7 +4,7 @@ from .base import SearchHook
 from .calibration import Calibration
 from .checkpoint import AtomicCheckpointHook
 from .distribution import ArchDistribution
-from .extraction import extract_model, is_search_hook, load_supernet, save_extracted
+from .extraction import check_weights, extract_model, is_search_hook, load_supernet, read_checkpoint, save_extracted
 from .indicator import Likelihood, VideoAccuracy
 from .parsec import PARSECSearchHook
 from .record import SearchRecord
@@ -12,6 +12,6 @@ from .uniform import UniformSearchHook
 
 __all__ = [
     'ArchDistribution', 'AtomicCheckpointHook', 'Calibration', 'Likelihood', 'PARSECSearchHook', 'SearchHook',
-    'SearchRecord', 'UniformSearchHook', 'VideoAccuracy', 'extract_model', 'is_search_hook', 'load_supernet',
-    'save_extracted'
+    'SearchRecord', 'UniformSearchHook', 'VideoAccuracy', 'check_weights', 'extract_model', 'is_search_hook',
+    'load_supernet', 'read_checkpoint', 'save_extracted'
 ]

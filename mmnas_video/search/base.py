@@ -15,7 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, rest_cost
@@ -113,7 +113,9 @@ class SearchHook(Hook):
     # ------------------------------------------------------------------ set-up
     def before_run(self, runner: Runner) -> None:
         """Check everything that can be checked before work starts, and build what the search needs."""
-        if runner._train_loop is None:  # validation or test of a config that names a search: nothing to search
+        # The Runner says so before a validation and a test too: there is nothing to search, and the files of the search
+        # that was must stay.
+        if not isinstance(runner._train_loop, BaseLoop) or hasattr(self, 'searchable'):
             return
         self._check_config(runner)
         self.runner, self.seed = runner, runner.seed

@@ -79,20 +79,52 @@ def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[st
     return config, weights
 
 
+def read_checkpoint(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint's content, read with ``weights_only=True`` onto the CPU.
+
+    Raises:
+        ConfigError: no such file, a file that is broken, or one that would run code.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise ConfigError(f'checkpoint {str(path)!r}: found no such file, expected a checkpoint (.pth)')
+    try:
+        data = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # whatever a broken or hostile file makes torch raise
+        # torch says what it met in one of many lines; the first advises to read the file unsafely.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = next((line for line in lines if 'GLOBAL' in line or 'nsupported' in line), lines[0])
+        raise ConfigError(f'checkpoint {str(path)!r}: found a file that is broken or not safe to read ({reason[:200]}), '
+                          'expected a checkpoint of weights') from None
+    if not isinstance(data, dict):
+        raise ConfigError(f'checkpoint {str(path)!r}: found a {type(data).__name__}, expected a dict with state_dict')
+    return data
+
+
+def check_weights(model: nn.Module, checkpoint: str | os.PathLike[str]) -> None:
+    """Demand that a checkpoint is of this network: MMEngine loads what fits and leaves the rest as it was initialised.
+
+    Raises:
+        ConfigError: as :func:`read_checkpoint`, or names missing, unknown or of another shape.
+    """
+    data = read_checkpoint(checkpoint)
+    found, expected = ({name: tuple(value.shape) for name, value in state.items()}
+                       for state in (data.get('state_dict', data), model.state_dict()))
+    wrong = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    if wrong:
+        name = wrong[0]
+        raise ConfigError(f'checkpoint {str(checkpoint)!r}: found weights of another network: {len(wrong)} parameters or '
+                          f'buffers differ, such as {name} (found {found.get(name, "none")}, expected '
+                          f'{expected.get(name, "none")})')
+
+
 def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     """The supernet of ``cfg`` with the weights of a search's checkpoint (read with ``weights_only=True``).
 
     Raises:
         ConfigError: no such file, a file that is not a plain checkpoint, or weights of another network or space.
     """
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise ConfigError(f'checkpoint {str(path)!r}: not found')
-    try:
-        data = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file makes torch raise
-        raise ConfigError(f'checkpoint {str(path)!r}: found a file that cannot be read safely '
-                          f'({str(error).splitlines()[0]}), expected a checkpoint of weights') from None
+    path, data = Path(checkpoint), read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
     _, searchable = find_searchable(model)
     found = (data.get('search') or {}).get('space') or {}
@@ -107,4 +139,5 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     return model
 
 
-__all__ = ['extract_model', 'is_search_hook', 'load_supernet', 'pinned_config', 'save_extracted']
+__all__ = ['check_weights', 'extract_model', 'is_search_hook', 'load_supernet', 'pinned_config', 'read_checkpoint',
+           'save_extracted']

@@ -1,5 +1,6 @@
 """Configs as the tools read them, and networks built on the meta device (shapes only, no memory)."""
 
+import copy
 import random
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +31,7 @@ def _text(path: str) -> Config:
 @pytest.fixture
 def load():
     """A fresh copy of the config at ``configs/NAME``."""
-    return lambda name: _text(str(ROOT / "configs" / name)).copy()
+    return lambda name: copy.deepcopy(_text(str(ROOT / "configs" / name)))
 
 
 def _build(cfg):

@@ -36,7 +36,7 @@ def learning_rates(cfg, epoch_length=2):
     rates = []
     for _ in range(cfg.train_cfg.max_epochs * epoch_length):
         rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
+        wrapper.step()
         for scheduler in schedulers:
             scheduler.step()
     return rates

@@ -94,4 +94,4 @@ def test_costs_add():
     assert Cost(2, 3) + Cost(5, 7) == Cost(7, 10) and sum([Cost(1, 2), Cost(3, 5)], Cost()) == (4, 7)
     assert sum([Cost(1, 2), Cost(3, 5)]) == Cost(4, 7)
     with pytest.raises(TypeError):
-        Cost(1, 2) + (3, 4)
+        Cost(1, 2) + (3, 4)  # noqa: RUF005

@@ -41,7 +41,7 @@ def bad_cfg(tmp_path, demo_root, video_cfg):
     data = good[0].read_bytes()
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    (tmp_path / "text.mp4").write_bytes(b"not a video\n" * 999)
+    (tmp_path / "text.mp4").write_bytes(b"not a video " * 999)
     index_in_front(good[1], tmp_path / "front.mp4")
     data = (tmp_path / "front.mp4").read_bytes()
     (tmp_path / "front.mp4").write_bytes(data[: len(data) // 2])
@@ -61,6 +61,18 @@ def test_each_kind_is_named(bad_cfg):
         assert sample.path.endswith(f"/{name}") and sample.reason.startswith(reason)
         assert 5 < len(sample.reason) < 250 and sample.reason.isprintable()
     assert not any(isinstance(s, BadSample) for s in samples[:2] + samples[7:])
+
+
+def test_long_messages_are_cut(bad_cfg):
+    """Rejects a log that is flooded by what some decoders put into their message: bytes of the file."""
+    dataset = SeededDataset(bad_cfg)
+
+    def broken(results):
+        raise OSError("\0\x1b[31m" * 500 + "\nand more")
+
+    dataset.dataset.pipeline.transforms.insert(0, broken)
+    reason = dataset[0].reason
+    assert reason.startswith("OSError: ?") and reason.isprintable() and len(reason) < 250
 
 
 def test_mistakes_are_not_bad_files(bad_cfg):

@@ -51,9 +51,10 @@ def averaged(grid):
     return grid.mean(0).ravel()
 
 
-def first_frame(grid):
-    """One frame at a place in time that is known."""
-    return grid[0].ravel()
+def one_frame(grid):
+    """One frame at a known place in time, a quarter of a cycle after the start; bright or dark alike."""
+    frame = grid[4]
+    return np.concatenate([frame.ravel(), np.abs(frame - np.median(frame, (0, 1))).ravel()])
 
 
 def shuffled(grid):
@@ -86,9 +87,9 @@ def pair_accuracy(features, pair) -> float:
     return ridge_accuracy(*data)
 
 
-@pytest.mark.parametrize("features", [averaged, first_frame, shuffled])
+@pytest.mark.parametrize("features", [averaged, one_frame, shuffled])
 def test_motion_pairs_are_at_chance_without_order(features):
-    """Rejects films that start at a fixed place (the first frame tells), whose wrap shows, or whose looks
+    """Rejects films that start at a fixed phase (one frame tells), whose wrap shows, or whose looks
     differ.
 
     800 test clips: one standard deviation of chance is 1.8 %.

@@ -132,15 +132,53 @@ def test_the_seed_matters(tmp_path, video_cfg):
     assert not torch.equal(results[0]["model.conv.weight"], results[1]["model.conv.weight"])
 
 
-@pytest.mark.parametrize("by_epoch", [True, False])
-def test_workers_end_with_the_run(tmp_path, video_cfg, by_epoch):
+@pytest.mark.parametrize("by_epoch, persistent", [(True, True), (False, True), (False, False)])
+def test_workers_end_with_the_run(tmp_path, video_cfg, by_epoch, persistent):
     """Rejects workers that outlive their run: the next one in the same process then waits 5 s for each of
     them."""
     cfg = config(tmp_path, video_cfg, by_epoch)
     cfg.train_cfg.update(dict(max_epochs=1) if by_epoch else dict(max_iters=4))
+    cfg.train_dataloader.persistent_workers = persistent
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert multiprocessing.active_children() == []
+
+
+@HOOKS.register_module()
+class WatchHook(Hook):
+    """Note torch's global generator before and after DataLoaders are iterated."""
+
+    priority = "LOWEST"
+
+    def __init__(self):
+        self.states = {}
+
+    def note(self, name):
+        self.states.setdefault(name, torch.get_rng_state())
+
+    def before_train_epoch(self, runner):
+        self.note("epoch begins")
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.note("first batch is there")
+
+    def before_val_epoch(self, runner):
+        self.note("validation begins")
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.note("validation ends")
+
+
+def test_data_loaders_leave_the_global_generator_alone(tmp_path, video_cfg):
+    """Rejects DataLoaders without a generator: one validation more would change what is drawn after it."""
+    cfg = config(tmp_path, video_cfg)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=1)
+    cfg.custom_hooks.append(dict(type="WatchHook"))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    states = next(hook for hook in runner.hooks if isinstance(hook, WatchHook)).states
+    assert torch.equal(states["epoch begins"], states["first batch is there"])
+    assert torch.equal(states["validation begins"], states["validation ends"])
 
 
 def warnings_of(tmp_path, cfg) -> str:

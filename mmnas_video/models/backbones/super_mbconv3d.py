@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -89,6 +90,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         self.in_channels, self.stem_channels, self.norm_eval = in_channels, stem_channels, norm_eval
         self._costs: dict[tuple[int, ...], ChainCost] = {}
 
+        self.total_stride = stem_stride * math.prod(spatial_strides[:len(stages)])
         self.stem = Stem(in_channels, stem_channels, stem_temporal_kernel, stem_stride)
         self.group_specs = narrowed(groups, space)
         sites = (_per_stage('glore_nodes', glore_nodes, stages), _per_stage('nonlocal_widths', nonlocal_widths, stages))
@@ -126,6 +128,7 @@ class SuperMBConv3D(Searchable, BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H / 32, W / 32)`` with the active architecture."""
+        self._check_size(x.shape[-2:])
         if x.device.type == 'cpu':
             # oneDNN's depthwise kernels want it: for some sizes the backward pass in the default layout takes 50 x longer.
             x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -175,10 +178,16 @@ class SuperMBConv3D(Searchable, BaseModule):
                                            last.__getitem__)
         return self._costs[shape]
 
+    def _check_size(self, size: Sequence[int]) -> None:
+        if min(size) < self.total_stride:
+            raise ConfigError(f'crop size: found {size[0]}x{size[1]} pixels, expected at least {self.total_stride} on each '
+                              'side: stem and stages halve it down to nothing (backbone.spatial_strides)')
+
     def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
             raise ConfigError(f'cost_shape: found {tuple(shape)}, expected (C, T, H, W) with C = {self.in_channels}')
         c, t, h, w = shape
+        self._check_size((h, w))
         return c, t, h, w
 
     def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:

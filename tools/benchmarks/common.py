@@ -1,0 +1,87 @@
+"""What every benchmark prints beside its figures: machine, versions, commit, and how busy the machine was."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, GPU, versions and commit."""
+    model = next((line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
+                  if line.startswith('model name')), platform.processor()) if Path('/proc/cpuinfo').exists() else ''
+    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True).stdout.strip()
+    return {'cpu': model, 'cores': os.cpu_count(), 'threads': torch.get_num_threads(),
+            'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            'python': platform.python_version(),
+            **{name: metadata.version(name) for name in ('torch', 'mmengine', 'mmaction2')}, 'commit': commit,
+            'date': time.strftime('%Y-%m-%d')}
+
+
+def cpu_times() -> tuple[float, float]:
+    """(busy seconds of the whole machine, busy seconds of this process and its children)."""
+    fields = [int(x) for x in Path('/proc/stat').read_text().splitlines()[0].split()[1:]]
+    idle = fields[3] + fields[4]
+    own = os.times()
+    return (sum(fields[:8]) - idle) / os.sysconf('SC_CLK_TCK'), own.user + own.system + own.children_user + own.children_system
+
+
+class Interleaved:
+    """Times several candidates in turn, so that a busy moment meets all of them; drops rounds in which others ran.
+
+    Args:
+        candidates: name to a function that does one unit of work.
+        busy: share of one core that other processes may take in a round before it is dropped.
+    """
+
+    def __init__(self, candidates: Mapping[str, Callable[[], object]], busy: float = 0.25) -> None:
+        self.candidates, self.busy = candidates, busy
+        self.dropped = 0
+
+    def run(self, rounds: int, most: int | None = None) -> dict[str, float]:
+        """Median seconds of each candidate over ``rounds`` clean rounds (at most ``most`` rounds in all)."""
+        for work in self.candidates.values():
+            work()
+        seconds: dict[str, list[float]] = {name: [] for name in self.candidates}
+        everything: dict[str, list[float]] = {name: [] for name in self.candidates}
+        for _ in range(most or 3 * rounds):
+            machine_0, own_0 = cpu_times()
+            start, taken = time.perf_counter(), {}
+            for name, work in self.candidates.items():
+                before = time.perf_counter()
+                work()
+                taken[name] = time.perf_counter() - before
+            machine_1, own_1 = cpu_times()
+            others = ((machine_1 - machine_0) - (own_1 - own_0)) / (time.perf_counter() - start)
+            for name, value in taken.items():
+                everything[name].append(value)
+            if others > self.busy:
+                self.dropped += 1
+                continue
+            for name, value in taken.items():
+                seconds[name].append(value)
+            if len(seconds[name]) == rounds:
+                break
+        clean = all(seconds.values())
+        return {name: statistics.median(seconds[name] if clean else everything[name]) for name in self.candidates}
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: str | None = None) -> None:
+    """Print a Markdown table and the machine; with ``out`` also write both as JSON."""
+    print(f'## {title}\n')
+    print('| ' + ' | '.join(header) + ' |\n|' + '---|' * len(header))
+    for row in rows:
+        print('| ' + ' | '.join(str(x) for x in row) + ' |')
+    found = machine()
+    print('\n' + ', '.join(f'{k} {v}' for k, v in found.items() if v is not None))
+    if out:
+        Path(out).write_text(json.dumps({'title': title, 'header': list(header), 'rows': [list(r) for r in rows],
+                                         'machine': found}, indent=1) + '\n')
