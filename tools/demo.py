@@ -8,6 +8,7 @@ random architectures with the same multiply-adds in the same way, prints the tab
 """
 
 import argparse
+import bisect
 import json
 import random
 import statistics
@@ -33,6 +34,8 @@ CONFIG = 'configs/demo/autox3d.py'
 RANDOM_ARCHS = 5
 #: How far the alternatives' MACs may be from the searched network's.
 TOLERANCE = 0.03
+#: Random architectures looked at before there are taken to be no more of that cost.
+MAX_DRAWS = 1_000_000
 SMOKE = {'search': {'epochs': 1, 'train_cfg.max_epochs': 1, 'custom_hooks.0.num_archs': 2,
                     'custom_hooks.0.calibration_clips': 8},
          'retrain': {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}}
@@ -71,9 +74,11 @@ def same_cost_archs(model: Any, shape: tuple[int, ...], macs: int, count: int, s
     rng, found = random.Random(derive_seed(seed, 'demo')), dict[Arch, None]()
     for _ in range(MAX_DRAWS):
         arch = searchable.space.sample(rng)
-        if len(found) < count and budget.admits(macs=searchable.cost(arch, shape).macs + rest):
+        if budget.admits(macs=searchable.cost(arch, shape).macs + rest):
             found[arch] = None
-    return list(found)
+        if len(found) == count:
+            break
+    return list(found)  # fewer than count where hardly any architecture costs so little, or so much
 
 
 def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
@@ -86,11 +91,13 @@ def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
         return {**cfg.model.backbone, 'stages': stages, 'kernels': ('t3_s3', ), 'expansions': (2.25, ),
                 'attentions': ('none', ), 'space_name': 'uniform', 'arch': None}
 
-    def distance(width: float) -> float:
-        return abs(network_cost({**cfg.model, 'backbone': backbone(width)}, cfg.cost_shape).macs - macs)
+    def cost(width: float) -> int:
+        return network_cost({**cfg.model, 'backbone': backbone(width)}, cfg.cost_shape).macs
 
     # Steps of an eighth of a channel: in whole ones the cost would miss the target by up to 9 %.
-    return backbone(min((eighths / 8 for eighths in range(8 * 4, 8 * 36)), key=distance))
+    widths = [eighths / 8 for eighths in range(8 * 4, 8 * 36)]
+    above = min(bisect.bisect_left(widths, macs, key=cost), len(widths) - 1)
+    return backbone(min(widths[max(above - 1, 0):above + 1], key=lambda width: abs(cost(width) - macs)))
 
 
 def network_cost(model_cfg: Mapping[str, Any], shape: tuple[int, ...]) -> Cost:

@@ -1,7 +1,7 @@
 _base_ = ['../_base_/models/super_mbconv3d_demo.py', '../_base_/datasets/demo_motion.py', '../_base_/default_runtime.py']
-epochs = 20
+epochs = 30
 train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.25, part='train')))
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=epochs)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -13,8 +13,10 @@ param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, eta_min=0, by_ep
 custom_hooks = [
     dict(
         type='PARSECSearchHook',
-        num_archs=4,
-        budget=dict(macs=5e6),
+        num_archs=8,
+        mode='alternating',
+        control_variate=True,
+        budget=dict(macs=3.5e6),
         arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
     dict(type='ReportHook', interval=epochs)
 ]

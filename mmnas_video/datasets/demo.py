@@ -49,7 +49,7 @@ class DemoOptions:
     noise: float = 4.0  # standard deviation in grey levels (0 to 255), new in every frame
     motion_classes: int = 8  # even: classes come in pairs
     scene_classes: int = 8  # of the scene and the image set
-    motion_clips: tuple[int, int, int] = (40, 10, 20)
+    motion_clips: tuple[int, int, int] = (100, 10, 20)
     scene_clips: tuple[int, int, int] = (20, 5, 10)
     image_clips: tuple[int, int, int] = (40, 10, 20)
 

@@ -205,6 +205,8 @@ class SearchHook(Hook):
         runner.model.__dict__.pop('train_step', None)
         arch = self.select(runner)
         self._write_arch(runner, arch, epoch=runner.epoch, final=True)
+        if self.held_out:
+            self.held_out.close()
         if self.record:
             self.record.close()
 

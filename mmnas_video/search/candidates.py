@@ -38,6 +38,7 @@ class CandidateScorer:
         stream = BatchStream(hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader')
         self.hook = hook
         self._batches = [next(stream) for _ in range(batches)]
+        stream.close()
 
     @torch.no_grad()
     def __call__(self, arch: Arch) -> float:

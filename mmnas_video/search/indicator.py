@@ -47,6 +47,10 @@ class Likelihood:
         """The log-likelihood that weights are made of."""
         return total if self.reduction == 'sum' else total / count
 
+    def scale(self, count: int) -> int:
+        """How many clips' loss a score holds: a cost term per clip is counted as often."""
+        return count if self.reduction == 'sum' else 1
+
     def log_weights(self, scores: Sequence[float]) -> Tensor:
         """Unnormalised log-weights, (K,)."""
         return torch.tensor(scores, dtype=torch.float64)
@@ -70,6 +74,10 @@ class VideoAccuracy:
     def score(self, total: float, count: int) -> float:
         """Accuracy in 0..1."""
         return total / count
+
+    def scale(self, count: int) -> int:
+        """A share does not grow with the batch."""
+        return 1
 
     def log_weights(self, scores: Sequence[float]) -> Tensor:
         """Unnormalised log-weights, (K,)."""

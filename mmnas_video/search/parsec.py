@@ -36,7 +36,8 @@ class PARSECSearchHook(SearchHook):
     on the training batch w_k = lik_k / Σ lik gives ω the gradient Σ_k w_k ∇ log p(y|A_k), in one pass and with the memory
     of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T, does not depend on ω; it moves α
 
-    - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss;
+    - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss of each clip (where
+      the likelihood is summed over a batch, so is λ c_k);
     - with ``cost_term='score'`` through the score function, λ Σ_k (c_k - mean c) ∇ log p(A_k|α) / K, whatever the
       likelihoods' scale.
 
@@ -45,7 +46,7 @@ class PARSECSearchHook(SearchHook):
         mode: ``'joint'`` as above, or ``'alternating'``: one architecture per training step, and an update of α from K
             architectures every K steps (about K times cheaper).
         indicator: what an architecture is weighted by, see :mod:`~mmnas_video.search.indicator`.
-        cost_weight: λ.
+        cost_weight: λ, in nats a clip for twice the target.
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
@@ -105,13 +106,17 @@ class PARSECSearchHook(SearchHook):
         highs = {q: getattr(self.budget, q)[1] for q in self.budget.needs}
         return sum(max(cost[q] - high, 0.0) / high for q, high in highs.items() if high is not None)
 
-    def _penalties(self, archs: Sequence[Arch]) -> list[float]:
-        """What the cost takes off each log-weight."""
-        return [self.cost_weight * self.hinge(arch) if self.cost_term == 'weight' else 0.0 for arch in archs]
+    def _penalties(self, archs: Sequence[Arch], clips: int) -> list[float]:
+        """What the cost takes off each log-weight, for scores on so many clips."""
+        weight = self.cost_weight * self.indicator.scale(clips) if self.cost_term == 'weight' else 0.0
+        return [weight * self.hinge(arch) for arch in archs]
 
     @torch.no_grad()
-    def score(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> list[float]:
-        """Score of each architecture on the next held-out batch; BatchNorm uses the batch and writes nothing."""
+    def score(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[list[float], int]:
+        """Score of each architecture on the next held-out batch, and the clips in it (over all ranks).
+
+        BatchNorm uses the batch's statistics and writes none.
+        """
         held_out = self.prepare(next(self.held_out))
         pairs: list[float] = []
         with batch_statistics(self.bare), optim_wrapper.optim_context(self.bare):
@@ -119,12 +124,13 @@ class PARSECSearchHook(SearchHook):
                 with self.searchable.use(arch):
                     pairs.extend(self.indicator.measure(self.bare, held_out))
         pairs = sum_over_ranks(pairs, next(self.bare.parameters()).device)
-        return [self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2])]
+        return [self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2])], int(pairs[1])
 
     def _arch_step(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[Tensor, list[float]]:
         """Update α; returns the importance weights (K,) and the scores."""
-        scores = self.score(archs, optim_wrapper)
-        log_weights = self.indicator.log_weights(scores) - torch.tensor(self._penalties(archs), dtype=torch.float64)
+        scores, clips = self.score(archs, optim_wrapper)
+        penalties = torch.tensor(self._penalties(archs, clips), dtype=torch.float64)
+        log_weights = self.indicator.log_weights(scores) - penalties
         weights = log_weights.masked_fill(~log_weights.isfinite(), -torch.inf).softmax(0)
         if weights.isfinite().all():
             self.alpha_optimizer.zero_grad()
@@ -150,12 +156,13 @@ class PARSECSearchHook(SearchHook):
         generators = _generator_states(self.bare)
         logged: list[dict[str, Tensor]] = []
         known = None if self.indicator.from_training_loss else weights.log().tolist()
-        for k, (arch, penalty) in enumerate(zip(archs, self._penalties(archs))):
+        for k, arch in enumerate(archs):
             _set_generator_states(generators)  # the K architectures share the dropout mask
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
             total, count = sum_over_ranks([-float(loss.detach()) * len(batch['data_samples']), len(batch['data_samples'])],
                                           loss.device)
+            penalty = self._penalties([arch], int(count))[0]
             log_weight = known[k] if known else self.indicator.score(total, int(count)) - penalty
             logged.append(values)
             if not math.isfinite(log_weight):

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import BadSampleCounter, derive_seed
+from mmnas_video.datasets import BadSampleCounter, close_workers, derive_seed
 from mmnas_video.errors import ConfigError
 
 
@@ -60,6 +60,11 @@ class BatchStream:
         self._bad.take(batch)
         self.consumed += 1
         return batch
+
+    def close(self) -> None:
+        """End the workers; the stream can be drawn from again."""
+        close_workers(self.loader)
+        self._batches = None
 
     def state_dict(self) -> dict[str, int]:
         """How many batches have been consumed."""

@@ -68,11 +68,13 @@ def test_search_settings_are_those_of_sec_5_1_2(name, load):
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_settings_are_those_of_sec_5_1_2(name, load):
-    """Rejects a warm-up that the cosine overlaps (0.4 never reached), one of 34 iterations, and a cosine over 300
+    """Rejects another dataset's head, a warm-up that the cosine overlaps (0.4 never reached), one of 34 iterations, and a cosine over 300
     epochs cut off at the end of 266 (the last rate is not 0)."""
     cfg = load(f"autox3d/{name}")
     sgd = cfg.optim_wrapper.optimizer
     assert cfg.train_cfg.max_epochs == 300 and cfg.model.cls_head.dropout_ratio == 0.5
+    classes = {"kinetics400": 400, "sthv2": 174, "mini200": 200}
+    assert cfg.model.cls_head.num_classes == classes[cfg.train_dataloader.dataset.dataset.ann_file.split("_")[0]]
     assert (sgd.type, sgd.lr, sgd.momentum, sgd.weight_decay) == ("SGD", 0.4, 0.9, 5e-5)
     assert cfg.auto_scale_lr.base_batch_size == 512 == 64 * cfg.train_dataloader.batch_size
     rates = learning_rates(cfg, epoch_length=2)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -11,8 +12,6 @@ import pytest
 import torch
 
 from mmnas_video.registry import DATASETS, TRANSFORMS
-
-from pathlib import Path  # isort: skip
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 47  # of each file: fewer than a clip of 13 x 6 spans, as short videos are
@@ -65,7 +64,8 @@ def test_a_pipeline_gives_the_clips_that_the_network_takes(name, kind, loader, v
     """Rejects a crop larger than the jittered short side, a transform that raw frames cannot have, a list whose
     videos may only be .mp4, and a sample that differs when it is drawn again."""
     cfg = load(f"autox3d/{name}")[f"{loader}_dataloader"].dataset
-    cfg.dataset.update(data_root=str(files), ann_file=f"{kind}.txt", data_prefix=dict.fromkeys(cfg.dataset.data_prefix, ""))
+    prefix = dict.fromkeys(cfg.dataset.data_prefix, "")
+    cfg.dataset.update(data_root=str(files), ann_file=f"{kind}.txt", data_prefix=prefix)
     dataset = DATASETS.build(cfg)
     sample = dataset[1]
     assert isinstance(sample, dict), sample  # a BadSample names what could not be read
@@ -84,7 +84,7 @@ def test_rawframes_and_videos_give_the_same_clip(files, load):
         prefix = dict.fromkeys(cfg.dataset.data_prefix, "")
         cfg.dataset.update(data_root=str(files), ann_file=f"{kind}.txt", data_prefix=prefix)
         found[kind] = DATASETS.build(cfg)[2]["inputs"].float()
-    assert (found["mp4"] - found["frames"]).abs().mean() < 4  # two codecs; a frame's shift moves the square by more
+    assert (found["mp4"] - found["frames"]).abs().mean() < 2.5  # two codecs: 1.3; interval 5 for 6: 5.4
 
 
 def test_something_something_samples_the_whole_video(load):
@@ -100,7 +100,8 @@ def test_something_something_samples_the_whole_video(load):
 @pytest.mark.parametrize("name", ["s_k400.py", "m_k400.py", "s_ssv2.py", "s_k400_rawframes.py"])
 def test_autoaugment_treats_all_frames_of_a_clip_alike(name, load):
     """Rejects a policy drawn for each frame: fed one picture 7 times it would give different pictures."""
-    steps = [s for s in load(f"autox3d/{name}").train_dataloader.dataset.dataset.pipeline if "AutoAugment" in str(s)]
+    pipeline = load(f"autox3d/{name}").train_dataloader.dataset.dataset.pipeline
+    steps = [step for step in pipeline if "AutoAugment" in str(step)]
     assert len(steps) == 1
     augment = TRANSFORMS.build(steps[0])
     picture = np.random.default_rng(0).integers(0, 256, (31, 37, 3), dtype=np.uint8)

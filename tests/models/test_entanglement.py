@@ -132,7 +132,7 @@ def test_a_covering_set_touches_every_entry_that_some_arch_uses(sharing, small, 
     identity.
     """
     supernet, x = small.build(sharing=sharing).eval(), clip(small.shape)
-    archs = small.some_archs(supernet.space, 80, seed=6)
+    archs = small.some_archs(supernet.space, 40, seed=6)
     touched = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in supernet.named_parameters()}
     for arch in archs:
         with supernet.use(arch):
@@ -170,7 +170,7 @@ def test_slices_are_the_pinned_networks_state(small):
     """Rejects a part that is declared twice or under another name, in any arch."""
     supernet = small.build()
     assert find_searchable(supernet) == ("", supernet)
-    for arch in small.some_archs(supernet.space, 20, seed=8):
+    for arch in small.some_archs(supernet.space, 10, seed=8):
         parts = list(supernet.slices(arch))
         shapes = {p.name: tuple(p(supernet.state_dict()[p.name]).shape) for p in parts}
         assert len(shapes) == len(parts)

@@ -110,10 +110,20 @@ def test_the_cost_hinge_moves_alpha(cost_term):
                                cost_weight=3.0, arch_optimizer=dict(type='Adam', lr=0.1)))
     assert hook.hinge(Arch({'scale': 1.0, 'width': 5})) == pytest.approx((35 + 15 - 36) / 36)  # the head counts: 5 x 3
     assert hook.hinge(Arch({'scale': 1.0, 'width': 3})) == 0
-    hook.score = lambda archs, wrapper: [0.0] * len(archs)
+    hook.score = lambda archs, wrapper: ([0.0] * len(archs), 1)
     for _ in range(150):
         hook._arch_step([hook.distribution.sample(hook.rng) for _ in range(6)], made.optim_wrapper)
     assert hook.distribution.probs()['width'][2] < 0.05
+
+
+def test_the_cost_is_counted_as_often_as_the_clips():
+    """A summed likelihood of B clips meets B hinges, a mean one meets one: λ means the same at every batch size. Rejects
+    a hinge that a batch of 512 drowns."""
+    costly = Arch({'scale': 1.0, 'width': 5})
+    for reduction, expected in (('sum', 17), ('mean', 1)):
+        _, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=36), cost_weight=3.0,
+                                indicator=dict(type='Likelihood', reduction=reduction)))
+        assert hook._penalties([costly], 17)[0] == pytest.approx(expected * 3.0 * (50 - 36) / 36)
 
 
 @pytest.mark.parametrize('clip', [None, 0.05])
@@ -162,7 +172,8 @@ def test_scoring_writes_no_statistics_and_uses_the_batch():
     before = norm.running_mean.clone()
     archs = [SPACE.smallest, SPACE.largest]
     hook.held_out.load_state_dict({'consumed': 0})
-    scores = hook.score(archs, made.optim_wrapper)
+    scores, clips = hook.score(archs, made.optim_wrapper)
+    assert clips == 5
     assert torch.equal(norm.running_mean, before)
     assert int(norm.num_batches_tracked) == 0
     hook.held_out.load_state_dict({'consumed': 0})
@@ -231,7 +242,7 @@ def test_it_finds_the_plant(tmp_path):
     """One architecture is far more likely than the others: the search must name it. Rejects an α that descends."""
     made, hook = prepared(dict(type='PARSECSearchHook', num_archs=5, arch_optimizer=dict(type='Adam', lr=0.1)))
     plant = Arch({'scale': 2.0, 'width': 3})
-    hook.score = lambda archs, wrapper: [2.0 if a == plant else 0.5 * (a['scale'] == 2.0) for a in archs]
+    hook.score = lambda archs, wrapper: ([2.0 if a == plant else 0.5 * (a['scale'] == 2.0) for a in archs], 1)
     for _ in range(200):
         hook._arch_step([hook.distribution.sample(hook.rng) for _ in range(5)], made.optim_wrapper)
     assert hook.choose() == plant
