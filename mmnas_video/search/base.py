@@ -221,7 +221,7 @@ class SearchHook(Hook):
                 loss, logged = batch_loss(self.bare, batch)
             scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
         self.finish_step(optim_wrapper, archs, loss.device)
-        return logged
+        return {key: value.detach() for key, value in logged.items()}
 
     def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch], device: torch.device) -> None:
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,

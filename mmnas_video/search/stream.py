@@ -63,7 +63,7 @@ class BatchStream:
 
     def close(self) -> None:
         """End the workers; the stream can be drawn from again."""
-        close_workers(self.loader)
+        close_workers(self.loader, self._batches)
         self._batches = None
 
     def state_dict(self) -> dict[str, int]:

@@ -41,8 +41,8 @@ def _build(cfg):
 
 @pytest.fixture
 def build():
-    """The network of a config on the meta device; an arch.json that a search has yet to write is replaced by a
-    random architecture of the config's own space."""
+    """The network of a config on the meta device; an arch.json that a search has yet to write is replaced by
+    a random architecture of the config's own space."""
 
     def make(cfg, seed=0):
         backbone = cfg.model.backbone

@@ -32,7 +32,8 @@ def learning_rates(cfg, epoch_length=2):
         assert scheduler.pop("convert_to_iter_based")
         cls = PARAM_SCHEDULERS.get(scheduler.pop("type"))
         scheduler.setdefault("end", cfg.train_cfg.max_epochs)
-        schedulers.append(cls.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **scheduler))
+        scheduler = cls.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **scheduler)
+        schedulers.append(scheduler)
     rates = []
     for _ in range(cfg.train_cfg.max_epochs * epoch_length):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -49,10 +50,11 @@ def cost_of(cfg, model, shape=None):
     return cost.params, cost.macs
 
 
-# ---------------------------------------------------------------------------------------------- the paper's numbers
+# ---------------------------------------------------------------- the paper's numbers
 @pytest.mark.parametrize("name", SEARCHES)
 def test_search_settings_are_those_of_sec_5_1_2(name, load):
-    """Rejects the retraining's schedule in a search, an α optimiser with decay, and K or T of another paper."""
+    """Rejects the retraining's schedule in a search, an α optimiser with decay, and K or T of another
+    paper."""
     cfg = load(f"autox3d/{name}")
     sgd, (hook, report) = cfg.optim_wrapper.optimizer, cfg.custom_hooks
     assert cfg.train_cfg.max_epochs == 600
@@ -68,31 +70,38 @@ def test_search_settings_are_those_of_sec_5_1_2(name, load):
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_settings_are_those_of_sec_5_1_2(name, load):
-    """Rejects another dataset's head, a warm-up that the cosine overlaps (0.4 never reached), one of 34 iterations, and a cosine over 300
-    epochs cut off at the end of 266 (the last rate is not 0)."""
+    """Rejects another dataset's head, a warm-up that the cosine overlaps (0.4 never reached), one of 34
+    iterations, and a cosine over 300 epochs cut off at the end of 266 (the last rate is not 0)."""
     cfg = load(f"autox3d/{name}")
     sgd = cfg.optim_wrapper.optimizer
     assert cfg.train_cfg.max_epochs == 300 and cfg.model.cls_head.dropout_ratio == 0.5
     classes = {"kinetics400": 400, "sthv2": 174, "mini200": 200}
-    assert cfg.model.cls_head.num_classes == classes[cfg.train_dataloader.dataset.dataset.ann_file.split("_")[0]]
+    data = cfg.train_dataloader.dataset.dataset.ann_file.split("_")[0]
+    assert cfg.model.cls_head.num_classes == classes[data]
     assert (sgd.type, sgd.lr, sgd.momentum, sgd.weight_decay) == ("SGD", 0.4, 0.9, 5e-5)
     assert cfg.auto_scale_lr.base_batch_size == 512 == 64 * cfg.train_dataloader.batch_size
     rates = learning_rates(cfg, epoch_length=2)
     assert rates[0] == pytest.approx(0.01) and rates[34] == pytest.approx((0.01 + 0.4) / 2, rel=0.02)
-    assert rates[2 * 34] == pytest.approx(0.4) == max(rates) and rates[2 * 34 + 266] == pytest.approx(0.2)
+    assert rates[2 * 34] == pytest.approx(0.4) == max(rates)
+    assert rates[2 * 34 + 266] == pytest.approx(0.2)
     assert rates[-1] < 1e-4
 
 
 @pytest.mark.parametrize(
     ("size", "frames", "interval", "jitter", "crop", "test"),
-    [("s", 13, 6, (182, 228), 160, 182), ("m", 16, 5, (256, 320), 224, 256), ("l", 16, 5, (356, 446), 312, 356)],
+    [
+        ("s", 13, 6, (182, 228), 160, 182),
+        ("m", 16, 5, (256, 320), 224, 256),
+        ("l", 16, 5, (356, 446), 312, 356),
+    ],
 )
 def test_clips_crops_and_views(size, frames, interval, jitter, crop, test, load):
     """Rejects a test at the training crop, one view in the place of 30, and a cost_shape of another size."""
     for name in (f"{size}_k400.py", f"x3d_{size}.py"):
         cfg = load(f"autox3d/{name}")
         steps = {s["type"]: s for s in cfg.train_dataloader.dataset.dataset.pipeline}
-        assert (steps["SampleFrames"]["clip_len"], steps["SampleFrames"]["frame_interval"]) == (frames, interval)
+        sampled = steps["SampleFrames"]
+        assert (sampled["clip_len"], sampled["frame_interval"]) == (frames, interval)
         assert steps["RandomRescale"]["scale_range"] == jitter and steps["RandomCrop"]["size"] == crop
         assert steps["Flip"]["flip_ratio"] == 0.5 and steps["TorchVisionWrapper"]["op"] == "AutoAugment"
         assert cfg.cost_shape == (3, frames, crop, crop)
@@ -112,7 +121,7 @@ def test_ten_centre_crops_by_options(load):
     assert cfg.test_dataloader == load("autox3d/s_k400_10center.py").test_dataloader
 
 
-# ---------------------------------------------------------------------------------------------- the networks
+# ---------------------------------------------------------------- the networks
 @pytest.mark.parametrize(
     ("name", "params", "macs", "test", "test_macs"),
     [
@@ -122,7 +131,8 @@ def test_ten_centre_crops_by_options(load):
     ],
 )
 def test_x3d_costs_what_the_host_s_x3d_does(name, params, macs, test, test_macs, load, build):
-    """Rejects a stem without its temporal part, SE counted through the group, X3D-L by doubling (6/10/22/14)."""
+    """Rejects a stem without its temporal part, SE counted through the group, X3D-L by doubling
+    (6/10/22/14)."""
     cfg = load(f"autox3d/{name}")
     model = build(cfg)
     assert cost_of(cfg, model) == (params, macs)
@@ -130,8 +140,8 @@ def test_x3d_costs_what_the_host_s_x3d_does(name, params, macs, test, test_macs,
 
 
 def test_l_has_twice_the_blocks_of_the_same_architecture(load, build):
-    """Rejects a depth that is scaled once for the network, and one that changes the space (the arch of S would then
-    be refused)."""
+    """Rejects a depth that is scaled once for the network, and one that changes the space (the arch of S
+    would then be refused)."""
     cfg = load("autox3d/l_k400.py")
     cfg.model.backbone.arch = str(X3D)
     stages = {}
@@ -150,7 +160,8 @@ def test_l_has_twice_the_blocks_of_the_same_architecture(load, build):
     ],
 )
 def test_attention_by_hand(name, placed, params, macs, load, build):
-    """Rejects blocks left open or put elsewhere, and nodes whose cost is not Tab. 3's (2.33, 2.56, 2.39, 2.92 G)."""
+    """Rejects blocks left open or put elsewhere, and nodes whose cost is not Tab. 3's (2.33, 2.56, 2.39, 2.92
+    G)."""
     cfg = load(f"autox3d/attention_manual_{name}_k400.py")
     model = build(cfg)
     space = find_searchable(model)[1].space
@@ -163,7 +174,8 @@ def test_attention_by_hand(name, placed, params, macs, load, build):
 
 
 def test_attention_search_is_x3d_s_with_26_open_sites(load, build):
-    """Rejects groups of several blocks (fewer sites), and a backbone that is not X3D-S where nothing is inserted."""
+    """Rejects groups of several blocks (fewer sites), and a backbone that is not X3D-S where nothing is
+    inserted."""
     cfg = load("autox3d/attention_search_k200.py")
     space = find_searchable(build(cfg))[1].space
     assert space.size == 2**26 and space.name == "x3d-s-attention"
@@ -177,8 +189,8 @@ def test_attention_search_is_x3d_s_with_26_open_sites(load, build):
 
 @pytest.mark.parametrize("kind", ["fair", "naive"])
 def test_tab_4_opens_widths_and_expansions_only(kind, load, build):
-    """Rejects an ablation in which kernels are searched too, or both halves of which have the same windows; its archs
-    must be trainable by s_k400.py."""
+    """Rejects an ablation in which kernels are searched too, or both halves of which have the same windows;
+    its archs must be trainable by s_k400.py."""
     cfg = load(f"autox3d/ablation_{kind}_k200.py")
     space = find_searchable(build(cfg))[1].space
     assert {choice.name.rsplit(".", 1)[1] for choice in space.open} == {"channels", "expansion"}
@@ -204,8 +216,8 @@ def test_a_network_that_was_not_searched_yet_is_one_clear_error(name, load):
 
 
 def test_several_clips_are_validated_at_once(load):
-    """Rejects ``max_testing_views`` in the model's base: MMAction2 then refuses every batch but one of one video,
-    and the first validation, after 10 epochs, would end the run."""
+    """Rejects ``max_testing_views`` in the model's base: MMAction2 then refuses every batch but one of one
+    video, and the first validation, after 10 epochs, would end the run."""
     cfg = load("autox3d/x3d_s.py")
     assert cfg.val_dataloader.batch_size > 1
     model = MODELS.build(cfg.model).eval()
@@ -221,10 +233,11 @@ def _sample():
     return ActionDataSample().set_gt_label(0)
 
 
-# ---------------------------------------------------------------------------------------------- what a search sees
+# ---------------------------------------------------------------- what a search sees
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_sees_the_training_list_alone(name, load):
-    """Rejects a search that validates or tests on the official list, and α on the clips that train the weights."""
+    """Rejects a search that validates or tests on the official list, and α on the clips that train the
+    weights."""
     cfg = load(f"autox3d/{name}")
     assert not any(cfg.get(key) for key in ("val_dataloader", "test_dataloader", "retrain"))
     assert cfg.train_dataloader.dataset.held_out == dict(fraction=0.2, part="train")

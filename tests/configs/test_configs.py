@@ -7,7 +7,15 @@ import pytest
 import torch
 from mmengine.registry import FUNCTIONS, OPTIM_WRAPPER_CONSTRUCTORS
 
-from mmnas_video.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, PARAM_SCHEDULERS, TRANSFORMS
+from mmnas_video.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob("*/*.py") if p.parent.name != "_base_")
@@ -23,8 +31,8 @@ def header(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_builds(name, load, build):
-    """Rejects a key that no class takes, a stage table that does not fit, a head of other width than the network
-    (forward on the meta device), an evaluator or scheduler that is misspelt."""
+    """Rejects a key that no class takes, a stage table that does not fit, a head of other width than the
+    network (forward on the meta device), an evaluator or scheduler that is misspelt."""
     cfg = load(name)
     model = build(cfg).eval()
     with torch.device("meta"):
@@ -51,8 +59,8 @@ def test_a_config_builds(name, load, build):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pipelines_and_hooks_build(name, load):
-    """Rejects a transform or hook that is misspelt or given an option it does not know, here and not after the
-    first epoch; and the sampler and dataset without which a resume is not bit for bit."""
+    """Rejects a transform or hook that is misspelt or given an option it does not know, here and not after
+    the first epoch; and the sampler and dataset without which a resume is not bit for bit."""
     cfg = load(name)
     for hook in [*cfg.default_hooks.values(), *(cfg.get("custom_hooks") or [])]:
         HOOKS.build(hook)

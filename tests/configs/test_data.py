@@ -1,4 +1,5 @@
-"""The pipelines of configs/autox3d on real files: .mp4, .webm, JPEG folders; and the error where there are none."""
+"""The pipelines of configs/autox3d on real files: .mp4, .webm, JPEG folders; and the error where there are
+none."""
 
 import os
 import subprocess
@@ -60,9 +61,9 @@ def files(tmp_path_factory):
         ("m_ssv2.py", "mp4", "train", 1, 16, 224),
     ],
 )
-def test_a_pipeline_gives_the_clips_that_the_network_takes(name, kind, loader, views, frames, size, files, load):
-    """Rejects a crop larger than the jittered short side, a transform that raw frames cannot have, a list whose
-    videos may only be .mp4, and a sample that differs when it is drawn again."""
+def test_a_pipeline_gives_the_clips_of_the_network(name, kind, loader, views, frames, size, files, load):
+    """Rejects a crop larger than the jittered short side, a transform that raw frames cannot have, a list
+    whose videos may only be .mp4, and a sample that differs when it is drawn again."""
     cfg = load(f"autox3d/{name}")[f"{loader}_dataloader"].dataset
     prefix = dict.fromkeys(cfg.dataset.data_prefix, "")
     cfg.dataset.update(data_root=str(files), ann_file=f"{kind}.txt", data_prefix=prefix)
@@ -88,7 +89,8 @@ def test_rawframes_and_videos_give_the_same_clip(files, load):
 
 
 def test_something_something_samples_the_whole_video(load):
-    """Rejects a window of 13 x 6 frames: a video of 26 frames would be looped, and the end of a long one not seen."""
+    """Rejects a window of 13 x 6 frames: a video of 26 frames would be looped, and the end of a long one not
+    seen."""
     step = load("autox3d/s_ssv2.py").train_dataloader.dataset.dataset.pipeline[1]
     for total in (26, 71):
         np.random.seed(5)
@@ -117,11 +119,12 @@ def test_autoaugment_treats_all_frames_of_a_clip_alike(name, load):
 
 def test_missing_data_is_one_error_before_any_work(tmp_path):
     """Rejects a traceback from a worker process, and a message without the path, the key or what to do."""
-    command = [sys.executable, str(ROOT / "tools" / "train.py"), str(ROOT / "configs" / "autox3d" / "x3d_s.py")]
+    command = [sys.executable, str(ROOT / "tools/train.py"), str(ROOT / "configs/autox3d/x3d_s.py")]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().split("\n")[-1]
     assert last.startswith("error: ") and "Traceback" not in done.stderr
-    for part in ("train_dataloader.dataset.dataset.ann_file", "kinetics400_train_list_videos.txt", "docs/data.md"):
+    key, path = "train_dataloader.dataset.dataset.ann_file", "kinetics400_train_list_videos.txt"
+    for part in (key, path, "docs/data.md"):
         assert part in last, last

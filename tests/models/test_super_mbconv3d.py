@@ -153,3 +153,27 @@ def test_a_wrong_config_is_one_clear_error(change, parts, small):
         SuperMBConv3D(**{**small.cfg, **change})
     for part in parts:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("size", [(3, 11), (13, 3), (1, 1)])
+def test_a_crop_smaller_than_the_strides_is_refused(size, small):
+    """Rejects a network on less than one pixel (padding would stand for the picture), by either side, in a
+    forward pass or in a cost; and a limit that is one pixel too high.
+    """
+    model = small.build().eval()
+    text = rf"crop size: found {size[0]}x{size[1]} pixels, expected at least 4 "
+    for ask in (
+        lambda: model(torch.zeros(1, 3, 5, *size, dtype=torch.float64)),
+        lambda: model.cost(model.arch, (3, 5, *size)),
+        lambda: model.cost_range((3, 5, *size)),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            ask()
+    assert model(torch.zeros(1, 3, 1, 4, 4, dtype=torch.float64)).shape == (1, 11, 1, 1, 1)
+    assert model.cost(model.arch, (3, 1, 4, 4)).macs > 0
+
+
+def test_it_describes_its_blocks(small):
+    """Rejects block counts of the table without the depth scale: pictures would show another network."""
+    assert small.build().describe() == {"blocks": {"s1.g1": 1, "s1.g2": 2, "s2.g1": 2}}
+    assert small.build(depth_scale=2.0).describe() == {"blocks": {"s1.g1": 2, "s1.g2": 4, "s2.g1": 4}}

@@ -10,4 +10,4 @@ model = dict(
         type='ActionDataPreprocessor', mean=[114.75, 114.75, 114.75], std=[57.38, 57.38, 57.38],
         format_shape='NCTHW'),
     train_cfg=None,
-    test_cfg=dict())
+    test_cfg={})
