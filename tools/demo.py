@@ -36,7 +36,8 @@ RANDOM_ARCHS = 5
 TOLERANCE = 0.03
 #: Random architectures looked at before there are taken to be no more of that cost.
 MAX_DRAWS = 1_000_000
-SMOKE = {'search': {'epochs': 1, 'train_cfg.max_epochs': 1, 'custom_hooks.0.num_archs': 2,
+SMOKE = {'search': {'epochs': 1, 'train_cfg.max_epochs': 1, 'custom_hooks.0.num_archs': 2, 'custom_hooks.0.warmup_epochs': 0,
+                   'custom_hooks.0.mode': 'joint',
                     'custom_hooks.0.calibration_clips': 8},
          'retrain': {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.model import is_model_wrapper
 
 from mmnas_video.launch import add_arguments, build_runner, read_config, run_tool
-from mmnas_video.search import check_weights
+from mmnas_video.search import check_weights, read_checkpoint
 from mmnas_video.space import write_text_atomic
 
 
@@ -23,8 +23,9 @@ def main() -> None:
     args = parser.parse_args()
     cfg = read_config(args.config, args)
     cfg.load_from, cfg.resume = args.checkpoint, False
+    data = read_checkpoint(args.checkpoint)
     runner = build_runner(cfg)
-    check_weights(runner.model.module if is_model_wrapper(runner.model) else runner.model, args.checkpoint)
+    check_weights(runner.model.module if is_model_wrapper(runner.model) else runner.model, data, args.checkpoint)
     metrics = runner.test()
     text = json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n'
     write_text_atomic(Path(cfg.work_dir) / 'test.json', text)

@@ -3,7 +3,7 @@
 # Cost (computed, not run): 600 epochs x 125 steps of 512 clips on 64 GPUs (80,000 clips, of which 64,000
 #   train the weights); a step is 13 forward + backward passes and 13 forward passes on held-out clips. The
 #   paper: 3 days on 64 V100.
-# Space (computed): 2.773e30 architectures, 388,498,384 to 14,925,807,248 MACs at 13 x 160 x 160; target 2e9.
+# Space (computed): 2.773e30 architectures, 388,498,384 to 14,589,527,858 MACs at 13 x 160 x 160; target 2e9.
 # What comes out: work_dirs/s_k200/search/arch.json (which s_k400.py, m_k400.py, ... train), history.jsonl,
 #   report.html, and the network with its inherited weights: extracted.py, extracted.pth.
 # The paper's architecture (its Fig. 5) is not in its text; this search finds one of its own.

@@ -1,5 +1,5 @@
 _base_ = ['../_base_/models/super_mbconv3d_demo.py', '../_base_/datasets/demo_motion.py', '../_base_/default_runtime.py']
-epochs = 30
+epochs = 28
 train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.25, part='train')))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
@@ -15,6 +15,7 @@ custom_hooks = [
         type='PARSECSearchHook',
         num_archs=8,
         mode='alternating',
+        warmup_epochs=12,
         control_variate=True,
         budget=dict(macs=3.5e6),
         arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),

@@ -101,13 +101,17 @@ def read_checkpoint(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     return data
 
 
-def check_weights(model: nn.Module, checkpoint: str | os.PathLike[str]) -> None:
+def check_weights(model: nn.Module, data: Mapping[str, Any], checkpoint: str | os.PathLike[str]) -> None:
     """Demand that a checkpoint is of this network: MMEngine loads what fits and leaves the rest as it was initialised.
 
+    Args:
+        model: the bare network.
+        data: what :func:`read_checkpoint` gives.
+        checkpoint: its file, for the message.
+
     Raises:
-        ConfigError: as :func:`read_checkpoint`, or names missing, unknown or of another shape.
+        ConfigError: names that are missing, unknown or of another shape.
     """
-    data = read_checkpoint(checkpoint)
     found, expected = ({name: tuple(value.shape) for name, value in state.items()}
                        for state in (data.get('state_dict', data), model.state_dict()))
     wrong = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]

@@ -49,6 +49,8 @@ class PARSECSearchHook(SearchHook):
         cost_weight: λ, in nats a clip for twice the target.
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
+        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is. None in
+            the paper; in short searches it keeps α from settling on what trains fastest.
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
             less noise. Off in the paper.
         collapse_guard: warn when the mean entropy per choice (nats) falls below ``entropy`` while the most probable
@@ -61,7 +63,8 @@ class PARSECSearchHook(SearchHook):
 
     def __init__(self, num_archs: int = 13, mode: str = 'joint', indicator: Mapping[str, Any] | None = None,
                  cost_weight: float = 1.0, cost_term: str = 'weight', arch_optimizer: Mapping[str, Any] | None = None,
-                 control_variate: bool = False, collapse_guard: Mapping[str, float] | None = None,
+                 warmup_epochs: int = 0, control_variate: bool = False,
+                 collapse_guard: Mapping[str, float] | None = None,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(num_archs, bool) or not isinstance(num_archs, int) or num_archs < 2:
@@ -74,7 +77,7 @@ class PARSECSearchHook(SearchHook):
         self.cost_weight, self.cost_term = cost_weight, cost_term
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))
         self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=0.02, weight_decay=0))
-        self.control_variate = control_variate
+        self.control_variate, self.warmup_epochs = control_variate, warmup_epochs
         self.guard = {'entropy': 0.05, 'macs': 0.8, **(collapse_guard or {})}
         self._scores: list[float] = []
         self.dropped = 0
@@ -87,18 +90,24 @@ class PARSECSearchHook(SearchHook):
     # ------------------------------------------------------------------ one step
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Weights and α, or in the alternating mode weights and every K-th time α."""
+        warm = self.runner.epoch < self.warmup_epochs  # α is still zero: what is drawn from it is uniform
         if self.mode == 'joint':
-            archs = [self.distribution.sample(self.rng) for _ in range(self.num_archs)]
+            archs = self._draw(self.num_archs)
+            weights, scores = (None, []) if warm else self._arch_step(archs, optim_wrapper)
+            logged = self._weight_step(archs, weights, batch, optim_wrapper)
+        else:
+            logged = self.sampled_step(self._draw(1), batch, optim_wrapper)
+            if warm or (self.runner.iter + 1) % self.num_archs:
+                return logged
+            archs = self._draw(self.num_archs)
             weights, scores = self._arch_step(archs, optim_wrapper)
-            logged = self._weight_step(archs, weights, scores, batch, optim_wrapper)
+        if not warm:
             self._log(archs, scores, weights, logged)
-            return logged
-        logged = self.sampled_step([self.distribution.sample(self.rng)], batch, optim_wrapper)
-        if (self.runner.iter + 1) % self.num_archs == 0:
-            archs = [self.distribution.sample(self.rng) for _ in range(self.num_archs)]
-            weights, scores = self._arch_step(archs, optim_wrapper)
-            self._log(archs, scores, weights, logged)
+            logged['arch_score'] = torch.tensor(sum(scores) / len(scores))
         return logged
+
+    def _draw(self, count: int) -> list[Arch]:
+        return [self.distribution.sample(self.rng) for _ in range(count)]
 
     def hinge(self, arch: Arch) -> float:
         """Σ over the bounded costs of max(cost - T, 0) / T (Eq. 2)."""
@@ -149,12 +158,14 @@ class PARSECSearchHook(SearchHook):
             loss = loss + self.cost_weight * ((hinges - hinges.mean()) * log_probs).mean()
         return loss
 
-    def _weight_step(self, archs: Sequence[Arch], weights: Tensor, scores: Sequence[float], batch: dict[str, Any],
+    def _weight_step(self, archs: Sequence[Arch], weights: Tensor | None, batch: dict[str, Any],
                      optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Update ω with the importance-weighted gradient of all K architectures."""
         gradient = WeightedGradient(self.bare.parameters())
         generators = _generator_states(self.bare)
         logged: list[dict[str, Tensor]] = []
+        if weights is None:
+            weights = torch.full((len(archs), ), 1 / len(archs), dtype=torch.float64)
         known = None if self.indicator.from_training_loss else weights.log().tolist()
         for k, arch in enumerate(archs):
             _set_generator_states(generators)  # the K architectures share the dropout mask
@@ -177,8 +188,7 @@ class PARSECSearchHook(SearchHook):
         used = gradient.finish()
         self.finish_step(optim_wrapper, archs, loss.device)
         mean = {k: torch.stack([v[k].detach().float() for v in logged]).mean() for k in logged[0]}
-        return {**mean, 'ess': torch.tensor(effective_sample_size(used)),
-                'arch_score': torch.tensor(sum(scores) / len(scores))}
+        return {**mean, 'ess': torch.tensor(effective_sample_size(used))}
 
     # ------------------------------------------------------------------ logging
     def _log(self, archs: Sequence[Arch], scores: Sequence[float], weights: Tensor, logged: Mapping[str, Tensor]) -> None:

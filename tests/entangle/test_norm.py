@@ -75,6 +75,20 @@ def test_norm_equals_a_plain_one(window, plain):
     assert norm.num_batches_tracked == 2
 
 
+def test_windows_of_several_archs_before_one_backward():
+    """Rejects statistics written back in place: the view that the other window's forward has saved would count as
+    changed, and its backward pass fail.
+    """
+    torch.manual_seed(1)
+    norm = randomise(SuperBatchNorm3d(7))
+    losses, before = [], norm.running_mean.clone()
+    for window in (Window(2, 5, 7), Window(5, 4, 7), Window(2, 5, 7)):
+        x = torch.randn(2, window.length, 3, 5, 11, dtype=torch.float64)
+        losses.append(norm(x, window).square().sum())
+    sum(losses).backward()
+    assert (norm.weight.grad != 0).all() and (norm.running_mean != before).all()
+
+
 @pytest.mark.parametrize("window", WINDOWS)
 def test_eval_statistics_are_the_windows(window):
     """Rejects eval mode with batch statistics, or with those of the first channels: by the formula."""
@@ -111,7 +125,7 @@ class Net(nn.Module):
         self.untracked = nn.BatchNorm3d(4, track_running_stats=False).double()
 
     def forward(self, x, window=Window(5, 4, 7)):  # noqa: B008
-        return self.drop(self.untracked(self.norm(self.plain_norm(x), window)))
+        return self.untracked(self.norm(self.drop(self.plain_norm(x)), window))
 
 
 def clips(batch=2):

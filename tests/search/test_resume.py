@@ -28,7 +28,8 @@ def command(videos: Path, work_dir: Path, *more: str) -> list[str]:
     """tools/search.py with two persistent workers, EMA, and validation every epoch."""
     data = [f'{loader}_dataloader.dataset.dataset.data_root={videos}/' for loader in ('train', 'val', 'test')]
     options = ['train_cfg.max_epochs=3', 'train_cfg.val_interval=1', 'train_dataloader.num_workers=2',
-               'train_dataloader.batch_size=4', 'model.cls_head.num_classes=4', 'custom_hooks.0.num_archs=2',
+               'train_dataloader.batch_size=4', 'model.cls_head.num_classes=4', 'custom_hooks.0.num_archs=2', 'custom_hooks.0.mode=joint',
+               'custom_hooks.0.warmup_epochs=0',
                'custom_hooks.0.calibration_clips=4', 'val_dataloader.num_workers=2', 'default_hooks.ema.type=EMAHook', *data]
     return [sys.executable, 'tools/search.py', 'configs/demo/autox3d.py', '--work-dir', str(work_dir), '--no-retrain',
             '--cfg-options', *options, *more]

@@ -43,7 +43,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         out_channels: width of the last 1x1x1 convolution (432 in Table 2).
         se_ratio: squeeze-and-excitation in every other block of a stage, from its first; None for none.
         sharing: ``'fair'`` (Sec. 4.2) or ``'prefix'`` channel windows.
-        glore_nodes: M of GloRe, per stage.
+        glore_nodes: M of GloRe, per stage. Not in the paper: these reproduce the MACs of its Table 3.
         nonlocal_widths: inner width of the non-local block, per stage.
         drop_path: stochastic depth of the last block, growing linearly from 0.
         zero_init_residual: start every block as its shortcut.
@@ -72,7 +72,7 @@ class SuperMBConv3D(Searchable, BaseModule):
                  out_channels: int = 432,
                  se_ratio: float | None = 1 / 16,
                  sharing: str = 'fair',
-                 glore_nodes: Sequence[int] = (36, 72, 144, 288),
+                 glore_nodes: Sequence[int] = (34, 93, 144, 209),
                  nonlocal_widths: Sequence[int] = (12, 24, 48, 96),
                  drop_path: float = 0.0,
                  zero_init_residual: bool = True,
