@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from .cost import Cost
 from .counter import count
 
 
-def rest_cost(model: Any, searchable: nn.Module, shape: Sequence[int]) -> Cost:
+def rest_cost(model: Any, searchable: Any, shape: Sequence[int]) -> Cost:
     """MACs and parameters of everything in ``model`` but ``searchable``, for one clip of ``shape`` (C, T, H, W).
 
     Neck and head see the searchable part's output, whose shape does not depend on the architecture; so torch's counter
@@ -20,6 +19,7 @@ def rest_cost(model: Any, searchable: nn.Module, shape: Sequence[int]) -> Cost:
     """
     if model is searchable:
         return Cost()
+    searchable.cost(searchable.space.smallest, tuple(shape))  # says in its own words what is wrong with a shape
     clip = torch.zeros(1, 1, *shape, device='meta')  # (batch, clips, C, T, H, W) as a Recognizer3D takes it
 
     def forward(twin: Any, x: torch.Tensor) -> Any:

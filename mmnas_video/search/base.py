@@ -46,8 +46,9 @@ class SearchHook(Hook):
     Args:
         budget: bounds on cost, e.g. ``dict(macs=2e9)``; see :class:`~mmnas_video.cost.Budget`.
         cost_shape: (C, T, H, W) of the clip whose cost is meant; by default ``cost_shape`` of the config.
-        arch_dataloader: held-out data (a DataLoader config without a sampler). By default the held-out part of the
-            training list, if the training dataset is a ``SeededDataset`` with ``held_out=dict(part='train', ...)``.
+        arch_dataloader: held-out data (a DataLoader config without a sampler). Without a ``dataset`` in it, the held-out
+            part of the training list, if the training dataset is a ``SeededDataset`` with
+            ``held_out=dict(part='train', ...)``.
         calibration_clips: training clips from which BatchNorm statistics are recomputed before an architecture is
             scored with inherited weights; 0 turns it off.
         freeze_unsampled: keep weight, momentum and decay of slices that no sampled architecture used bit-identical over
@@ -171,7 +172,9 @@ class SearchHook(Hook):
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
-        self.held_out_cfg = self.arch_dataloader or held_out_part(train, source)
+        self.held_out_cfg = dict(self.arch_dataloader or {})
+        if 'dataset' not in self.held_out_cfg:
+            self.held_out_cfg = {**held_out_part(train, source), **self.held_out_cfg}
         self.held_out = BatchStream(self.held_out_cfg, self.seed, 'held-out', source)
         parts = {'train_dataloader': runner.train_dataloader.dataset, source: self.held_out.dataset}
         if runner._val_loop is not None:

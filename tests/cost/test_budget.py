@@ -48,7 +48,8 @@ def test_admits_is_inclusive_on_both_sides(macs, params, admitted):
 def test_an_open_side_and_an_unbounded_quantity_admit_all():
     """Rejects None compared with a number, and bounds on what is not bounded."""
     assert Budget(macs=(5, None)).admits(macs=10**30, params=0) and not Budget(macs=(5, None)).admits(macs=4)
-    assert Budget(macs=(None, 5)).admits(macs=0) and not Budget(macs=5).admits(macs=6) and Budget().admits()
+    assert not Budget(macs=0).admits(macs=1) and Budget(macs=(None, 5)).admits(macs=0)
+    assert not Budget(macs=5).admits(macs=6) and Budget().admits()
 
 
 def test_a_bounded_quantity_must_be_known():
@@ -110,5 +111,7 @@ def test_reachable_looks_at_every_bound():
     with pytest.raises(ConfigError, match=r"budget\.params: found at most 5.*10 to 20 parameters"):
         Budget(macs=7, params=5).check_reachable(macs=(5, 9), params=(10, 20))
     Budget(macs=7, latency_ms=5).check_reachable(macs=(5, 9))
+    with pytest.raises(ConfigError, match=r"budget\.params: found at most 5"):
+        Budget(macs=7, params=5).check_reachable(params=(10, 20))
     with pytest.raises(ConfigError, match=r"budget\.params: found at least 1,234,567"):
         Budget(params=(1234567, None)).check_reachable(params=(10, 20))

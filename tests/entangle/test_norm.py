@@ -76,8 +76,8 @@ def test_norm_equals_a_plain_one(window, plain):
 
 
 def test_windows_of_several_archs_before_one_backward():
-    """Rejects statistics written back in place: the view that the other window's forward has saved would count as
-    changed, and its backward pass fail.
+    """Rejects statistics written back in place: the view that the other window's forward has saved would
+    count as changed, and its backward pass fail.
     """
     torch.manual_seed(1)
     norm = randomise(SuperBatchNorm3d(7))

@@ -63,6 +63,18 @@ def test_no_held_out_data():
         prepared({**PARSEC, 'arch_dataloader': None})
 
 
+def test_part_of_a_loader_is_merged_into_the_held_out_one():
+    """``arch_dataloader=dict(batch_size=...)`` changes the batch of the held-out part. Rejects it being taken for data."""
+    from mmnas_video.search.base import held_out_part
+    train = dict(batch_size=5, num_workers=2, sampler=dict(type='X'), drop_last=True,
+                 dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.3)))
+    assert held_out_part(train, 'x') == dict(
+        batch_size=5, num_workers=2, drop_last=True,
+        dataset=dict(type='SeededDataset', held_out=dict(part='held_out', fraction=0.3)))
+    with pytest.raises(ConfigError, match='arch_dataloader: found none'):
+        prepared({**PARSEC, 'arch_dataloader': dict(batch_size=3)})
+
+
 def test_held_out_data_with_a_sampler():
     """Rejects a sampler that would be replaced silently."""
     with pytest.raises(ConfigError, match='arch_dataloader.sampler: found a sampler'):

@@ -249,6 +249,32 @@ def test_it_finds_the_plant(tmp_path):
     assert float(hook.distribution.log_prob([plant]).exp()) > 0.8
 
 
+def test_warmup_trains_weights_and_leaves_alpha(tmp_path):
+    """Rejects a warm-up that already moves α, one that never ends, and one that does not train."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, warmup_epochs=1))
+    batch, weight = next(iter(made.train_dataloader)), made.model.backbone.weight.detach().clone()
+    made.model.train_step(batch, made.optim_wrapper)
+    assert not hook.distribution.alpha.any() and not torch.equal(made.model.backbone.weight, weight)
+    made.train_loop._epoch = 1
+    made.model.train_step(batch, made.optim_wrapper)
+    assert hook.distribution.alpha.any()
+
+
+def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
+    """Settled far below the target: a warning that names both; settled on the target, or not settled: none."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=50),
+                               collapse_guard=dict(entropy=0.1, macs=0.8)))
+    warned = []
+    made.logger.warning = lambda text, *args: warned.append(text)
+    for width, settled, expected in ((0, False, 0), (2, True, 0), (0, True, 1)):
+        with torch.no_grad():
+            hook.distribution.alpha.zero_()
+            hook.distribution.alpha[:, width] = 20.0 if settled else 0.1
+        hook.after_train_epoch(made)
+        assert len(warned) == expected
+    assert 'far below the target' in warned[0]
+
+
 def test_one_architecture_is_refused():
     """K = 1 has importance weight 1 always."""
     with pytest.raises(ConfigError, match='num_archs: found 1, expected at least 2'):

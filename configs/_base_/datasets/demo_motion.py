@@ -18,8 +18,6 @@ test_pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]
-
-
 train_dataloader = dict(
     batch_size=16,
     num_workers=1,
@@ -57,5 +55,8 @@ test_dataloader = dict(
         dataset=dict(
             type='VideoDataset', ann_file='test.txt', data_root=data_root, data_prefix=videos, pipeline=test_pipeline,
             test_mode=True)))
-val_evaluator = dict(type='AccMetric', metric_list=('top_k_accuracy', ), metric_options=dict(top_k_accuracy=dict(topk=(1, ))))
+val_evaluator = dict(
+    type='AccMetric',
+    metric_list=('top_k_accuracy', ),
+    metric_options=dict(top_k_accuracy=dict(topk=(1, ))))
 test_evaluator = val_evaluator

@@ -1,0 +1,512 @@
+"""The public conformance suites: every plug-in of the library passes, and a wrong one of each kind does not.
+
+A new layer, space, searchable module or search method is one line in one of the four lists below.
+"""
+
+import random
+from functools import partial
+
+import pytest
+import torch
+
+from mmnas_video.entangle import (
+    Searchable,
+    Slice,
+    SuperBatchNorm3d,
+    SuperConv3d,
+    SuperDepthwiseConv3d,
+    Window,
+    lay_windows,
+    whole,
+)
+from mmnas_video.models.backbones import SuperMBConv3D
+from mmnas_video.models.blocks import SuperGloRe, SuperNonLocal, SuperSqueezeExcite
+from mmnas_video.registry import HOOKS
+from mmnas_video.search import PARSECSearchHook, UniformSearchHook
+from mmnas_video.search.base import SearchHook
+from mmnas_video.space import Choice, SearchSpace, mbconv3d_groups, mbconv3d_space
+from mmnas_video.testing import check_layer, check_search_method, check_searchable, check_space
+from mmnas_video.testing.toy import SPACE, ToyBackbone
+
+SIZE = (3, 5, 7)  # T, H, W
+FIRST, MIDDLE, WRAPPED = Window(0, 2, 11), Window(3, 5, 11), Window(9, 7, 11)  # of 11 channels
+SMALL = dict(
+    stages=(((3, 9, 3), (1, 2)), ((5, 15, 5), (2,))),
+    spatial_strides=(1, 2),
+    expansions=(1.5, 2.25, 3.0),
+    attentions=("none", "glore", "nonlocal"),
+    stem_channels=7,
+    out_channels=11,
+    se_ratio=0.5,
+    glore_nodes=(3, 5),
+    nonlocal_widths=(3, 2),
+    zero_init_residual=False,
+)
+
+
+def channels_first(window, *_):
+    """Shape of an input of as many channels."""
+    return (window.length, *SIZE)
+
+
+#: Name to the arguments of check_layer: make, largest, ats, shape, cost.
+LAYERS = {
+    "SuperConv3d": (
+        lambda out, inp: SuperConv3d(inp.length, out.length, (1, 3, 3), (1, 2, 2), bias=True),
+        (whole(11), whole(13)),
+        [(FIRST, Window(8, 7, 13)), (WRAPPED, Window(2, 5, 13)), (MIDDLE, whole(13))],
+        lambda out, inp: (inp.length, *SIZE),
+        lambda layer, out, inp: layer.cost(out.length, inp.length, SIZE),
+    ),
+    "SuperDepthwiseConv3d": (
+        lambda at, kernel: SuperDepthwiseConv3d(at.length, kernel, 2),
+        (whole(11), (5, 5)),
+        [(FIRST, (3, 3)), (WRAPPED, (1, 5)), (MIDDLE, (5, 3))],
+        channels_first,
+        lambda layer, at, kernel: layer.cost(at.length, kernel, SIZE),
+    ),
+    "SuperBatchNorm3d": (
+        lambda at: SuperBatchNorm3d(at.length),
+        (whole(11),),
+        [(FIRST,), (WRAPPED,), (MIDDLE,)],
+        channels_first,
+        lambda layer, at: layer.cost(at.length),
+    ),
+    "SuperSqueezeExcite": (
+        lambda at, inner: SuperSqueezeExcite(at.length, inner.length),
+        (whole(11), whole(5)),
+        [(FIRST, Window(4, 3, 5)), (WRAPPED, Window(1, 2, 5))],
+        channels_first,
+        lambda layer, at, inner: layer.cost(at.length, inner.length),
+    ),
+    "SuperGloRe": (
+        lambda at: SuperGloRe(at.length, 3),
+        (whole(11),),
+        [(FIRST,), (WRAPPED,)],
+        channels_first,
+        lambda layer, at: layer.cost(at.length, SIZE),
+    ),
+    "SuperNonLocal": (
+        lambda at: SuperNonLocal(at.length, 3),
+        (whole(11),),
+        [(FIRST,), (WRAPPED,)],
+        channels_first,
+        lambda layer, at: layer.cost(at.length, SIZE),
+    ),
+}
+SPACES = {
+    "autox3d": mbconv3d_space(mbconv3d_groups()),
+    "autox3d with non-local": mbconv3d_space(mbconv3d_groups(attentions=("none", "glore", "nonlocal"))),
+    "toy": SPACE,
+}
+#: Name to make and the shape of one input.
+SEARCHABLES = {
+    "SuperMBConv3D fair": (partial(SuperMBConv3D, **SMALL), (3, 5, 13, 11)),
+    "SuperMBConv3D prefix": (partial(SuperMBConv3D, **SMALL, sharing="prefix"), (3, 5, 13, 11)),
+    "ToyBackbone": (ToyBackbone, (7,)),
+}
+METHODS = {
+    "PARSEC": dict(type="PARSECSearchHook", num_archs=3),
+    "PARSEC alternating": dict(type="PARSECSearchHook", num_archs=2, mode="alternating", cost_term="score"),
+    "PARSEC by accuracy": dict(type="PARSECSearchHook", num_archs=3, indicator=dict(type="VideoAccuracy")),
+    "uniform": dict(type="UniformSearchHook", num_archs=2, candidates=3, score_batches=2),
+    "uniform, frozen": dict(type="UniformSearchHook", candidates=3, score_batches=2, freeze_unsampled=True),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name):
+    """Every layer obeys the law of shared weights."""
+    check_layer(*LAYERS[name])
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_space(name):
+    """Every space can be sampled, walked, written and read."""
+    check_space(SPACES[name])
+
+
+def searchable_case(make, shape, number: int = 10):
+    """Arguments of check_searchable: random architectures and inputs."""
+    space, rng = make().space, random.Random(1)
+    inputs = torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    return make, inputs, [space.sample(rng) for _ in range(number)]
+
+
+@pytest.mark.parametrize("name", SEARCHABLES)
+def test_searchable(name):
+    """Every module with an active architecture is, at each, the network that is extracted for it."""
+    check_searchable(*searchable_case(*SEARCHABLES[name]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_search_method(name):
+    """Every search method leaves its result, resumes exactly, and draws from its own generators."""
+    check_search_method(METHODS[name])
+
+
+def test_every_hook_is_in_the_list():
+    """Rejects a search method that is registered and never put through its suite."""
+    tried = {cfg["type"] for cfg in METHODS.values()}
+    registered = {
+        name
+        for name, hook in HOOKS.module_dict.items()
+        if isinstance(hook, type)
+        and issubclass(hook, SearchHook)
+        and hook.__module__.startswith("mmnas_video.")
+    }
+    assert registered - tried == set()
+
+
+# ---------------------------------------------------------------------------- wrong layers
+class WrongAxis(SuperConv3d):
+    """Slices the output channels where the input channels are meant, and the other way round."""
+
+    def slices(self, prefix, out, inp):
+        yield Slice(f"{prefix}weight", (inp, out))
+        yield Slice(f"{prefix}bias", (out,))
+
+
+class Prefix(SuperConv3d):
+    """Runs the first channels although the window starts elsewhere."""
+
+    def forward(self, x, out, inp):
+        return super().forward(x, out._replace(start=0), inp)
+
+
+class NoBiasCost(SuperConv3d):
+    """Forgets the bias in its cost."""
+
+    def cost(self, out, inp, size):
+        return super().cost(out, inp, size)._replace(params=out * inp * 9)
+
+
+class NoBiasSlice(SuperConv3d):
+    """Forgets the bias in its slices."""
+
+    def slices(self, prefix, out, inp):
+        yield Slice(f"{prefix}weight", (out, inp))
+
+
+class Detached(SuperConv3d):
+    """Right outputs, no gradient of the input window."""
+
+    def forward(self, x, out, inp):
+        return super().forward(x.detach(), out, inp)
+
+
+class LosesStatistics(SuperBatchNorm3d):
+    """Its running statistics stay what they were."""
+
+    def forward(self, x, channels):
+        kept = self.running_mean.clone()
+        y = super().forward(x, channels)
+        self.running_mean.data.copy_(kept)
+        return y
+
+
+class WritesAll(SuperBatchNorm3d):
+    """Touches the statistics of channels outside the window."""
+
+    def forward(self, x, channels):
+        y = super().forward(x, channels)
+        if self.training and not channels.full:
+            self.running_var.data[(channels.start + channels.length) % channels.total] += 1
+        return y
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (WrongAxis, "cuts dimension 0 of weight as one of 13"),
+        (Prefix, "output: found a difference"),
+        (NoBiasCost, "cost says"),
+        (NoBiasSlice, "slices are not the state"),
+        (Detached, "no gradient reaches the input"),
+    ],
+)
+def test_a_wrong_convolution_fails(wrong, message):
+    """Each mistake is found, and named."""
+    _, *rest = LAYERS["SuperConv3d"]
+    with pytest.raises(AssertionError, match=message):
+        check_layer(lambda out, inp: wrong(inp.length, out.length, (1, 3, 3), (1, 2, 2), bias=True), *rest)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [(WritesAll, "wrote to running_var outside the slice")])
+def test_a_wrong_norm_fails(wrong, message):
+    """Statistics that other widths own are not touched."""
+    _, *rest = LAYERS["SuperBatchNorm3d"]
+    with pytest.raises(AssertionError, match=message):
+        check_layer(lambda at: wrong(at.length), *rest)
+
+
+def test_a_norm_that_keeps_its_statistics_only_where_it_is_narrow_fails():
+    """A window's statistics go back into the shared buffers."""
+    _, *rest = LAYERS["SuperBatchNorm3d"]
+    with pytest.raises(AssertionError, match="running_mean after the step"):
+        check_layer(lambda at: (LosesStatistics if at.length == 11 else SuperBatchNorm3d)(at.length), *rest)
+
+
+# ---------------------------------------------------------------------------- wrong spaces
+class NeverLast(SearchSpace):
+    """Samples with an off-by-one."""
+
+    def sample(self, rng):
+        return self.decode([rng.randrange(max(len(c) - 1, 1)) for c in self])
+
+
+class GlobalSample(SearchSpace):
+    """Draws from the global generator."""
+
+    def sample(self, rng):
+        return super().sample(random)
+
+
+class Lenient(SearchSpace):
+    """Takes anything."""
+
+    def check(self, arch, source="arch"):
+        return arch
+
+    def __contains__(self, arch):
+        return True
+
+
+class MutatesNothing(SearchSpace):
+    """Draws a new value that may be the old one."""
+
+    def mutate(self, arch, rng, probability=0.1):
+        return self.sample(rng) if probability else arch
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (NeverLast("n", SPACE.choices), "never was"),
+        (GlobalSample("g", SPACE.choices), "global generator"),
+        (Lenient("l", SPACE.choices), "contains: took|check: took"),
+        (MutatesNothing("m", SPACE.choices), "mutate: with"),
+        (SearchSpace("d", [Choice("width", (5, 3, 2))]), "do not ascend"),
+        (SearchSpace("pinned", [Choice("width", (5,))]), "nothing is open"),
+    ],
+)
+def test_a_wrong_space_fails(wrong, message):
+    """Each mistake is found, and named."""
+    with pytest.raises(AssertionError, match=message):
+        check_space(wrong)
+
+
+# ---------------------------------------------------------------------------- wrong searchables
+class ForgetsTheNorm(ToyBackbone):
+    """Its cost leaves the norm's parameters out."""
+
+    def cost(self, arch, shape):
+        found = super().cost(arch, shape)
+        return found._replace(params=found.params - 10)
+
+
+class KeepsTheArch(ToyBackbone):
+    """Its use() does not give the arch back."""
+
+    def use(self, arch):
+        self._arch = self.space.check(arch)
+        return super().use(arch)
+
+
+class ShiftedSlices(ToyBackbone):
+    """Declares other rows than it runs."""
+
+    def slices(self, arch):
+        for part in super().slices(arch):
+            moved = part.name == "weight" and arch["width"] < 5 and self.space.size > 1
+            yield part._replace(windows=(part.windows[0]._replace(start=1), None)) if moved else part
+
+
+class DeadParameter(ToyBackbone):
+    """Has a parameter that no architecture uses."""
+
+    def __init__(self, arch=None):
+        super().__init__(arch)
+        if arch is None:
+            self.dead = torch.nn.Parameter(torch.ones(3))
+
+
+class WrongRange(ToyBackbone):
+    """Its dearest architecture is not the dearest."""
+
+    def cost_range(self, shape):
+        low = self.space.smallest
+        return {q: ((v, low), (v, low)) for q, v in self.cost(low, shape)._asdict().items()}
+
+
+class IgnoresScale(ToyBackbone):
+    """A pinned module that computes something else."""
+
+    def forward(self, x):
+        return super().forward(x if self.space.size > 1 else x * 1.000001)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (ForgetsTheNorm, "cost of the supernet says"),
+        (KeepsTheArch, r"use\(\)"),
+        (ShiftedSlices, "output"),
+        (DeadParameter, r"uses \['dead'\]"),
+        (WrongRange, "outside the range"),
+        (IgnoresScale, "output: found a difference"),
+    ],
+)
+def test_a_wrong_searchable_fails(wrong, message):
+    """Each mistake is found, and named."""
+    with pytest.raises(AssertionError, match=message):
+        check_searchable(*searchable_case(wrong, (7,)))
+
+
+def test_a_supernet_with_other_windows_than_its_slices_fails(monkeypatch):
+    """The real backbone with the mistake that a fair window invites: forward takes the prefix."""
+    make, shape = SEARCHABLES["SuperMBConv3D fair"]
+    assert any(w.start for w in lay_windows((3, 6, 9)))
+    monkeypatch.setattr(
+        "mmnas_video.entangle.conv3d.take", lambda weight, dim, window: weight.narrow(dim, 0, window.length)
+    )
+    with pytest.raises(AssertionError, match="output: found a difference"):
+        check_searchable(*searchable_case(make, shape))
+
+
+# ---------------------------------------------------------------------------- wrong methods
+class ForgetsAlpha(PARSECSearchHook):
+    """Resumes with a new α."""
+
+    def load_state_dict(self, state):
+        pass
+
+
+class ForgetsTheOptimiser(PARSECSearchHook):
+    """Resumes with a new optimiser of α."""
+
+    def load_state_dict(self, state):
+        fresh = self.alpha_optimizer.state_dict()
+        super().load_state_dict({**state, "optimizer": fresh})
+
+
+class OwnSeed(UniformSearchHook):
+    """Draws from a generator that does not know the run's seed, and whose state is in no checkpoint."""
+
+    def setup(self, runner):
+        self._own = random.Random(0)
+
+    def step(self, batch, optim_wrapper):
+        return self.sampled_step([self.space.sample(self._own)], batch, optim_wrapper)
+
+
+class FixedSeed(UniformSearchHook):
+    """Seeds its (resumable) generator with a constant."""
+
+    def setup(self, runner):
+        self.rng = random.Random(0)
+
+
+class GlobalGenerator(UniformSearchHook):
+    """Draws from Python's global generator."""
+
+    def step(self, batch, optim_wrapper):
+        return self.sampled_step([self.space.sample(random)], batch, optim_wrapper)
+
+
+class GlobalAtTheEnd(UniformSearchHook):
+    """Draws from torch's global generator when it selects."""
+
+    def select(self, runner):
+        return self.space.decode([int(torch.randint(3, ())) for _ in self.space])
+
+
+class KeepsTheStep(UniformSearchHook):
+    """Leaves its step in the model."""
+
+    def after_train(self, runner):
+        super().after_train(runner)
+        runner.model.train_step = self._train_step
+
+
+class NeverSteps(UniformSearchHook):
+    """Puts its step where it is not called."""
+
+    def before_train(self, runner):
+        pass
+
+
+class TakesAnything(UniformSearchHook):
+    """Swallows unknown options."""
+
+    @classmethod
+    def refuse_unknown(cls, unknown):
+        pass
+
+
+class LearnsNothing(UniformSearchHook):
+    """Computes gradients and never updates."""
+
+    def step(self, batch, optim_wrapper):
+        logged = super().step(batch, optim_wrapper)
+        with torch.no_grad():
+            for parameter, start in zip(self.bare.parameters(), self._start, strict=True):
+                parameter.copy_(start)
+        return logged
+
+    def setup(self, runner):
+        self._start = [p.detach().clone() for p in self.bare.parameters()]
+
+
+class LeavesTheArch(UniformSearchHook):
+    """Sets the active architecture without giving the old one back."""
+
+    def after_train(self, runner):
+        super().after_train(runner)
+        self.searchable._arch = self.space.smallest
+
+
+class OutsideTheSpace(UniformSearchHook):
+    """Ends with an architecture that nobody offered."""
+
+    def select(self, runner):
+        return self.space.largest.replace({"width": 4})
+
+
+WRONG = {
+    ForgetsAlpha: "killed and resumed",
+    ForgetsTheOptimiser: "killed and resumed",
+    OwnSeed: "killed and resumed",
+    FixedSeed: "another seed",
+    GlobalGenerator: "GlobalGenerator.step: drew from the global generator of random",
+    GlobalAtTheEnd: "select: drew from the global generator of torch",
+    KeepsTheStep: "train_step back",
+    NeverSteps: "step was never called",
+    TakesAnything: "took an option",
+    LearnsNothing: "do not learn",
+    LeavesTheArch: "left the architecture",
+    OutsideTheSpace: "not of its space",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda hook: hook.__name__)
+def test_a_wrong_method_fails(wrong):
+    """Each mistake is found, and named."""
+    options = (
+        dict(num_archs=3) if issubclass(wrong, PARSECSearchHook) else dict(candidates=3, score_batches=1)
+    )
+    HOOKS.register_module(module=wrong, force=True)
+    try:
+        with pytest.raises(AssertionError, match=WRONG[wrong]):
+            check_search_method(dict(type=wrong.__name__, **options))
+    finally:
+        del HOOKS.module_dict[wrong.__name__]
+
+
+def test_a_searchable_that_is_wrapped_is_refused():
+    """Rejects a suite that tests nothing, because what it was given is not the searchable module."""
+    with pytest.raises(AssertionError, match="not itself the outermost"):
+        check_searchable(
+            lambda **cfg: torch.nn.Sequential(ToyBackbone(**cfg)), torch.zeros(2, 7, dtype=torch.float64)
+        )
+    assert issubclass(ToyBackbone, Searchable)
