@@ -10,40 +10,40 @@ ROOT = Path(__file__).parent
 
 def requirements(name: str) -> list[str]:
     """The lines of ``requirements/<name>.txt`` without comments."""
-    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8').splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
 
 def version() -> str:
     """Read from the source: importing the package would need what is about to be installed."""
-    source = (ROOT / "mmnas_video" / "__init__.py").read_text(encoding="utf-8")
+    source = (ROOT / 'mmnas_video' / '__init__.py').read_text(encoding='utf-8')
     return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
 
 
 def readme() -> str:
     """The README, or nothing in a source tree that was cut down to the package."""
-    file = ROOT / "README.md"
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    file = ROOT / 'README.md'
+    return file.read_text(encoding='utf-8') if file.is_file() else ''
 
 
 setup(
-    name="mmnas-video",
+    name='mmnas-video',
     version=version(),
-    description="Architecture search for video networks, inside MMAction2",
+    description='Architecture search for video networks, inside MMAction2',
     long_description=readme(),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    license_files=["LICENSE"],
-    python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["mmnas_video", "mmnas_video.*"]),
-    package_data={"mmnas_video": ["py.typed"]},
-    install_requires=requirements("runtime"),
-    extras_require={"lite": requirements("lite"), "tests": requirements("tests")},
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10,<3.13',
+    packages=find_packages(include=['mmnas_video', 'mmnas_video.*']),
+    package_data={'mmnas_video': ['py.typed']},
+    install_requires=requirements('runtime'),
+    extras_require={'lite': requirements('lite'), 'tests': requirements('tests')},
     classifiers=[
-        "Programming Language :: Python :: 3.10",
-        "Programming Language :: Python :: 3.11",
-        "Programming Language :: Python :: 3.12",
-        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     zip_safe=False,
 )

@@ -13,7 +13,7 @@ import sys
 
 from mmnas_video import compat
 
-__version__ = "0.1.0"
+__version__ = '0.1.0'
 
 
 def register() -> None:
@@ -26,7 +26,7 @@ def register() -> None:
     from mmnas_video import datasets, models, search, visualization  # noqa: F401
 
 
-if compat.host_present() and sys.argv[:1] != ["-m"]:
+if compat.host_present() and sys.argv[:1] != ['-m']:
     register()
 
-__all__ = ["__version__", "compat", "register"]
+__all__ = ['__version__', 'compat', 'register']

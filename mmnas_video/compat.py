@@ -28,9 +28,9 @@ from typing import Any, Literal
 from mmnas_video.errors import StackError
 
 MMCV_BELOW = (2, 2)  # mmaction2 1.2.0 asserts mmcv < 2.2.0 in its __init__
-TORCHVISION_OF = {"2.11": "0.26", "2.10": "0.25", "2.9": "0.24", "2.8": "0.23", "2.7": "0.22", "2.6": "0.21"}
+TORCHVISION_OF = {'2.11': '0.26', '2.10': '0.25', '2.9': '0.24', '2.8': '0.23', '2.7': '0.22', '2.6': '0.21'}
 
-State = Literal["absent", "mended", "present", "stops"]
+State = Literal['absent', 'mended', 'present', 'stops']
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Finding:
 
     repair: Repair
     state: State
-    found: str = ""
+    found: str = ''
 
 
 def is_importable(name: str) -> bool:
@@ -68,7 +68,7 @@ def is_importable(name: str) -> bool:
 
 def host_present() -> bool:
     """Whether there is an MMEngine on torch to register with; ``mmnas_video.space`` needs neither."""
-    return is_importable("torch") and is_importable("mmengine")
+    return is_importable('torch') and is_importable('mmengine')
 
 
 def version_of(*distributions: str) -> str | None:
@@ -83,7 +83,7 @@ def version_of(*distributions: str) -> str | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """``'2.11.0+cpu'`` → ``(2, 11)``: enough to compare releases of the packages named here."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    return tuple(int(number) for number in re.findall(r'\d+', version)[:2])
 
 
 def _folder_of(package: str) -> Path | None:
@@ -97,18 +97,18 @@ def _folder_of(package: str) -> Path | None:
 
 
 def _probe_package(module: str, distribution: str) -> Callable[[], str | None]:
-    return lambda: None if is_importable(module) else f"{distribution} is not installed"
+    return lambda: None if is_importable(module) else f'{distribution} is not installed'
 
 
 def _probe_mmcv() -> str | None:
-    if not is_importable("mmcv"):
-        return "no mmcv is installed"
-    full, lite = version_of("mmcv"), version_of("mmcv-lite")
+    if not is_importable('mmcv'):
+        return 'no mmcv is installed'
+    full, lite = version_of('mmcv'), version_of('mmcv-lite')
     if full and lite:
         return f"mmcv {full} and mmcv-lite {lite} are both installed and overwrite each other's files"
     version = full or lite
     if version and _numbers(version) >= MMCV_BELOW:
-        return f"mmcv {version}"
+        return f'mmcv {version}'
     return None
 
 
@@ -117,52 +117,52 @@ def _probe_mmcv_ops() -> str | None:
 
     MMEngine imports them whenever it builds an optimiser, as soon as it sees the compiled file.
     """
-    folder = _folder_of("mmcv")
-    if folder is None or _probe_mmcv() is not None or not list(folder.glob("_ext.*")):
+    folder = _folder_of('mmcv')
+    if folder is None or _probe_mmcv() is not None or not list(folder.glob('_ext.*')):
         return None
     try:
-        importlib.import_module("mmcv._ext")
+        importlib.import_module('mmcv._ext')
     except ImportError as error:
-        return f"mmcv {version_of('mmcv')}: {error}"
+        return f'mmcv {version_of("mmcv")}: {error}'
     return None
 
 
 def _wanted_torchvision() -> str:
-    torch_version = version_of("torch") or ""
-    wanted = TORCHVISION_OF.get(".".join(torch_version.split(".")[:2]))
-    return f"torchvision=={wanted}.*" if wanted else f"the torchvision made for torch {torch_version}"
+    torch_version = version_of('torch') or ''
+    wanted = TORCHVISION_OF.get('.'.join(torch_version.split('.')[:2]))
+    return f'torchvision=={wanted}.*' if wanted else f'the torchvision made for torch {torch_version}'
 
 
 def _probe_torchvision() -> str | None:
-    if not is_importable("torch"):
+    if not is_importable('torch'):
         return None  # one message at a time: that of torch
-    if not is_importable("torchvision"):
-        return f"no torchvision beside torch {version_of('torch')}; {_wanted_torchvision()} belongs to it"
+    if not is_importable('torchvision'):
+        return f'no torchvision beside torch {version_of("torch")}; {_wanted_torchvision()} belongs to it'
     try:
-        importlib.import_module("torchvision")
+        importlib.import_module('torchvision')
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
         # A mismatched pair fails here with "operator torchvision::nms does not exist".
-        have = f"torchvision {version_of('torchvision')} beside torch {version_of('torch')}"
-        return f"{have}: {error}; {_wanted_torchvision()} belongs to it"
+        have = f'torchvision {version_of("torchvision")} beside torch {version_of("torch")}'
+        return f'{have}: {error}; {_wanted_torchvision()} belongs to it'
     return None
 
 
 def _probe_pkg_resources() -> str | None:
-    if is_importable("pkg_resources"):
+    if is_importable('pkg_resources'):
         return None
-    return f"setuptools {version_of('setuptools') or 'is not installed'}"
+    return f'setuptools {version_of("setuptools") or "is not installed"}'
 
 
 # --- mmaction2's wheel lacks a folder -----------------------------------------------------------------------
 
-_DRN = "mmaction.models.localizers.drn"
+_DRN = 'mmaction.models.localizers.drn'
 
 
 def _probe_drn() -> str | None:
-    folder = _folder_of("mmaction")
-    if folder is None or (folder / "models/localizers/drn/drn.py").is_file():
+    folder = _folder_of('mmaction')
+    if folder is None or (folder / 'models/localizers/drn/drn.py').is_file():
         return None
-    return f"mmaction2 {version_of('mmaction2')} without models/localizers/drn"
+    return f'mmaction2 {version_of("mmaction2")} without models/localizers/drn'
 
 
 def _mend_drn() -> None:
@@ -175,12 +175,12 @@ def _mend_drn() -> None:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise StackError(
                 f"model type 'DRN': found a MMAction2 {version_of('mmaction2')} without its folder "
-                "mmaction/models/localizers/drn, expected the whole. Install MMAction2 from its repository."
+                'mmaction/models/localizers/drn, expected the whole. Install MMAction2 from its repository.'
             )
 
-    if "DRN" not in MODELS.module_dict:  # so that type='DRN' says this, not "DRN is not in the registry"
-        MODELS.register_module(name="DRN", module=DRN)
-    for name in (_DRN, f"{_DRN}.drn"):
+    if 'DRN' not in MODELS.module_dict:  # so that type='DRN' says this, not "DRN is not in the registry"
+        MODELS.register_module(name='DRN', module=DRN)
+    for name in (_DRN, f'{_DRN}.drn'):
         module = ModuleType(name, "Placeholder of mmnas_video.compat: MMAction2's wheel lacks this folder.")
         module.DRN = DRN  # type: ignore[attr-defined]
         sys.modules[name] = module
@@ -196,32 +196,32 @@ def _transformers_imports(folder: Path) -> set[tuple[str, str]]:
     Those inside a function or a ``try`` cannot break the import of the file and are left out.
     """
     wanted = set()
-    for file in sorted(folder.rglob("*.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "transformers":
-                wanted |= {(node.module or "", alias.name) for alias in node.names}
+    for file in sorted(folder.rglob('*.py')):
+        for node in ast.parse(file.read_text(encoding='utf-8')).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'transformers':
+                wanted |= {(node.module or '', alias.name) for alias in node.names}
     return wanted
 
 
 def _lost_transformers_name(package: str) -> str | None:
     """The first name that ``package``'s multimodal models ask of transformers and that is not there."""
     folder = _folder_of(package)
-    version = version_of("transformers")
+    version = version_of('transformers')
     if folder is None or version is None or _numbers(version) < (4, 28):
         return None  # both packages leave their multimodal models out below 4.28
-    for module, name in sorted(_transformers_imports(folder / "models")):
+    for module, name in sorted(_transformers_imports(folder / 'models')):
         try:
             if hasattr(importlib.import_module(module), name):
                 continue
-            reason = "the name is gone"
+            reason = 'the name is gone'
         except Exception as error:  # its lazy modules raise whatever the backend that they look for raises
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return f"{package} asks transformers {version} for {module}.{name} ({reason})"
+            reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        return f'{package} asks transformers {version} for {module}.{name} ({reason})'
     return None
 
 
 def _probe_multimodal() -> str | None:
-    return _lost_transformers_name("mmaction") or _lost_transformers_name("mmpretrain")
+    return _lost_transformers_name('mmaction') or _lost_transformers_name('mmpretrain')
 
 
 def _mend_multimodal() -> None:
@@ -229,12 +229,12 @@ def _mend_multimodal() -> None:
 
     mmpretrain reads the switch while its ``__init__`` runs, so the module that holds it is loaded first.
     """
-    for package in ("mmaction", "mmpretrain"):
-        name, folder = f"{package}.utils.dependency", _folder_of(package)
+    for package in ('mmaction', 'mmpretrain'):
+        name, folder = f'{package}.utils.dependency', _folder_of(package)
         if folder is None:
             continue
         if name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(name, folder / "utils/dependency.py")
+            spec = importlib.util.spec_from_file_location(name, folder / 'utils/dependency.py')
             assert spec is not None and spec.loader is not None
             sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(sys.modules[name])
@@ -245,7 +245,7 @@ def _mend_multimodal() -> None:
 
 
 def _probe_safe_load() -> str | None:
-    if not host_present() or _numbers(version_of("torch") or "0") < (2, 6):
+    if not host_present() or _numbers(version_of('torch') or '0') < (2, 6):
         return None  # weights_only became the default in 2.6
     import torch
     from mmengine.logging import HistoryBuffer
@@ -264,7 +264,7 @@ def history_statistic(owner: Any, name: Any) -> Any:
     """
     from mmengine.logging import HistoryBuffer
 
-    if owner is HistoryBuffer and name in ("min", "max", "mean", "current"):
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
         return HistoryBuffer.__dict__[name]
     raise pickle.UnpicklingError(
         f"checkpoint: found getattr({owner!r}, {name!r}), expected one of HistoryBuffer's statistics"
@@ -277,35 +277,35 @@ def _mend_safe_load() -> None:
     import torch
     from mmengine.logging import HistoryBuffer
 
-    core = "numpy._core" if hasattr(np, "_core") else "numpy.core"  # renamed in numpy 2
-    multiarray = importlib.import_module(f"{core}.multiarray")
+    core = 'numpy._core' if hasattr(np, '_core') else 'numpy.core'  # renamed in numpy 2
+    multiarray = importlib.import_module(f'{core}.multiarray')
     allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype]
     # Files from either side of the rename are read on either side.
-    for path in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        allowed += [(getattr(multiarray, name), f"{path}.{name}") for name in ("_reconstruct", "scalar")]
-    dtypes = getattr(np, "dtypes", None)  # numpy >= 1.25
+    for path in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(getattr(multiarray, name), f'{path}.{name}') for name in ('_reconstruct', 'scalar')]
+    dtypes = getattr(np, 'dtypes', None)  # numpy >= 1.25
     if dtypes:
-        allowed += [value for name, value in sorted(vars(dtypes).items()) if name.endswith("DType")]
+        allowed += [value for name, value in sorted(vars(dtypes).items()) if name.endswith('DType')]
     # A global is looked up by the name in the file; torch.save's protocol 2 writes Python 2's names.
-    allowed += [(history_statistic, f"{module}.getattr") for module in ("builtins", "__builtin__")]
+    allowed += [(history_statistic, f'{module}.getattr') for module in ('builtins', '__builtin__')]
     torch.serialization.add_safe_globals(allowed)
 
 
 # --- look-ups that start in a child registry ----------------------------------------------------------------
 
-_PARTS = ("datasets", "engine", "evaluation", "models", "visualization")
-_FILLING = tuple(f"mmaction.{part}" for part in _PARTS)
+_PARTS = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+_FILLING = tuple(f'mmaction.{part}' for part in _PARTS)
 
 
 def _probe_lookup() -> str | None:
     missing = [name for name in _FILLING if name not in sys.modules]
-    return f"{', '.join(missing)} not imported yet" if missing and is_importable("mmaction") else None
+    return f'{", ".join(missing)} not imported yet' if missing and is_importable('mmaction') else None
 
 
 def _mend_lookup() -> None:
     with warnings.catch_warnings():
         # mmcv-lite says at import that an operator is missing; only detectors use it.
-        warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
         for name in _FILLING:
             importlib.import_module(name)
 
@@ -314,11 +314,11 @@ def _mend_lookup() -> None:
 
 
 def _probe_cpu_launch() -> str | None:
-    if not is_importable("torch"):
+    if not is_importable('torch'):
         return None
     import torch
 
-    return None if torch.cuda.is_available() else "no GPU"
+    return None if torch.cuda.is_available() else 'no GPU'
 
 
 def init_cpu_process_group() -> bool:
@@ -332,9 +332,9 @@ def init_cpu_process_group() -> bool:
     """
     import torch
 
-    if torch.cuda.is_available() or "RANK" not in os.environ or torch.distributed.is_initialized():
+    if torch.cuda.is_available() or 'RANK' not in os.environ or torch.distributed.is_initialized():
         return False
-    torch.distributed.init_process_group(backend="gloo")
+    torch.distributed.init_process_group(backend='gloo')
     return True
 
 
@@ -344,99 +344,99 @@ def cpu_model_wrapper_cfg(**changes: Any) -> dict[str, Any]:
     ``broadcast_buffers`` is off as in the Runner's own default. ``changes`` are further arguments of
     ``MMDistributedDataParallel``, say ``find_unused_parameters=True``.
     """
-    return {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False, **changes}
+    return {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': False, **changes}
 
 
 REPAIRS: tuple[Repair, ...] = (
     Repair(
-        "torch",
-        "everything but mmnas_video.space computes with it",
-        "pip install a pair of torch and torchvision (requirements/constraints.txt has a tested one)",
-        _probe_package("torch", "torch"),
+        'torch',
+        'everything but mmnas_video.space computes with it',
+        'pip install a pair of torch and torchvision (requirements/constraints.txt has a tested one)',
+        _probe_package('torch', 'torch'),
         stops=True,
     ),
     Repair(
-        "mmengine",
-        "its Runner is what trains and searches",
+        'mmengine',
+        'its Runner is what trains and searches',
         "pip install 'mmengine>=0.10.4,<1'",
-        _probe_package("mmengine", "mmengine"),
+        _probe_package('mmengine', 'mmengine'),
         stops=True,
     ),
     Repair(
-        "mmaction2",
-        "it is the host: its recognizers, transforms and registries are used as they are",
+        'mmaction2',
+        'it is the host: its recognizers, transforms and registries are used as they are',
         "pip install 'mmaction2>=1.2,<1.3'",
-        _probe_package("mmaction", "mmaction2"),
+        _probe_package('mmaction', 'mmaction2'),
         stops=True,
     ),
     Repair(
-        "mmcv",
-        "mmaction2 1.2.0 asserts mmcv < 2.2.0; the distributions mmcv and mmcv-lite write to one folder",
-        "keep one of the two: a full mmcv >= 2.0, < 2.2 that already works here, or else, after "
-        "`pip uninstall -y mmcv mmcv-lite`, `pip install mmcv-lite==2.1.0`, which compiles nothing",
+        'mmcv',
+        'mmaction2 1.2.0 asserts mmcv < 2.2.0; the distributions mmcv and mmcv-lite write to one folder',
+        'keep one of the two: a full mmcv >= 2.0, < 2.2 that already works here, or else, after '
+        '`pip uninstall -y mmcv mmcv-lite`, `pip install mmcv-lite==2.1.0`, which compiles nothing',
         _probe_mmcv,
         stops=True,
     ),
     Repair(
-        "mmcv-ops",
+        'mmcv-ops',
         "a full mmcv's operators, built for another torch, do not load; MMEngine's optimisers import them",
-        "build mmcv for this torch, or, as nothing here needs the operators, `pip uninstall -y mmcv` and "
-        "`pip install mmcv-lite==2.1.0`",
+        'build mmcv for this torch, or, as nothing here needs the operators, `pip uninstall -y mmcv` and '
+        '`pip install mmcv-lite==2.1.0`',
         _probe_mmcv_ops,
         stops=True,
     ),
     Repair(
-        "torchvision",
+        'torchvision',
         "mmaction2's transforms and mmpretrain import it, and only the release made for this torch loads",
-        "pip install that release of torchvision (requirements/constraints.txt has a tested pair)",
+        'pip install that release of torchvision (requirements/constraints.txt has a tested pair)',
         _probe_torchvision,
         stops=True,
     ),
     Repair(
-        "mmpretrain",
+        'mmpretrain',
         "mmaction2's MobileOne backbone and image models need mmpretrain",
         "pip install 'mmpretrain>=1.2,<1.3' if you use them",
-        _probe_package("mmpretrain", "mmpretrain"),
+        _probe_package('mmpretrain', 'mmpretrain'),
     ),
     Repair(
-        "pkg_resources",
+        'pkg_resources',
         "mmengine imports pkg_resources, gone from setuptools >= 81, for configs based on 'mmaction::…'",
         "pip install 'setuptools<81'",
         _probe_pkg_resources,
     ),
     Repair(
-        "drn",
+        'drn',
         "mmaction2 1.2.0's wheel lacks mmaction/models/localizers/drn, so mmaction.models cannot be imported",
-        "placeholder modules whose DRN raises a clear error when built",
+        'placeholder modules whose DRN raises a clear error when built',
         _probe_drn,
         _mend_drn,
     ),
     Repair(
-        "multimodal",
-        "multimodal models of mmaction2 and mmpretrain import names that transformers has since removed",
-        "WITH_MULTIMODAL = False in both packages: only their multimodal models are left out",
+        'multimodal',
+        'multimodal models of mmaction2 and mmpretrain import names that transformers has since removed',
+        'WITH_MULTIMODAL = False in both packages: only their multimodal models are left out',
         _probe_multimodal,
         _mend_multimodal,
     ),
     Repair(
-        "safe-load",
-        "torch >= 2.6 loads with weights_only=True, which refuses every MMEngine checkpoint on resume",
+        'safe-load',
+        'torch >= 2.6 loads with weights_only=True, which refuses every MMEngine checkpoint on resume',
         "the classes in it are declared safe, with a getattr that answers HistoryBuffer's statistics only",
         _probe_safe_load,
         _mend_safe_load,
     ),
     Repair(
-        "lookup",
+        'lookup',
         "a look-up that starts in a child registry does not trigger the lazy imports of MMAction2's own",
         "the modules that fill MMAction2's registries are imported with this package",
         _probe_lookup,
         _mend_lookup,
     ),
     Repair(
-        "cpu-launch",
+        'cpu-launch',
         "MMEngine's launcher='pytorch', its DDP wrapper and torch's SyncBatchNorm ask for a GPU",
-        "for several processes call mmnas_video.compat.init_cpu_process_group() before the Runner is built, "
-        "and set model_wrapper_cfg = mmnas_video.compat.cpu_model_wrapper_cfg()",
+        'for several processes call mmnas_video.compat.init_cpu_process_group() before the Runner is built, '
+        'and set model_wrapper_cfg = mmnas_video.compat.cpu_model_wrapper_cfg()',
         _probe_cpu_launch,
     ),
 )
@@ -449,11 +449,11 @@ def findings() -> list[Finding]:
     result = []
     for repair in REPAIRS:
         if repair.name in _mended:
-            result.append(Finding(repair, "mended", _mended[repair.name]))
+            result.append(Finding(repair, 'mended', _mended[repair.name]))
         elif (found := repair.probe()) is None:
-            result.append(Finding(repair, "absent"))
+            result.append(Finding(repair, 'absent'))
         else:
-            result.append(Finding(repair, "stops" if repair.stops else "present", found))
+            result.append(Finding(repair, 'stops' if repair.stops else 'present', found))
     return result
 
 
@@ -463,12 +463,14 @@ def apply() -> None:
     Raises:
         StackError: something that only an installation can mend stands in the way; nothing was changed then.
     """
-    missing = [f"{r.name}: found {found}. {r.fault}. To mend it: {r.remedy}." for r in REPAIRS
-               if r.stops and (found := r.probe())]
+    missing = [
+        f'{r.name}: found {found}. {r.fault}. To mend it: {r.remedy}.'
+        for r in REPAIRS
+        if r.stops and (found := r.probe())
+    ]
     if missing:
-        raise StackError("MMNAS-Video cannot run in this environment.\n  " + "\n  ".join(missing))
+        raise StackError('MMNAS-Video cannot run in this environment.\n  ' + '\n  '.join(missing))
     for repair in REPAIRS:
         if repair.mend and repair.name not in _mended and (found := repair.probe()):
             repair.mend()
             _mended[repair.name] = found
-

@@ -31,18 +31,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that every tool which runs a config takes, named as MMAction2's."""
     parser.add_argument('config', help='config file (.py)')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results (default: work_dirs/CONFIG_NAME)')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='continue: from a checkpoint file, or without a value from the last one in the work dir')
-    parser.add_argument('--seed', type=int, help='random seed (default: the config\'s)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue: from a checkpoint file, or without a value from the last one in the work dir',
+    )
+    parser.add_argument('--seed', type=int, help="random seed (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate with the real batch size (auto_scale_lr in the config)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override parts of the config, e.g. train_cfg.max_epochs=2')
-    parser.add_argument('--depth-scale', type=float, metavar='F',
-                        help='multiply the number of blocks of every group (AutoX3D-L: 2); the arch file stays the same')
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
-                        help='how several processes were started (tools/dist_*.sh set it)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the real batch size (auto_scale_lr in the config)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. train_cfg.max_epochs=2',
+    )
+    parser.add_argument(
+        '--depth-scale',
+        type=float,
+        metavar='F',
+        help='multiply the number of blocks of every group (AutoX3D-L: 2); the arch file stays the same',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        default='none',
+        help='how several processes were started (tools/dist_*.sh set it)',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
@@ -70,7 +92,9 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
         ConfigError: no such file.
     """
     if not Path(path).is_file():
-        raise ConfigError(f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py')
+        raise ConfigError(
+            f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py'
+        )
     cfg = Config.fromfile(path)
     # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time. (The argument
     # format_python_code that is meant for this does not reach a classic config.)
@@ -108,8 +132,10 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
-            raise ConfigError('--auto-scale-lr: found no auto_scale_lr in the config, expected '
-                              'auto_scale_lr=dict(base_batch_size=...)')
+            raise ConfigError(
+                '--auto-scale-lr: found no auto_scale_lr in the config, expected '
+                'auto_scale_lr=dict(base_batch_size=...)'
+            )
         cfg.auto_scale_lr.enable = True
 
 
@@ -125,8 +151,10 @@ def check_work_dir(work_dir: str) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(f'work_dir: cannot write to {work_dir!r} ({error.strerror}), expected a folder that can be '
-                          'written; set --work-dir') from None
+        raise ConfigError(
+            f'work_dir: cannot write to {work_dir!r} ({error.strerror}), expected a folder that can be '
+            'written; set --work-dir'
+        ) from None
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -178,8 +206,10 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     full = whole_loader(cfg, 'train_dataloader')
     steps, epochs = len(full), cfg.train_cfg.max_epochs
     if not steps:
-        raise ConfigError(f'train_dataloader.batch_size: found {full.batch_size} for {len(full.dataset)} clips, expected at '
-                          'most as many: with drop_last an epoch has no step')
+        raise ConfigError(
+            f'train_dataloader.batch_size: found {full.batch_size} for {len(full.dataset)} clips, expected at '
+            'most as many: with drop_last an epoch has no step'
+        )
     short = shortened(cfg)
     runner = build_runner(short)
     timer = _StepTimer()
@@ -190,14 +220,20 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     if cfg.get('test_cfg') and cfg.get('test_dataloader'):
         runner.test()
     seconds = min(timer.seconds)
-    return {'steps_per_epoch': steps, 'epochs': epochs, 'seconds_per_step': seconds,
-            'hours': steps * epochs * seconds / 3600}
+    return {
+        'steps_per_epoch': steps,
+        'epochs': epochs,
+        'seconds_per_step': seconds,
+        'hours': steps * epochs * seconds / 3600,
+    }
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
     """What :func:`dry_run` returns, in words."""
-    return ('{epochs:,} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step on this machine: '
-            '{hours:.3g} hours'.format(**plan))
+    return (
+        '{epochs:,} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step on this machine: '
+        '{hours:.3g} hours'.format(**plan)
+    )
 
 
 class _StepTimer(Hook):
@@ -212,4 +248,3 @@ class _StepTimer(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.seconds.append(time.perf_counter() - self._last)
-

@@ -34,8 +34,9 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
     """
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if is_search_hook(hook)]
     if len(hooks) != 1:
-        raise ConfigError(f'custom_hooks: found {len(hooks)} search hooks, expected one such as '
-                          "dict(type='PARSECSearchHook', ...)")
+        raise ConfigError(
+            f"custom_hooks: found {len(hooks)} search hooks, expected one such as dict(type='PARSECSearchHook', ...)"
+        )
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
     runner = build_runner(cfg)
@@ -56,6 +57,7 @@ def dry_search(cfg: Config, retrain: bool = True) -> dict[str, dict[str, Any]]:
     Returns:
         For ``search`` and, if there is one, ``retrain`` what :func:`~mmnas_video.launch.dry_run` says.
     """
+
     def extract(runner: Runner, short: Config) -> None:
         if is_main_process():
             _extract(short, runner, next(hook for hook in runner.hooks if isinstance(hook, SearchHook)))
@@ -92,8 +94,14 @@ def _extract(cfg: Config, runner: Runner, hook: SearchHook) -> dict[str, Path]:
     return {'config': config, 'weights': weights}
 
 
-def retrain_arch(retrain: Mapping[str, Any], arch: str | Mapping[str, Any] | None, work_dir: Path, search: Config,
-                 backbone: Mapping[str, Any] | None = None, name: str = 'retrain') -> dict[str, Any]:
+def retrain_arch(
+    retrain: Mapping[str, Any],
+    arch: str | Mapping[str, Any] | None,
+    work_dir: Path,
+    search: Config,
+    backbone: Mapping[str, Any] | None = None,
+    name: str = 'retrain',
+) -> dict[str, Any]:
     """Train a network from scratch and test it.
 
     Args:
@@ -118,8 +126,13 @@ def retrain_arch(retrain: Mapping[str, Any], arch: str | Mapping[str, Any] | Non
     return {'retrained': work_dir, 'metrics': json.loads(done.read_text())}
 
 
-def retrain_config(retrain: Mapping[str, Any], arch: str | Mapping[str, Any] | None, work_dir: Path, search: Config,
-                   backbone: Mapping[str, Any] | None = None) -> Config:
+def retrain_config(
+    retrain: Mapping[str, Any],
+    arch: str | Mapping[str, Any] | None,
+    work_dir: Path,
+    search: Config,
+    backbone: Mapping[str, Any] | None = None,
+) -> Config:
     """The config that :func:`retrain_arch` trains; arguments as there."""
     cfg = load_config(retrain['config'], retrain.get('cfg_options'))
     if backbone is not None:

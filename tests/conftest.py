@@ -3,13 +3,13 @@
 import os
 import sys
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; xdist runs several of us on few cores
-os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch; xdist runs several of us on few cores
+os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest
 import torch
 
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,8 +17,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if torch.cuda.is_available():
         return
     for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if item.get_closest_marker('gpu'):
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def fresh_mmengine_globals():
     second would write to the first one's files and count on from its numbers.
     """
     yield
-    if "mmengine" not in sys.modules:
+    if 'mmengine' not in sys.modules:
         return
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope

@@ -25,16 +25,16 @@ model = dict(type='Recognizer3D', backbone=backbone, cls_head=cls_head)
 def python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
     """Run ``code`` in a fresh interpreter that sees ``path`` before everything else."""
     search_path = os.pathsep.join(map(str, [*path, ROOT]))
-    environment = os.environ | {"PYTHONPATH": search_path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", textwrap.dedent(code)]
+    environment = os.environ | {'PYTHONPATH': search_path, 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-c', textwrap.dedent(code)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def distribution(folder: Path, name: str, version: str) -> None:
     """What pip leaves behind, as far as ``importlib.metadata`` looks."""
-    info = folder / f"{name}-{version}.dist-info"
+    info = folder / f'{name}-{version}.dist-info'
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
 
 
 # --- importing ----------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def test_the_space_needs_no_torch():
         import mmnas_video.space
         print(mmnas_video.space.SearchSpace.__name__)
     """)
-    assert (result.returncode, result.stdout) == (0, "SearchSpace\n"), result.stderr
+    assert (result.returncode, result.stdout) == (0, 'SearchSpace\n'), result.stderr
 
 
 def test_a_stock_config_gets_its_model_through_custom_imports(tmp_path):
@@ -58,10 +58,10 @@ def test_a_stock_config_gets_its_model_through_custom_imports(tmp_path):
     has lost names (the fake one here has none at all), and registering ours without filling MMAction2's
     registries (the modules are looked at directly, so that no lazy import can fill them late).
     """
-    distribution(tmp_path, "transformers", "5.7.0")
-    (tmp_path / "transformers").mkdir()
-    (tmp_path / "transformers/__init__.py").touch()
-    config = tmp_path / "config.py"
+    distribution(tmp_path, 'transformers', '5.7.0')
+    (tmp_path / 'transformers').mkdir()
+    (tmp_path / 'transformers/__init__.py').touch()
+    config = tmp_path / 'config.py'
     config.write_text(X3D_S)
     result = python(
         f"""
@@ -80,9 +80,9 @@ def test_a_stock_config_gets_its_model_through_custom_imports(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == "True True"
-    assert lines[1] == "3794322"  # facts: MMAction2's own X3D-S with 400 classes
-    assert lines[2] == "multimodal safe-load lookup"
+    assert lines[0] == 'True True'
+    assert lines[1] == '3794322'  # facts: MMAction2's own X3D-S with 400 classes
+    assert lines[2] == 'multimodal safe-load lookup'
 
 
 def test_the_advice_survives_custom_imports(tmp_path):
@@ -90,32 +90,32 @@ def test_the_advice_survives_custom_imports(tmp_path):
 
     Rejects also a check that only looks whether torchvision is there: this one is, but for another torch.
     """
-    distribution(tmp_path, "torchvision", "0.21.0")
-    (tmp_path / "torchvision").mkdir()
+    distribution(tmp_path, 'torchvision', '0.21.0')
+    (tmp_path / 'torchvision').mkdir()
     fault = "raise RuntimeError('operator torchvision::nms does not exist')"
-    (tmp_path / "torchvision/__init__.py").write_text(fault)
-    (tmp_path / "config.py").write_text("custom_imports = dict(imports=['mmnas_video'])\n")
-    config = str(tmp_path / "config.py")
-    result = python(f"from mmengine.config import Config; Config.fromfile({config!r})", tmp_path)
+    (tmp_path / 'torchvision/__init__.py').write_text(fault)
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['mmnas_video'])\n")
+    config = str(tmp_path / 'config.py')
+    result = python(f'from mmengine.config import Config; Config.fromfile({config!r})', tmp_path)
     assert result.returncode == 1
-    last = result.stderr[result.stderr.rindex("StackError") :]
-    assert "torchvision 0.21.0 beside torch" in last
-    assert "nms does not exist" in last
-    assert "pip install" in last
-    assert "sys.path" not in last
+    last = result.stderr[result.stderr.rindex('StackError') :]
+    assert 'torchvision 0.21.0 beside torch' in last
+    assert 'nms does not exist' in last
+    assert 'pip install' in last
+    assert 'sys.path' not in last
 
 
 def test_a_placeholder_says_why_it_cannot_be_built():
     """Rejects a placeholder that builds an empty object, or a name that is not in the registry at all."""
-    if compat.findings()[[r.name for r in compat.REPAIRS].index("drn")].state == "absent":
-        pytest.skip("this MMAction2 has its localizer")
+    if compat.findings()[[r.name for r in compat.REPAIRS].index('drn')].state == 'absent':
+        pytest.skip('this MMAction2 has its localizer')
     with pytest.raises(StackError, match=r"'DRN'.*localizers/drn.*Install"):
-        MODELS.build({"type": "DRN"})
+        MODELS.build({'type': 'DRN'})
 
 
 def test_apply_again_changes_nothing():
     """Rejects repairs made twice: a second placeholder is another class than the one that is registered."""
-    placeholder = "mmaction.models.localizers.drn.drn"
+    placeholder = 'mmaction.models.localizers.drn.drn'
     before = [finding.state for finding in compat.findings()], sys.modules[placeholder]
     mmnas_video.register()
     assert ([finding.state for finding in compat.findings()], sys.modules[placeholder]) == before
@@ -132,23 +132,23 @@ def installed(monkeypatch):
         real = compat.version_of
 
         def version_of(*names: str) -> str | None:
-            known = (versions.get(name.replace("-", "_"), real(name)) for name in names)
+            known = (versions.get(name.replace('-', '_'), real(name)) for name in names)
             return next((version for version in known if version), None)
 
-        monkeypatch.setattr(compat, "version_of", version_of)
+        monkeypatch.setattr(compat, 'version_of', version_of)
 
     return pretend
 
 
-@pytest.mark.parametrize("version", ["2.2.0", "2.2.0rc1", "2.11.0", "3.0"])
+@pytest.mark.parametrize('version', ['2.2.0', '2.2.0rc1', '2.11.0', '3.0'])
 def test_an_mmcv_that_mmaction2_refuses_stops(installed, version):
     """Rejects comparing versions as text ('2.11' < '2.2') and letting mmaction2's bare assert speak."""
     installed(mmcv=version, mmcv_lite=None)
-    with pytest.raises(StackError, match=rf"mmcv: found mmcv {version}.*pip install mmcv-lite==2.1.0"):
+    with pytest.raises(StackError, match=rf'mmcv: found mmcv {version}.*pip install mmcv-lite==2.1.0'):
         compat.apply()
 
 
-@pytest.mark.parametrize(("full", "lite"), [("2.1.0", None), ("2.0.1", None), (None, "2.1.0")])
+@pytest.mark.parametrize(('full', 'lite'), [('2.1.0', None), ('2.0.1', None), (None, '2.1.0')])
 def test_one_usable_mmcv_of_either_kind_is_left_alone(installed, full, lite):
     """Rejects a check that insists on mmcv-lite where a host has a working full mmcv."""
     installed(mmcv=full, mmcv_lite=lite)
@@ -157,53 +157,53 @@ def test_one_usable_mmcv_of_either_kind_is_left_alone(installed, full, lite):
 
 def test_two_mmcv_in_one_folder_stop(installed):
     """Rejects believing the first of the two: the order of installation decides whose files are there."""
-    installed(mmcv="2.1.0", mmcv_lite="2.1.0")
-    with pytest.raises(StackError, match="both installed"):
+    installed(mmcv='2.1.0', mmcv_lite='2.1.0')
+    with pytest.raises(StackError, match='both installed'):
         compat.apply()
 
 
 def test_a_full_mmcv_built_for_another_torch_stops(tmp_path, monkeypatch, installed):
     """Rejects finding this out only when an optimiser is built, as an undefined symbol."""
-    (tmp_path / "_ext.py").write_text("raise ImportError('undefined symbol: _ZN3c10')")
-    installed(mmcv="2.1.0", mmcv_lite=None)
-    monkeypatch.setattr(compat, "_folder_of", lambda package: tmp_path)
-    monkeypatch.setattr(sys.modules["mmcv"], "__path__", [str(tmp_path)])
-    with pytest.raises(StackError, match=r"mmcv-ops: found mmcv 2\.1\.0: undefined symbol"):
+    (tmp_path / '_ext.py').write_text("raise ImportError('undefined symbol: _ZN3c10')")
+    installed(mmcv='2.1.0', mmcv_lite=None)
+    monkeypatch.setattr(compat, '_folder_of', lambda package: tmp_path)
+    monkeypatch.setattr(sys.modules['mmcv'], '__path__', [str(tmp_path)])
+    with pytest.raises(StackError, match=r'mmcv-ops: found mmcv 2\.1\.0: undefined symbol'):
         compat.apply()
 
 
-@pytest.mark.parametrize("package", ["torchvision", "mmcv", "mmaction", "mmengine", "torch"])
+@pytest.mark.parametrize('package', ['torchvision', 'mmcv', 'mmaction', 'mmengine', 'torch'])
 def test_a_missing_package_stops_with_what_to_install(monkeypatch, package):
     """Rejects a chain of ModuleNotFoundErrors from deep inside the host."""
     real = compat.is_importable
-    monkeypatch.setattr(compat, "is_importable", lambda name: name != package and real(name))
-    with pytest.raises(StackError, match=rf"found (no )?{package}.*pip install"):
+    monkeypatch.setattr(compat, 'is_importable', lambda name: name != package and real(name))
+    with pytest.raises(StackError, match=rf'found (no )?{package}.*pip install'):
         compat.apply()
 
 
 def test_the_torchvision_that_belongs_to_a_torch_is_named(monkeypatch, installed):
     """Rejects 'install torchvision', which fetches the newest one and breaks the pair."""
     real = compat.is_importable
-    monkeypatch.setattr(compat, "is_importable", lambda name: name != "torchvision" and real(name))
-    installed(torch="2.11.0+cpu")
-    with pytest.raises(StackError, match=r"torchvision==0\.26\.\*"):
+    monkeypatch.setattr(compat, 'is_importable', lambda name: name != 'torchvision' and real(name))
+    installed(torch='2.11.0+cpu')
+    with pytest.raises(StackError, match=r'torchvision==0\.26\.\*'):
         compat.apply()
 
 
 def test_without_pkg_resources_the_remedy_is_named(monkeypatch):
     """Rejects stopping: only configs based on another package's need it."""
-    monkeypatch.setattr(compat, "is_importable", lambda name: name != "pkg_resources")
-    (finding,) = [f for f in compat.findings() if f.repair.name == "pkg_resources"]
-    assert finding.state == "present"
-    assert "setuptools<81" in finding.repair.remedy
+    monkeypatch.setattr(compat, 'is_importable', lambda name: name != 'pkg_resources')
+    (finding,) = [f for f in compat.findings() if f.repair.name == 'pkg_resources']
+    assert finding.state == 'present'
+    assert 'setuptools<81' in finding.repair.remedy
 
 
 def test_only_imports_that_must_succeed_count(tmp_path):
     """Rejects collecting guarded or local imports, which break nothing when they fail."""
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep/model.py").write_text(
-        "from transformers.a import (B,\n    C as D)\nfrom transformersx import E\nimport os\n"
-        "try:\n    from transformers.f import G\nexcept ImportError:\n    G = None\n"
-        "def h():\n    from transformers.i import J\n"
+    (tmp_path / 'deep').mkdir()
+    (tmp_path / 'deep/model.py').write_text(
+        'from transformers.a import (B,\n    C as D)\nfrom transformersx import E\nimport os\n'
+        'try:\n    from transformers.f import G\nexcept ImportError:\n    G = None\n'
+        'def h():\n    from transformers.i import J\n'
     )
-    assert compat._transformers_imports(tmp_path) == {("transformers.a", "B"), ("transformers.a", "C")}
+    assert compat._transformers_imports(tmp_path) == {('transformers.a', 'B'), ('transformers.a', 'C')}

@@ -37,8 +37,8 @@ class Slope(BaseModel):
         super().__init__()
         self.line = nn.Linear(3, 1)
 
-    def forward(self, *samples: torch.Tensor, mode: str = "loss") -> dict[str, torch.Tensor]:
-        return {"loss": self.line(torch.stack(samples)).square().mean()}
+    def forward(self, *samples: torch.Tensor, mode: str = 'loss') -> dict[str, torch.Tensor]:
+        return {'loss': self.line(torch.stack(samples)).square().mean()}
 
 
 def runner(work_dir: Path, epochs: int, resume: bool = False) -> Runner:
@@ -47,17 +47,17 @@ def runner(work_dir: Path, epochs: int, resume: bool = False) -> Runner:
         model=Slope(),
         work_dir=str(work_dir),
         train_dataloader={
-            "dataset": Numbers(),
-            "batch_size": 2,
-            "sampler": {"type": DefaultSampler, "shuffle": True},
-            "collate_fn": {"type": "pseudo_collate"},
+            'dataset': Numbers(),
+            'batch_size': 2,
+            'sampler': {'type': DefaultSampler, 'shuffle': True},
+            'collate_fn': {'type': 'pseudo_collate'},
         },
-        train_cfg={"by_epoch": True, "max_epochs": epochs},
-        optim_wrapper={"optimizer": {"type": "SGD", "lr": 1e-3, "momentum": 0.9}},
-        param_scheduler={"type": "MultiStepLR", "milestones": [1, 2], "gamma": 0.5},
-        default_hooks={"logger": {"type": "LoggerHook", "interval": 1}},
-        randomness={"seed": 5},
-        log_level="ERROR",
+        train_cfg={'by_epoch': True, 'max_epochs': epochs},
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9}},
+        param_scheduler={'type': 'MultiStepLR', 'milestones': [1, 2], 'gamma': 0.5},
+        default_hooks={'logger': {'type': 'LoggerHook', 'interval': 1}},
+        randomness={'seed': 5},
+        log_level='ERROR',
         resume=resume,
     )
 
@@ -68,111 +68,111 @@ def test_a_runner_resumes_with_safe_loading_on(tmp_path, monkeypatch):
     load = torch.load
 
     def watched(*args, **options):
-        asked.append(options.get("weights_only", True))
+        asked.append(options.get('weights_only', True))
         return load(*args, **options)
 
-    monkeypatch.setattr(torch, "load", watched)
-    first = runner(tmp_path / "a", epochs=1)
+    monkeypatch.setattr(torch, 'load', watched)
+    first = runner(tmp_path / 'a', epochs=1)
     first.train()
     weight = first.model.line.weight.detach().clone()
-    resumed = runner(tmp_path / "a", epochs=1, resume=True)
+    resumed = runner(tmp_path / 'a', epochs=1, resume=True)
     resumed.train()  # nothing is left to train: what is there now was read
     assert asked == [True]
     assert (resumed.epoch, resumed.iter) == (1, 4)
     assert torch.equal(resumed.model.line.weight, weight)
-    assert resumed.optim_wrapper.optimizer.state_dict()["state"][0]["momentum_buffer"].abs().sum() > 0
-    again = runner(tmp_path / "a", epochs=3, resume=True)
+    assert resumed.optim_wrapper.optimizer.state_dict()['state'][0]['momentum_buffer'].abs().sum() > 0
+    again = runner(tmp_path / 'a', epochs=3, resume=True)
     again.train()
-    losses, _ = again.message_hub.get_scalar("train/loss").data
+    losses, _ = again.message_hub.get_scalar('train/loss').data
     assert len(losses) == 12  # one history over all runs
 
 
 def test_history_buffers_and_numpy_survive_the_trip(tmp_path):
     """Rejects a list without numpy's scalars, or with one dtype only."""
     buffer = HistoryBuffer([2.0, 3.0, 7.0], [1, 1, 1])
-    values = {"half": np.arange(5, dtype=np.float16), "flags": np.array([True, False])}
-    values |= {"one": np.float64(0.1), "count": np.int64(11), "big": np.array([2**40])}
-    values |= {"words": np.array(["ab", "c"])}
-    torch.save({"buffer": buffer, **values}, tmp_path / "x.pth")
-    loaded = torch.load(tmp_path / "x.pth", weights_only=True)
-    assert [loaded["buffer"].statistics(name) for name in ("min", "max", "mean", "current")] == [2, 7, 4, 7]
+    values = {'half': np.arange(5, dtype=np.float16), 'flags': np.array([True, False])}
+    values |= {'one': np.float64(0.1), 'count': np.int64(11), 'big': np.array([2**40])}
+    values |= {'words': np.array(['ab', 'c'])}
+    torch.save({'buffer': buffer, **values}, tmp_path / 'x.pth')
+    loaded = torch.load(tmp_path / 'x.pth', weights_only=True)
+    assert [loaded['buffer'].statistics(name) for name in ('min', 'max', 'mean', 'current')] == [2, 7, 4, 7]
     for name, value in values.items():
         assert loaded[name].dtype == value.dtype
         np.testing.assert_array_equal(loaded[name], value)
 
 
-@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+@pytest.mark.parametrize('module', ['numpy.core.multiarray', 'numpy._core.multiarray'])
 def test_files_from_either_side_of_numpy_2_are_read(tmp_path, module):
     """Rejects registering the reconstructors under the installed numpy's name only."""
-    value = {"x": np.float64(0.25), "y": np.arange(3)}
-    torch.save(value, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    value = {'x': np.float64(0.25), 'y': np.arange(3)}
+    torch.save(value, tmp_path / 'x.pth', _use_new_zipfile_serialization=False)
     ours = np.float64(0).__reduce__()[0].__module__
-    data = (tmp_path / "x.pth").read_bytes().replace(f"c{ours}\n".encode(), f"c{module}\n".encode())
-    assert data.count(f"c{module}\n".encode()) == 2
-    (tmp_path / "y.pth").write_bytes(data)
-    loaded = torch.load(tmp_path / "y.pth", weights_only=True)
-    assert loaded["x"] == 0.25
-    assert loaded["y"].tolist() == [0, 1, 2]
+    data = (tmp_path / 'x.pth').read_bytes().replace(f'c{ours}\n'.encode(), f'c{module}\n'.encode())
+    assert data.count(f'c{module}\n'.encode()) == 2
+    (tmp_path / 'y.pth').write_bytes(data)
+    loaded = torch.load(tmp_path / 'y.pth', weights_only=True)
+    assert loaded['x'] == 0.25
+    assert loaded['y'].tolist() == [0, 1, 2]
 
 
 # --- crafted files: pickle's opcodes by hand; each function returns code that leaves one value on the stack -
 
 
 def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
+    return b'X' + struct.pack('<I', len(value)) + value.encode()
 
 
 def name(module: str, attribute: str) -> bytes:
-    return f"c{module}\n{attribute}\n".encode()
+    return f'c{module}\n{attribute}\n'.encode()
 
 
 def pack(*items: bytes) -> bytes:
-    return b"(" + b"".join(items) + b"t"
+    return b'(' + b''.join(items) + b't'
 
 
 def call(function: bytes, *arguments: bytes) -> bytes:
-    return function + pack(*arguments) + b"R"
+    return function + pack(*arguments) + b'R'
 
 
-def attribute(owner: bytes, *names: str, spelling: str = "__builtin__") -> bytes:
+def attribute(owner: bytes, *names: str, spelling: str = '__builtin__') -> bytes:
     for each in names:
-        owner = call(name(spelling, "getattr"), owner, text(each))
+        owner = call(name(spelling, 'getattr'), owner, text(each))
     return owner
 
 
 def as_object(state: bytes) -> bytes:
     """An OrderedDict whose attributes are the dict's items: so getattr reaches what a dict holds."""
-    return call(name("collections", "OrderedDict")) + state + b"b"
+    return call(name('collections', 'OrderedDict')) + state + b'b'
 
 
-BUFFER = name("mmengine.logging.history_buffer", "HistoryBuffer")
+BUFFER = name('mmengine.logging.history_buffer', 'HistoryBuffer')
 
 
 def runs_code(command: str) -> bytes:
     """Puts ``os.system`` where HistoryBuffer's module looks for ``len``, then makes a buffer."""
-    spaces = attribute(BUFFER, "min", "__globals__")
-    modules = attribute(as_object(spaces), "warnings", "sys", "modules")
-    system = attribute(as_object(modules), "posix", "system")
-    poisoned = spaces + text("len") + system + b"s"
+    spaces = attribute(BUFFER, 'min', '__globals__')
+    modules = attribute(as_object(spaces), 'warnings', 'sys', 'modules')
+    system = attribute(as_object(modules), 'posix', 'system')
+    poisoned = spaces + text('len') + system + b's'
     return pack(poisoned, call(BUFFER, text(command), text(command)))
 
 
 def checkpoint(file: Path, code: bytes) -> Path:
     """``code`` as a checkpoint in torch's legacy format, which is a row of pickles."""
     head = [torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {}]
-    parts = [pickle.dumps(part, 2) for part in head] + [b"\x80\x02" + code + b"."] + [pickle.dumps([], 2)]
-    file.write_bytes(b"".join(parts))
+    parts = [pickle.dumps(part, 2) for part in head] + [b'\x80\x02' + code + b'.'] + [pickle.dumps([], 2)]
+    file.write_bytes(b''.join(parts))
     return file
 
 
 @pytest.fixture
 def real_getattr(monkeypatch) -> Iterator[None]:
     """What must never be: the real getattr among torch's safe globals."""
-    monkeypatch.setattr(sys.modules[HistoryBuffer.__module__], "len", len, raising=False)
+    monkeypatch.setattr(sys.modules[HistoryBuffer.__module__], 'len', len, raising=False)
     registered = torch.serialization.get_safe_globals()
     others = [g for g in registered if not (isinstance(g, tuple) and g[0] is compat.history_statistic)]
     torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals([*others, getattr, (getattr, "__builtin__.getattr")])
+    torch.serialization.add_safe_globals([*others, getattr, (getattr, '__builtin__.getattr')])
     yield
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals(registered)
@@ -180,52 +180,52 @@ def real_getattr(monkeypatch) -> Iterator[None]:
 
 def test_the_attack_is_real(tmp_path, real_getattr):
     """Rejects crafted files below that would be refused anyway, for a slip in how they are made."""
-    file = checkpoint(tmp_path / "x.pth", runs_code(f"touch {tmp_path / 'ran'}"))
+    file = checkpoint(tmp_path / 'x.pth', runs_code(f'touch {tmp_path / "ran"}'))
     with contextlib.suppress(Exception):  # what HistoryBuffer makes of two exit statuses for lengths
         torch.load(file, weights_only=True)
-    assert (tmp_path / "ran").exists()
+    assert (tmp_path / 'ran').exists()
 
 
 def test_the_same_attack_is_refused(tmp_path):
     """Rejects registering the real getattr, which lets the file run any code."""
-    file = checkpoint(tmp_path / "x.pth", runs_code(f"touch {tmp_path / 'ran'}"))
-    with pytest.raises(pickle.UnpicklingError, match="__globals__"):
+    file = checkpoint(tmp_path / 'x.pth', runs_code(f'touch {tmp_path / "ran"}'))
+    with pytest.raises(pickle.UnpicklingError, match='__globals__'):
         torch.load(file, weights_only=True)
-    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / 'ran').exists()
 
 
-ANSWERS = ("min", "max", "mean", "current")
+ANSWERS = ('min', 'max', 'mean', 'current')
 
 
-@pytest.mark.parametrize("spelling", ["builtins", "__builtin__"])
-@pytest.mark.parametrize("asked", ANSWERS)
+@pytest.mark.parametrize('spelling', ['builtins', '__builtin__'])
+@pytest.mark.parametrize('asked', ANSWERS)
 def test_the_four_statistics_are_answered(tmp_path, spelling, asked):
     """Rejects one spelling of the module only: which one stands in a file depends on the pickle protocol."""
-    file = checkpoint(tmp_path / "x.pth", pack(attribute(BUFFER, asked, spelling=spelling)))
+    file = checkpoint(tmp_path / 'x.pth', pack(attribute(BUFFER, asked, spelling=spelling)))
     assert torch.load(file, weights_only=True) == (getattr(HistoryBuffer, asked),)
 
 
-@pytest.mark.parametrize("spelling", ["builtins", "__builtin__"])
+@pytest.mark.parametrize('spelling', ['builtins', '__builtin__'])
 @pytest.mark.parametrize(
-    "code",
+    'code',
     [
-        pytest.param((BUFFER, "register_statistics"), id="another method"),
-        pytest.param((BUFFER, "__init__"), id="a dunder"),
-        pytest.param((BUFFER, "_statistics_methods"), id="the class's own dict"),
-        pytest.param((call(BUFFER), "mean"), id="a bound method"),
-        pytest.param((name("numpy", "ndarray"), "max"), id="the same name on another class"),
-        pytest.param((BUFFER, "min", "__globals__"), id="an attribute of an answer"),
+        pytest.param((BUFFER, 'register_statistics'), id='another method'),
+        pytest.param((BUFFER, '__init__'), id='a dunder'),
+        pytest.param((BUFFER, '_statistics_methods'), id="the class's own dict"),
+        pytest.param((call(BUFFER), 'mean'), id='a bound method'),
+        pytest.param((name('numpy', 'ndarray'), 'max'), id='the same name on another class'),
+        pytest.param((BUFFER, 'min', '__globals__'), id='an attribute of an answer'),
     ],
 )
 def test_everything_else_is_refused(tmp_path, code, spelling):
     """Rejects a check of the owner alone, of the name alone, and isinstance in place of identity."""
-    file = checkpoint(tmp_path / "x.pth", pack(attribute(*code, spelling=spelling)))
-    with pytest.raises(pickle.UnpicklingError, match="found getattr"):
+    file = checkpoint(tmp_path / 'x.pth', pack(attribute(*code, spelling=spelling)))
+    with pytest.raises(pickle.UnpicklingError, match='found getattr'):
         torch.load(file, weights_only=True)
 
 
 def test_an_answer_cannot_be_called(tmp_path):
     """Rejects registering the four statistics themselves: then a file could call them on what it likes."""
-    file = checkpoint(tmp_path / "x.pth", call(attribute(BUFFER, "min"), call(BUFFER)))
-    with pytest.raises(pickle.UnpicklingError, match="unrecognized function"):
+    file = checkpoint(tmp_path / 'x.pth', call(attribute(BUFFER, 'min'), call(BUFFER)))
+    with pytest.raises(pickle.UnpicklingError, match='unrecognized function'):
         torch.load(file, weights_only=True)

@@ -24,7 +24,9 @@ def cost_of(cfg: Config, arch_file: str | None, shape: tuple[int, ...] | None) -
     """What the tool prints, as data."""
     shape = tuple(shape or cfg.get('cost_shape') or ())
     if not shape:
-        raise ConfigError('--shape: found none, and no cost_shape in the config; expected C T H W, such as 3 13 160 160')
+        raise ConfigError(
+            '--shape: found none, and no cost_shape in the config; expected C T H W, such as 3 13 160 160'
+        )
     model = MODELS.build(cfg.model)
     _, searchable = find_searchable(model)
     rest, space = rest_cost(model, searchable, shape), searchable.space
@@ -33,7 +35,7 @@ def cost_of(cfg: Config, arch_file: str | None, shape: tuple[int, ...] | None) -
         arch = space.read(arch_file, '--arch') if arch_file else space.smallest
         return {**(searchable.cost(arch, shape) + rest)._asdict(), **found}
     for quantity, ends in searchable.cost_range(shape).items():
-        for name, (_, arch) in zip(('cheapest', 'dearest'), ends):
+        for name, (_, arch) in zip(('cheapest', 'dearest'), ends, strict=True):
             if quantity == 'macs':
                 found[name] = {**(searchable.cost(arch, shape) + rest)._asdict(), 'arch': dict(arch)}
     return found
@@ -44,10 +46,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file (.py)')
     parser.add_argument('--arch', help='arch.json; without it a supernet shows its range')
-    parser.add_argument('--shape', type=int, nargs=4, metavar=('C', 'T', 'H', 'W'), help='one clip (default: cost_shape)')
+    parser.add_argument(
+        '--shape', type=int, nargs=4, metavar=('C', 'T', 'H', 'W'), help='one clip (default: cost_shape)'
+    )
     parser.add_argument('--json', action='store_true', help='print JSON: params, macs, shape, space')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override parts of the config, e.g. model.backbone.sharing=prefix')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. model.backbone.sharing=prefix',
+    )
     args = parser.parse_args()
     found = cost_of(load_config(args.config, args.cfg_options), args.arch, args.shape)
     if args.json:

@@ -3,8 +3,8 @@
     make demo            about 8 minutes on 2 CPU cores
     make demo SMOKE=1    the same path in under a minute, with nothing learned
 
-Makes the demo videos, runs the search (search, extract, retrain, test), then trains a hand-made uniform network and five
-random architectures with the same multiply-adds in the same way, prints the table and writes the report.
+Makes the demo videos, runs the search (search, extract, retrain, test), then trains a hand-made uniform network and
+five random architectures with the same multiply-adds in the same way, prints the table and writes the report.
 """
 
 import argparse
@@ -36,10 +36,17 @@ RANDOM_ARCHS = 5
 TOLERANCE = 0.03
 #: Random architectures looked at before there are taken to be no more of that cost.
 MAX_DRAWS = 1_000_000
-SMOKE = {'search': {'epochs': 1, 'train_cfg.max_epochs': 1, 'custom_hooks.0.num_archs': 2, 'custom_hooks.0.warmup_epochs': 0,
-                   'custom_hooks.0.mode': 'joint',
-                    'custom_hooks.0.calibration_clips': 8},
-         'retrain': {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}}
+SMOKE = {
+    'search': {
+        'epochs': 1,
+        'train_cfg.max_epochs': 1,
+        'custom_hooks.0.num_archs': 2,
+        'custom_hooks.0.warmup_epochs': 0,
+        'custom_hooks.0.mode': 'joint',
+        'custom_hooks.0.calibration_clips': 8,
+    },
+    'retrain': {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+}
 
 
 class Phases:
@@ -69,8 +76,10 @@ def quiet(cfg: Config, name: str) -> Config:
 def same_cost_archs(model: Any, shape: tuple[int, ...], macs: int, count: int, seed: int) -> list[Arch]:
     """Random architectures of the space whose MACs are those of the searched network (within 3 %)."""
     _, searchable = find_searchable(model)
-    rest = total_cost(model, searchable, searchable.space.smallest, shape).macs - searchable.cost(
-        searchable.space.smallest, shape).macs
+    rest = (
+        total_cost(model, searchable, searchable.space.smallest, shape).macs
+        - searchable.cost(searchable.space.smallest, shape).macs
+    )
     budget = Budget(macs=(macs * (1 - TOLERANCE), macs * (1 + TOLERANCE)))
     rng, found = random.Random(derive_seed(seed, 'demo')), dict[Arch, None]()
     for _ in range(MAX_DRAWS):
@@ -87,10 +96,20 @@ def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
 
     Its widths need not be offered by the space: it is no point of it, but what one would build without a search.
     """
+
     def backbone(width: float) -> dict[str, Any]:
-        stages = tuple(('values', (round(width * 2**s), ), stage[-1]) for s, stage in enumerate(cfg.model.backbone.stages))
-        return {**cfg.model.backbone, 'stages': stages, 'kernels': ('t3_s3', ), 'expansions': (2.25, ),
-                'attentions': ('none', ), 'space_name': 'uniform', 'arch': None}
+        stages = tuple(
+            ('values', (round(width * 2**s),), stage[-1]) for s, stage in enumerate(cfg.model.backbone.stages)
+        )
+        return {
+            **cfg.model.backbone,
+            'stages': stages,
+            'kernels': ('t3_s3',),
+            'expansions': (2.25,),
+            'attentions': ('none',),
+            'space_name': 'uniform',
+            'arch': None,
+        }
 
     def cost(width: float) -> int:
         return network_cost({**cfg.model, 'backbone': backbone(width)}, cfg.cost_shape).macs
@@ -98,7 +117,7 @@ def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
     # Steps of an eighth of a channel: in whole ones the cost would miss the target by up to 9 %.
     widths = [eighths / 8 for eighths in range(8 * 4, 8 * 36)]
     above = min(bisect.bisect_left(widths, macs, key=cost), len(widths) - 1)
-    return backbone(min(widths[max(above - 1, 0):above + 1], key=lambda width: abs(cost(width) - macs)))
+    return backbone(min(widths[max(above - 1, 0) : above + 1], key=lambda width: abs(cost(width) - macs)))
 
 
 def network_cost(model_cfg: Mapping[str, Any], shape: tuple[int, ...]) -> Cost:
@@ -121,20 +140,27 @@ def table(rows: list[dict[str, Any]]) -> str:
     others = sorted((row for row in rows if row['name'].startswith('random')), key=lambda row: row['top1'])
     if others:
         middle = others[len(others) // 2]
-        found.append({**middle, 'name': f'median of {len(others)} random',
-                      'top1': statistics.median(row['top1'] for row in others)})
+        found.append(
+            {
+                **middle,
+                'name': f'median of {len(others)} random',
+                'top1': statistics.median(row['top1'] for row in others),
+            }
+        )
         found.append({**others[-1], 'name': f'best of {len(others)} random'})
     lines = [f'{"network":<24}{"params":>10}{"MMACs":>9}{"top-1 %":>10}']
     lines += [f'{r["name"]:<24}{r["params"]:>10,}{r["macs"] / 1e6:>9.2f}{100 * r["top1"]:>10.1f}' for r in found]
     return '\n'.join(lines)
 
 
-def run(work_dir: Path, data: Path, seed: int, smoke: bool, count: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def run(
+    work_dir: Path, data: Path, seed: int, smoke: bool, count: int
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Everything; returns the rows of the table and the seconds of each phase."""
     phases = Phases()
     phases.begin('data')
     motion = (6, 2, 3) if smoke else DemoOptions().motion_clips
-    make_demo(data, DemoOptions(motion_clips=motion), sets=('motion', ))
+    make_demo(data, DemoOptions(motion_clips=motion), sets=('motion',))
     phases.begin('search')
     paths = {f'{k}_dataloader.dataset.dataset.data_root': f'{data}/motion/' for k in ('train', 'val', 'test')}
     cfg = load_config(CONFIG, {**paths, 'randomness.seed': seed, **(SMOKE['search'] if smoke else {})})
@@ -161,10 +187,14 @@ def main() -> None:
     """Run the demo and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--smoke', action='store_true', help='the same path in under a minute: tiny data, one epoch')
-    parser.add_argument('--work-dir', type=Path, help='results (default: work_dirs/demo, with --smoke work_dirs/demo_smoke)')
+    parser.add_argument(
+        '--work-dir', type=Path, help='results (default: work_dirs/demo, with --smoke work_dirs/demo_smoke)'
+    )
     parser.add_argument('--data', type=Path, help='demo data (default: data/demo, with --smoke data/demo_smoke)')
     parser.add_argument('--seed', type=int, default=0, help='of search, training and random architectures (default: 0)')
-    parser.add_argument('--random', type=int, metavar='N', help=f'random architectures (default: {RANDOM_ARCHS}, with --smoke 2)')
+    parser.add_argument(
+        '--random', type=int, metavar='N', help=f'random architectures (default: {RANDOM_ARCHS}, with --smoke 2)'
+    )
     args = parser.parse_args()
     suffix = '_smoke' if args.smoke else ''
     work_dir, data = args.work_dir or Path(f'work_dirs/demo{suffix}'), args.data or Path(f'data/demo{suffix}')

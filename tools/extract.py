@@ -1,6 +1,7 @@
 """Turn a search's checkpoint and an arch.json into a network of its own: a config and weights.
 
-    python tools/extract.py configs/autox3d/s_k200.py work_dirs/s_k200/epoch_600.pth --arch work_dirs/s_k200/search/arch.json
+    python tools/extract.py configs/autox3d/s_k200.py work_dirs/s_k200/epoch_600.pth --arch
+    work_dirs/s_k200/search/arch.json
 
 The config trains and tests with our tools and with MMAction2's own. BatchNorm statistics are recomputed on training
 clips unless --calibration-clips 0 is given; the outputs then are exactly those of the supernet at this architecture.
@@ -24,7 +25,9 @@ def main() -> None:
     parser.add_argument('checkpoint', help='a checkpoint of the search (.pth)')
     parser.add_argument('--arch', required=True, help='arch.json')
     parser.add_argument('--out', type=Path, help='folder (default: next to arch.json)')
-    parser.add_argument('--calibration-clips', type=int, default=64, help='training clips for BatchNorm (default: 64; 0: none)')
+    parser.add_argument(
+        '--calibration-clips', type=int, default=64, help='training clips for BatchNorm (default: 64; 0: none)'
+    )
     args = parser.parse_args()
     cfg = read_config(args.config, args)
     model = load_supernet(cfg, args.checkpoint)

@@ -16,29 +16,27 @@ from mmnas_video.visualization import write_report
 
 def main() -> int:
     """Parse the command line, write the report, print its path; 2 if the input is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        metavar='WORK_DIR',
+        help='work directory of a search (it has a folder search/)',
     )
     parser.add_argument(
-        "work_dirs",
-        nargs="+",
-        metavar="WORK_DIR",
-        help="work directory of a search (it has a folder search/)",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="the HTML file; by default WORK_DIR/search/report.html, or "
-        "report_of_N.html in the first of N work directories",
+        '--out',
+        metavar='FILE',
+        help='the HTML file; by default WORK_DIR/search/report.html, or '
+        'report_of_N.html in the first of N work directories',
     )
     args = parser.parse_args()
     try:
         print(write_report(args.work_dirs, args.out))
     except (ConfigError, OSError) as error:
-        print(f"report.py: {error}", file=sys.stderr)
+        print(f'report.py: {error}', file=sys.stderr)
         return 2
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -3,8 +3,8 @@
     python tools/search.py configs/autox3d/s_k200.py
 
 Leaves in WORK_DIR/search: arch.json (the found architecture), history.jsonl, space.json, report.html, and the found
-network with inherited weights (extracted.py, extracted.pth). A killed search goes on with --resume and ends as if it had
-never stopped.
+network with inherited weights (extracted.py, extracted.pth). A killed search goes on with --resume and ends as if it
+had never stopped.
 """
 
 import argparse
@@ -19,7 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument('--dry-run', action='store_true', help='two steps of every phase, and what the full run costs')
-    parser.add_argument('--no-retrain', action='store_true', help='stop after extraction even if the config names a retrain')
+    parser.add_argument(
+        '--no-retrain', action='store_true', help='stop after extraction even if the config names a retrain'
+    )
     args = parser.parse_args()
     cfg = read_config(args.config, args)
     if args.dry_run:

@@ -1,6 +1,6 @@
 """Test a config with a checkpoint; prints the metrics and writes them to WORK_DIR/test.json.
 
-    python tools/test.py configs/autox3d/s_k400.py work_dirs/s_k400/epoch_300.pth
+python tools/test.py configs/autox3d/s_k400.py work_dirs/s_k400/epoch_300.pth
 """
 
 import argparse

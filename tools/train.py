@@ -1,6 +1,6 @@
 """Train any config with its hooks: a searched network, a baseline, or a supernet.
 
-    python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arch=work_dirs/s_k200/search/arch.json
+python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arch=work_dirs/s_k200/search/arch.json
 """
 
 import argparse

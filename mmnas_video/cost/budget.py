@@ -62,8 +62,10 @@ class Budget:
 
     def _excess(self, name: str, found: Mapping[str, float]) -> bool:
         if name not in found:
-            raise ConfigError(f'budget: bounds {name}, but only {sorted(found)} can be computed here'
-                              + (' (latency needs a latency table)' if name == 'latency_ms' else ''))
+            raise ConfigError(
+                f'budget: bounds {name}, but only {sorted(found)} can be computed here'
+                + (' (latency needs a latency table)' if name == 'latency_ms' else '')
+            )
         low, high = getattr(self, name)
         return (low is not None and found[name] < low) or (high is not None and found[name] > high)
 
@@ -82,15 +84,19 @@ class Budget:
             low, high = getattr(self, name)
             least, most = reach[name]
             if (high is not None and high < least) or (low is not None and low > most):
-                raise ConfigError(f'budget.{name}: found {_text(low, high)}, which no architecture of the space meets; '
-                                  f'expected bounds that meet the reachable range {least:,} to {most:,} {UNITS[name]}')
+                raise ConfigError(
+                    f'budget.{name}: found {_text(low, high)}, which no architecture of the space meets; '
+                    f'expected bounds that meet the reachable range {least:,} to {most:,} {UNITS[name]}'
+                )
 
 
 def _bounds(name: str, value: Any) -> tuple[float | None, float | None]:
     low, high = value if isinstance(value, (tuple, list)) and len(value) == 2 else (None, value)
     for bound in (low, high):
         if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound >= 0):
-            raise ConfigError(f'budget.{name}: found {value!r}, expected a number of {UNITS[name]} or a pair (low, high)')
+            raise ConfigError(
+                f'budget.{name}: found {value!r}, expected a number of {UNITS[name]} or a pair (low, high)'
+            )
     if low is not None and high is not None and low > high:
         raise ConfigError(f'budget.{name}: found the lower bound {low:,} above the upper bound {high:,}')
     return low, high

@@ -29,14 +29,22 @@ class ChainCost:
         last: cost of what follows the last group, by its channels.
     """
 
-    def __init__(self, groups: Sequence[Group], stem_channels: int, fixed: Cost, group_cost: GroupCost,
-                 last: Callable[[Value], Cost]) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        stem_channels: int,
+        fixed: Cost,
+        group_cost: GroupCost,
+        last: Callable[[Value], Cost],
+    ) -> None:
         self._groups, self._stem, self._group_cost, self._last = tuple(groups), stem_channels, group_cost, last
         self._fixed = fixed
         names = [[choice.name for choice in group.choices()] for group in groups]
         #: Per group what it is asked by: the channels of the group before, then its own four values.
-        self._keys = [itemgetter(*own) if i == 0 else itemgetter(f'{groups[i - 1].name}.channels', *own)
-                      for i, own in enumerate(names)]
+        self._keys = [
+            itemgetter(*own) if i == 0 else itemgetter(f'{groups[i - 1].name}.channels', *own)
+            for i, own in enumerate(names)
+        ]
         self._ends = itemgetter(f'{groups[-1].name}.channels')
         self._tables: list[dict[tuple[Value, ...], Cost]] = [{} for _ in groups]
 
@@ -50,7 +58,7 @@ class ChainCost:
         """MACs and parameters of ``arch``."""
         values = arch.raw if isinstance(arch, Arch) else arch  # a plain dict: the look-ups below stay in C
         macs, params = self._fixed
-        for i, (table, key_of) in enumerate(zip(self._tables, self._keys)):
+        for i, (table, key_of) in enumerate(zip(self._tables, self._keys, strict=True)):
             key = key_of(values)
             cost = table.get(key) or self._entry(i, key)
             macs += cost[0]
@@ -72,11 +80,13 @@ class ChainCost:
                 options = []
                 for given, (cost, values) in reached.items():
                     inner = product(group.kernels, group.expansions, group.attentions)
-                    before = (given, ) if i else ()
-                    own = [(self._entry(i, (*before, k, e, channels, a))[quantity], (k, e, channels, a))
-                           for k, e, a in inner]
+                    before = (given,) if i else ()
+                    own = [
+                        (self._entry(i, (*before, k, e, channels, a))[quantity], (k, e, channels, a))
+                        for k, e, a in inner
+                    ]
                     step, choice = best(own, key=itemgetter(0))
-                    options.append((cost + step, {**values, **dict(zip(names, choice))}))
+                    options.append((cost + step, {**values, **dict(zip(names, choice, strict=True))}))
                 after[channels] = best(options, key=itemgetter(0))
             reached = after
         ends = [(cost + self._last(channels)[quantity], values) for channels, (cost, values) in reached.items()]

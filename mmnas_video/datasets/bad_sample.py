@@ -18,7 +18,7 @@ from mmengine.registry import (
 
 from mmnas_video.errors import ConfigError
 
-KEY = "bad_samples"  # of a batch: list of (path, reason)
+KEY = 'bad_samples'  # of a batch: list of (path, reason)
 LISTED = 20  # bad files that an error names; the log has named all
 
 
@@ -36,9 +36,9 @@ class BadSample(Mapping):
     def _refuse(self) -> NoReturn:
         raise ConfigError(
             f"collate_fn: cannot read '{self.path}' ({self.reason}), and this collate function does not "
-            "skip bad files. "
+            'skip bad files. '
             "Set collate_fn=dict(type='skip_bad_collate') and add dict(type='BadSampleHook') to "
-            "custom_hooks, or mend the file."
+            'custom_hooks, or mend the file.'
         )
 
     def __getitem__(self, name: str) -> NoReturn:
@@ -52,7 +52,7 @@ class BadSample(Mapping):
 
 
 @FUNCTIONS.register_module()
-def skip_bad_collate(samples: Sequence[Any], collate: str = "pseudo_collate") -> dict[str, Any]:
+def skip_bad_collate(samples: Sequence[Any], collate: str = 'pseudo_collate') -> dict[str, Any]:
     """Collate what could be read; name the rest under ``bad_samples``, a key that is there only if need be.
 
     Args:
@@ -66,8 +66,8 @@ def skip_bad_collate(samples: Sequence[Any], collate: str = "pseudo_collate") ->
     good = [sample for sample in samples if not isinstance(sample, BadSample)]
     if not good:
         raise ConfigError(
-            f"found a batch of {len(samples)} in which no file can be read: {_listing(bad)}. "
-            "Mend these files, or take them out of the annotation list."
+            f'found a batch of {len(samples)} in which no file can be read: {_listing(bad)}. '
+            'Mend these files, or take them out of the annotation list.'
         )
     batch = FUNCTIONS.get(collate)(good)
     if bad:
@@ -88,7 +88,7 @@ class BadSampleCounter:
 
     def __init__(self, key: str, total: int, max_share: float = 0.01) -> None:
         if not 0 <= max_share <= 1:
-            raise ConfigError(f"max_bad_share: found {max_share}, expected a number from 0 to 1.")
+            raise ConfigError(f'max_bad_share: found {max_share}, expected a number from 0 to 1.')
         self.key, self.total, self.max_share = key, total, max_share
         self.bad: dict[str, str] = {}  # path → reason
 
@@ -102,17 +102,17 @@ class BadSampleCounter:
         for path, reason in found:
             if path not in self.bad:
                 self.bad[path] = reason
-                counted = f"bad file {len(self.bad)} of {self.total} clips"
-                print_log(f"{self.key}: skipped '{path}': {reason} ({counted})", "current", logging.WARNING)
+                counted = f'bad file {len(self.bad)} of {self.total} clips'
+                print_log(f"{self.key}: skipped '{path}': {reason} ({counted})", 'current', logging.WARNING)
         if found and len(self.bad) > self.max_share * self.total:
             raise ConfigError(
-                f"{self.key}: found {len(self.bad)} of {self.total} clips that cannot be read, expected at "
-                f"at most a share of {self.max_share} (max_bad_share of BadSampleHook): "
-                f"{_listing(list(self.bad.items()))}. "
-                "Mend them, take them out of the annotation list, or allow more."
+                f'{self.key}: found {len(self.bad)} of {self.total} clips that cannot be read, expected at '
+                f'at most a share of {self.max_share} (max_bad_share of BadSampleHook): '
+                f'{_listing(list(self.bad.items()))}. '
+                'Mend them, take them out of the annotation list, or allow more.'
             )
 
 
 def _listing(bad: Sequence[tuple[str, str]]) -> str:
-    more = f"; and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    return "; ".join(f"'{path}' ({reason})" for path, reason in bad[:LISTED]) + more
+    more = f'; and {len(bad) - LISTED} more' if len(bad) > LISTED else ''
+    return '; '.join(f"'{path}' ({reason})" for path, reason in bad[:LISTED]) + more

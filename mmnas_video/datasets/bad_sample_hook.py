@@ -26,30 +26,26 @@ class BadSampleHook(Hook):
         ConfigError: at once for a share that is none, in a run when more clips are bad; lists them.
     """
 
-    priority = "VERY_HIGH"  # before a search hook looks at the batch
+    priority = 'VERY_HIGH'  # before a search hook looks at the batch
 
     def __init__(self, max_bad_share: float = 0.01) -> None:
         if not 0 <= max_bad_share <= 1:
-            raise ConfigError(
-                f"BadSampleHook.max_bad_share: found {max_bad_share}, expected a number from 0 to 1."
-            )
+            raise ConfigError(f'BadSampleHook.max_bad_share: found {max_bad_share}, expected a number from 0 to 1.')
         self.max_bad_share = max_bad_share
         self.counters: dict[str, BadSampleCounter] = {}
 
-    def _before_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = "train"
-    ) -> None:
+    def _before_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train') -> None:
         counter = self.counters.get(mode)
         if counter is None:
-            total = len(getattr(runner, f"{mode}_loop").dataloader.dataset)
-            counter = BadSampleCounter(f"{mode}_dataloader", total, self.max_bad_share)
+            total = len(getattr(runner, f'{mode}_loop').dataloader.dataset)
+            counter = BadSampleCounter(f'{mode}_dataloader', total, self.max_bad_share)
             self.counters[mode] = counter
         counter.take(data_batch)
 
-    def _after_epoch(self, runner: Runner, mode: str = "train") -> None:
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         counter = self.counters.get(mode)
         if counter is not None and counter.bad:
             count = len(counter.bad)
             runner.logger.warning(
-                f"{counter.key}: {count} of {counter.total} clips skipped so far, they cannot be read"
+                f'{counter.key}: {count} of {counter.total} clips skipped so far, they cannot be read'
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmnas_video.errors import ConfigError
 
-HOW = "docs/data.md says how to prepare the data (python tools/data/make_demo.py makes the demo data)."
+HOW = 'docs/data.md says how to prepare the data (python tools/data/make_demo.py makes the demo data).'
 PROBED = 64  # files looked for, evenly spread over the list, before it is believed
 
 
@@ -19,9 +19,7 @@ def check_not_empty(parts: Mapping[str, Sequence[str]]) -> None:
     """
     for key, files in parts.items():
         if len(files) == 0:
-            raise ConfigError(
-                f"{key}: found no clip, expected at least 1. Look at its ann_file and held_out. {HOW}"
-            )
+            raise ConfigError(f'{key}: found no clip, expected at least 1. Look at its ann_file and held_out. {HOW}')
 
 
 def check_disjoint(parts: Mapping[str, Sequence[str]]) -> None:
@@ -38,17 +36,17 @@ def check_disjoint(parts: Mapping[str, Sequence[str]]) -> None:
     for (one, files), (other, others) in combinations(sets.items(), 2):
         shared = sorted(files & others)
         if shared:
-            more = ", …" if len(shared) > 3 else ""
+            more = ', …' if len(shared) > 3 else ''
             raise ConfigError(
-                f"{one} and {other}: found {len(shared)} files in both ({', '.join(shared[:3])}{more}), "
-                "expected none. Give them different lists, or split one list by held_out, with "
+                f'{one} and {other}: found {len(shared)} files in both ({", ".join(shared[:3])}{more}), '
+                'expected none. Give them different lists, or split one list by held_out, with '
                 "part='train' and part='held_out'."
             )
 
 
 def is_local(path: str) -> bool:
     """Whether ``path`` is a plain path of this machine, which can be looked at, and no address of a store."""
-    return "://" not in path and not path.startswith("s3:")
+    return '://' not in path and not path.startswith('s3:')
 
 
 def check_sources(cfg: Mapping[str, Any], key: str) -> None:
@@ -61,22 +59,20 @@ def check_sources(cfg: Mapping[str, Any], key: str) -> None:
     Raises:
         ConfigError: names the key and the path.
     """
-    root = cfg.get("data_root") or ""
-    ann_file = cfg.get("ann_file") or ""
+    root = cfg.get('data_root') or ''
+    ann_file = cfg.get('ann_file') or ''
     if ann_file and is_local(root) and is_local(ann_file):
-        _check_list(Path(root) / ann_file, f"{key}.ann_file")
-    for name, prefix in (cfg.get("data_prefix") or {}).items():
+        _check_list(Path(root) / ann_file, f'{key}.ann_file')
+    for name, prefix in (cfg.get('data_prefix') or {}).items():
         if prefix and is_local(root) and is_local(prefix) and not (Path(root) / prefix).is_dir():
             place = Path(root) / prefix
-            raise ConfigError(
-                f"{key}.data_prefix.{name}: found no folder '{place}', expected the data in it. {HOW}"
-            )
+            raise ConfigError(f"{key}.data_prefix.{name}: found no folder '{place}', expected the data in it. {HOW}")
 
 
 def _check_list(path: Path, key: str) -> None:
     if not path.is_file():
         raise ConfigError(f"{key}: found no file '{path}', expected an annotation list. {HOW}")
-    with path.open("rb") as lines:
+    with path.open('rb') as lines:
         if not any(line.strip() for line in lines):
             raise ConfigError(f"{key}: found no clip in '{path}', expected at least 1. {HOW}")
 
@@ -91,11 +87,9 @@ def check_some_exist(files: Sequence[str], key: str) -> None:
     if probed and not any(_found(path) for path in probed):
         raise ConfigError(
             f"{key}: found none of the {len(probed)} listed files looked for (the first: '{probed[0]}'), "
-            f"expected the paths of the list below its data_prefix. {HOW}"
+            f'expected the paths of the list below its data_prefix. {HOW}'
         )
 
 
 def _found(path: str) -> bool:
-    return (
-        Path(path).exists() or Path(path + ".mp4").exists()
-    )  # MMAction2's decord reader adds a missing .mp4
+    return Path(path).exists() or Path(path + '.mp4').exists()  # MMAction2's decord reader adds a missing .mp4

@@ -78,9 +78,7 @@ def standing_out(rng: Rng, background: np.ndarray) -> np.ndarray:
     return np.clip(target + rng.uniform(-30, 30, 3), 0, 255).astype(np.float32)
 
 
-def compose(
-    background: np.ndarray, mask: np.ndarray, colour: np.ndarray, noise: float, rng: Rng
-) -> np.ndarray:
+def compose(background: np.ndarray, mask: np.ndarray, colour: np.ndarray, noise: float, rng: Rng) -> np.ndarray:
     """Paint ``colour`` (3) over ``background`` (H × W × 3) by ``mask`` (T × H × W): uint8, T × H × W × 3.
 
     ``noise`` is the standard deviation in grey levels, drawn anew for every pixel of every frame.

@@ -66,11 +66,11 @@ def _order(phase: np.ndarray, look: Look) -> np.ndarray:
 
 # (first class, second class, film): the second class is the film run backwards. A new pair is a new row.
 PAIRS: tuple[tuple[str, str, Callable[[np.ndarray, Look], np.ndarray]], ...] = (
-    ("right", "left", _across),
-    ("grow", "shrink", _size),
-    ("clockwise", "counterclockwise", _turn),
-    ("disc_then_cross", "cross_then_disc", _order),
-    ("down", "up", _along),
+    ('right', 'left', _across),
+    ('grow', 'shrink', _size),
+    ('clockwise', 'counterclockwise', _turn),
+    ('disc_then_cross', 'cross_then_disc', _order),
+    ('down', 'up', _along),
 )
 CLASSES: tuple[str, ...] = tuple(name for first, second, _ in PAIRS for name in (first, second))
 
@@ -80,9 +80,7 @@ def sample_look(rng: Rng, size: tuple[int, int], pair: int) -> Look:
     travels = PAIRS[pair][2] in (_across, _along)
     spread = 0.5 if travels else 0.12
     centre = [extent * (0.5 + rng.uniform(-spread, spread)) for extent in size]
-    return Look(
-        size, (centre[0], centre[1]), rng.uniform(0.13, 0.2) * min(size), int(rng.integers(len(SHAPES)))
-    )
+    return Look(size, (centre[0], centre[1]), rng.uniform(0.13, 0.2) * min(size), int(rng.integers(len(SHAPES))))
 
 
 def render_motion(rng: Rng, label: int, frames: int, size: tuple[int, int], noise: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from .demo_draw import Rng, compose, standing_out
 from .demo_motion import CYCLE, PAIRS, sample_look
 
-HUES = {"red": 0.0, "green": 0.33, "blue": 0.62, "yellow": 0.15, "cyan": 0.5, "violet": 0.8}
+HUES = {'red': 0.0, 'green': 0.33, 'blue': 0.62, 'yellow': 0.15, 'cyan': 0.5, 'violet': 0.8}
 
 
 def _rows(v: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -33,17 +33,17 @@ def _diagonals(v: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 
 PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "rows": _rows,
-    "columns": _columns,
-    "checks": _checks,
-    "diagonals": _diagonals,
+    'rows': _rows,
+    'columns': _columns,
+    'checks': _checks,
+    'diagonals': _diagonals,
 }
-CLASSES: tuple[str, ...] = tuple(f"{hue}_{pattern}" for hue in HUES for pattern in PATTERNS)
+CLASSES: tuple[str, ...] = tuple(f'{hue}_{pattern}' for hue in HUES for pattern in PATTERNS)
 
 
 def render_background(rng: Rng, label: int, size: tuple[int, int]) -> np.ndarray:
     """Draw a picture of class ``CLASSES[label]``: float32, H × W × 3, 0 to 255; width, phase, tone random."""
-    hue, pattern = CLASSES[label].split("_")
+    hue, pattern = CLASSES[label].split('_')
     colour = colorsys.hsv_to_rgb(
         (HUES[hue] + rng.uniform(-0.04, 0.04)) % 1, rng.uniform(0.35, 0.8), rng.uniform(0.5, 0.9)
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmnas_video.errors import StackError
 
-QUANTISER = "16"  # of x264, 0 (lossless) to 51; at 16 the error is below the demo's own noise
+QUANTISER = '16'  # of x264, 0 (lossless) to 51; at 16 the error is below the demo's own noise
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: int) -> None:
@@ -26,12 +26,12 @@ def write_video(path: str | Path, frames: np.ndarray, fps: int) -> None:
     try:
         import av
     except ImportError as error:
-        raise StackError("av: not installed, needed to write demo videos. Run: pip install av") from error
-    with av.open(str(path), "w") as container:
-        options = {"preset": "ultrafast", "qp": QUANTISER, "g": "1", "bf": "0", "threads": "1"}
-        stream = container.add_stream("libx264", rate=fps, options=options)
+        raise StackError('av: not installed, needed to write demo videos. Run: pip install av') from error
+    with av.open(str(path), 'w') as container:
+        options = {'preset': 'ultrafast', 'qp': QUANTISER, 'g': '1', 'bf': '0', 'threads': '1'}
+        stream = container.add_stream('libx264', rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = 'yuv420p'
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode())

@@ -7,7 +7,7 @@ from mmnas_video.errors import ConfigError
 
 from .seed import derive_seed
 
-PARTS = ("train", "held_out")
+PARTS = ('train', 'held_out')
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class HeldOut:
             classes.setdefault(label, []).append(name)
         held: set[str] = set()
         for members in classes.values():
-            members.sort(key=lambda name: (derive_seed(self.seed, "held_out", name), name))
+            members.sort(key=lambda name: (derive_seed(self.seed, 'held_out', name), name))
             count = round(self.fraction * len(members))
             held.update(members[: min(max(count, 1), len(members) - 1)])
-        return [row for row, name in enumerate(names) if (name in held) == (self.part == "held_out")]
+        return [row for row, name in enumerate(names) if (name in held) == (self.part == 'held_out')]
 
 
 def read_held_out(option: dict | None, key: str) -> HeldOut | None:
@@ -50,16 +50,14 @@ def read_held_out(option: dict | None, key: str) -> HeldOut | None:
     """
     if option is None:
         return None
-    unknown = sorted(set(option) - {"fraction", "part", "seed"})
-    missing = sorted({"fraction", "part"} - set(option))
+    unknown = sorted(set(option) - {'fraction', 'part', 'seed'})
+    missing = sorted({'fraction', 'part'} - set(option))
     if unknown or missing:
-        found = f"unknown {unknown}" if unknown else f"no {missing}"
-        raise ConfigError(f"{key}.held_out: found {found}, expected dict(fraction=…, part=…, seed=0).")
+        found = f'unknown {unknown}' if unknown else f'no {missing}'
+        raise ConfigError(f'{key}.held_out: found {found}, expected dict(fraction=…, part=…, seed=0).')
     held = HeldOut(**option)
     if held.part not in PARTS:
-        raise ConfigError(f"{key}.held_out.part: found {held.part!r}, expected one of {', '.join(PARTS)}.")
+        raise ConfigError(f'{key}.held_out.part: found {held.part!r}, expected one of {", ".join(PARTS)}.')
     if not 0 < held.fraction < 1:
-        raise ConfigError(
-            f"{key}.held_out.fraction: found {held.fraction}, expected a number between 0 and 1."
-        )
+        raise ConfigError(f'{key}.held_out.fraction: found {held.fraction}, expected a number between 0 and 1.')
     return held

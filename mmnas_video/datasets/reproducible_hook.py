@@ -14,7 +14,7 @@ from mmnas_video.registry import HOOKS
 from .seed import derive_seed, reseed_process
 from .workers import close_runner_workers
 
-MODES = ("train", "val", "test")
+MODES = ('train', 'val', 'test')
 
 
 def own_generator(loader: DataLoader, *parts: int | str) -> None:
@@ -39,26 +39,26 @@ class ReproducibleHook(Hook):
     missing is warned of. Takes no option.
     """
 
-    priority = "VERY_HIGH"  # before any hook that draws
+    priority = 'VERY_HIGH'  # before any hook that draws
 
     def before_run(self, runner: Runner) -> None:
         """Give every DataLoader its generator."""
         for mode, loader in _loaders(runner):
-            own_generator(loader, runner.seed, "loader", mode, get_rank())
+            own_generator(loader, runner.seed, 'loader', mode, get_rank())
 
     def before_train(self, runner: Runner) -> None:
         """Warn of what makes a resume inexact."""
         for reason in _gaps(runner):
-            runner.logger.warning(f"Resuming this run will not be bit for bit: {reason}")
+            runner.logger.warning(f'Resuming this run will not be bit for bit: {reason}')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the process for this epoch."""
-        reseed_process(derive_seed(runner.seed, "epoch", runner.epoch, get_rank()))
+        reseed_process(derive_seed(runner.seed, 'epoch', runner.epoch, get_rank()))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the process for this iteration, where there are no epochs to begin with."""
         if isinstance(runner.train_loop, IterBasedTrainLoop):
-            reseed_process(derive_seed(runner.seed, "iteration", runner.iter, get_rank()))
+            reseed_process(derive_seed(runner.seed, 'iteration', runner.iter, get_rank()))
 
     def after_run(self, runner: Runner) -> None:
         """End the workers, which hold state of this run; :func:`close_workers` says why not later."""
@@ -68,20 +68,18 @@ class ReproducibleHook(Hook):
 def _loaders(runner: Runner) -> Iterator[tuple[str, DataLoader]]:
     """The DataLoaders of the loops that have been built (asking ``runner.val_loop`` would build one)."""
     for mode in MODES:
-        loader = getattr(getattr(runner, f"_{mode}_loop"), "dataloader", None)
+        loader = getattr(getattr(runner, f'_{mode}_loop'), 'dataloader', None)
         if isinstance(loader, DataLoader):
             yield mode, loader
 
 
 def _gaps(runner: Runner) -> Iterator[str]:
-    if (runner.cfg.get("randomness") or {}).get("seed") is None:
-        yield "randomness.seed is not set, expected a number in the config (or from the command line)."
+    if (runner.cfg.get('randomness') or {}).get('seed') is None:
+        yield 'randomness.seed is not set, expected a number in the config (or from the command line).'
     loader = runner.train_dataloader
-    if not (
-        getattr(loader.sampler, "reproducible", False) or getattr(loader.batch_sampler, "reproducible", False)
-    ):
+    if not (getattr(loader.sampler, 'reproducible', False) or getattr(loader.batch_sampler, 'reproducible', False)):
         found = type(loader.sampler).__name__
-        yield f"train_dataloader.sampler is {found}, expected SeededSampler or EndlessSampler."
-    if not getattr(loader.dataset, "reproducible", False):
+        yield f'train_dataloader.sampler is {found}, expected SeededSampler or EndlessSampler.'
+    if not getattr(loader.dataset, 'reproducible', False):
         found = type(loader.dataset).__name__
-        yield f"train_dataloader.dataset is {found}, expected SeededDataset around it."
+        yield f'train_dataloader.dataset is {found}, expected SeededDataset around it.'

@@ -28,7 +28,7 @@ def derive_seed(*parts: Part) -> int:
     """
     plain = [part if isinstance(part, str) else operator.index(part) for part in parts]
     digest = hashlib.blake2b(json.dumps(plain).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return int.from_bytes(digest, 'big') >> 1
 
 
 @contextmanager

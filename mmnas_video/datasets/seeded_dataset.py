@@ -17,7 +17,7 @@ from .held_out import read_held_out
 from .seed import derive_seed, seeded
 
 # Where MMAction2's datasets keep a sample's path.
-PATH_KEYS = ("filename", "frame_dir", "img_path", "audio_path")
+PATH_KEYS = ('filename', 'frame_dir', 'img_path', 'audio_path')
 # Raised by a wrong pipeline or a missing package, whatever the file: never taken for a bad file.
 MISTAKES = (ImportError, NameError, TypeError, KeyError, MemoryError, ConfigError)
 
@@ -50,26 +50,26 @@ class SeededDataset(Dataset):
         dataset: dict[str, Any] | BaseDataset,
         seed: int | None = None,
         held_out: dict[str, Any] | None = None,
-        config_key: str = "train_dataloader.dataset",
+        config_key: str = 'train_dataloader.dataset',
     ) -> None:
         self.seed = seed
         self.key = config_key
         part = read_held_out(held_out, config_key)
-        self.dataset = _build(dataset, f"{config_key}.dataset") if isinstance(dataset, dict) else dataset
+        self.dataset = _build(dataset, f'{config_key}.dataset') if isinstance(dataset, dict) else dataset
         if not isinstance(self.dataset, BaseDataset):
             raise ConfigError(
-                f"{config_key}.dataset: found a {type(self.dataset).__name__}, expected "
-                "a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins."
+                f'{config_key}.dataset: found a {type(self.dataset).__name__}, expected '
+                'a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins.'
             )
-        _list(self.dataset, f"{config_key}.dataset")
+        _list(self.dataset, f'{config_key}.dataset')
         paths = [self._path(self.dataset.get_data_info(row)) for row in range(len(self.dataset))]
-        check_not_empty({f"{config_key}.dataset": paths})
-        check_some_exist(paths, f"{config_key}.dataset")
+        check_not_empty({f'{config_key}.dataset': paths})
+        check_some_exist(paths, f'{config_key}.dataset')
         rows = part.indices(self._relative(paths), self._labels()) if part else range(len(paths))
         if not rows:
             raise ConfigError(
                 f"{config_key}.held_out: found part '{part.part}' of {len(paths)} clips empty, expected "
-                "at least 1 clip. A class needs 2 clips to be split."
+                'at least 1 clip. A class needs 2 clips to be split.'
             )
         self._rows = np.asarray(rows)  # a list would be copied into each worker, little by little
 
@@ -84,7 +84,7 @@ class SeededDataset(Dataset):
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
         index = range(len(self))[index]  # IndexError, and -1 for the last
-        with seeded(derive_seed(self.seed or 0, "sample", epoch, index)):
+        with seeded(derive_seed(self.seed or 0, 'sample', epoch, index)):
             return self._load(int(self._rows[index]))
 
     @property
@@ -118,11 +118,11 @@ class SeededDataset(Dataset):
             except MISTAKES:
                 raise
             except Exception as error:  # decord's own errors derive from nothing narrower
-                if "imgs" in sample or "img" in sample:
+                if 'imgs' in sample or 'img' in sample:
                     raise
                 return BadSample(path, _reason(path, error))
             if sample is None:
-                return BadSample(path, f"{type(step).__name__} gave no sample")
+                return BadSample(path, f'{type(step).__name__} gave no sample')
         return sample
 
     def _path(self, info: dict[str, Any]) -> str:
@@ -130,8 +130,7 @@ class SeededDataset(Dataset):
             if name in info:
                 return str(info[name])
         raise ConfigError(
-            f"{self.key}.dataset: found samples with the keys {sorted(info)}, expected one of "
-            f"{', '.join(PATH_KEYS)}."
+            f'{self.key}.dataset: found samples with the keys {sorted(info)}, expected one of {", ".join(PATH_KEYS)}.'
         )
 
     def _relative(self, paths: list[str]) -> list[str]:
@@ -142,13 +141,13 @@ class SeededDataset(Dataset):
         return [os.path.relpath(path, prefixes[0]) if is_local(path) else path for path in paths]
 
     def _labels(self) -> list[Hashable]:
-        labels = (self.dataset.get_data_info(row).get("label", 0) for row in range(len(self.dataset)))
+        labels = (self.dataset.get_data_info(row).get('label', 0) for row in range(len(self.dataset)))
         return [label if isinstance(label, int) else str(label) for label in labels]
 
 
 def _build(cfg: dict[str, Any], key: str) -> Any:
     check_sources(cfg, key)
-    lazy = {"lazy_init": True} if "ann_file" in cfg else {}
+    lazy = {'lazy_init': True} if 'ann_file' in cfg else {}
     return DATASETS.build({**cfg, **lazy})
 
 
@@ -167,8 +166,8 @@ def _list(dataset: BaseDataset, key: str) -> None:
 def _reason(path: str, error: Exception) -> str:
     """One short line for the log, whatever a decoder put into its message."""
     if is_local(path) and not os.path.exists(path):
-        return "no such file"
+        return 'no such file'
     if os.path.isfile(path) and os.path.getsize(path) == 0:
-        return "empty file"
-    line = str(error).split("\n")[0][:200]
-    return f"{type(error).__name__}: {''.join(c if c.isprintable() else '?' for c in line)}"
+        return 'empty file'
+    line = str(error).split('\n')[0][:200]
+    return f'{type(error).__name__}: {"".join(c if c.isprintable() else "?" for c in line)}'

@@ -23,7 +23,7 @@ class _Order:
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool) -> None:
         self.size = len(dataset)
         if self.size == 0:
-            raise ConfigError("dataset: found no sample to draw from, expected at least 1.")
+            raise ConfigError('dataset: found no sample to draw from, expected at least 1.')
         self.shuffle, self.seed = shuffle, seed or 0
         _hand_on(self.seed, dataset)
         self.rank, self.world_size = get_dist_info()
@@ -33,7 +33,7 @@ class _Order:
         return len(range(self.rank, self.total, self.world_size))
 
     def of_pass(self, number: int) -> list[int]:
-        rng = np.random.default_rng(derive_seed(self.seed, "order", number))
+        rng = np.random.default_rng(derive_seed(self.seed, 'order', number))
         order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
         return np.resize(order, self.total)[self.rank :: self.world_size].tolist()
 
@@ -41,8 +41,8 @@ class _Order:
 def _hand_on(seed: int, dataset: Sized) -> None:
     """Give a ``SeededDataset`` without a seed this one: here, because the Runner tells samplers its seed and
     no dataset, and because an iteration-based loop starts its workers before the first hook runs."""
-    dataset = getattr(dataset, "_dataset", dataset)  # MMEngine's num_batch_per_epoch wraps it
-    if getattr(dataset, "seed", seed) is None:
+    dataset = getattr(dataset, '_dataset', dataset)  # MMEngine's num_batch_per_epoch wraps it
+    if getattr(dataset, 'seed', seed) is None:
         dataset.seed = seed
 
 
@@ -62,9 +62,7 @@ class SeededSampler(Sampler):
 
     reproducible = True
 
-    def __init__(
-        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
-    ) -> None:
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
         self.order = _Order(dataset, shuffle, seed, round_up)
         self.epoch = 0
 

@@ -13,17 +13,17 @@ def close_workers(loader: DataLoader, iterator: Any = None) -> None:
     collector, which breaks the queues first: torch then waits 5 s for each worker, which no longer hears it.
     Four workers make 20 s, for every Runner that a process builds.
     """
-    for one in (getattr(loader, "_iterator", None), iterator):
-        if hasattr(one, "_shutdown_workers"):
+    for one in (getattr(loader, '_iterator', None), iterator):
+        if hasattr(one, '_shutdown_workers'):
             one._shutdown_workers()
     loader._iterator = None
 
 
 def close_runner_workers(runner: Runner) -> None:
     """End the workers of the train, val and test loops that ``runner`` has built."""
-    for mode in ("train", "val", "test"):
-        loop = getattr(runner, f"_{mode}_loop")
-        loader = getattr(loop, "dataloader", None)
+    for mode in ('train', 'val', 'test'):
+        loop = getattr(runner, f'_{mode}_loop')
+        loader = getattr(loop, 'dataloader', None)
         if isinstance(loader, DataLoader):
-            endless = getattr(loop, "dataloader_iterator", None)  # of an IterBasedTrainLoop
-            close_workers(loader, getattr(endless, "_iterator", None))
+            endless = getattr(loop, 'dataloader_iterator', None)  # of an IterBasedTrainLoop
+            close_workers(loader, getattr(endless, '_iterator', None))

@@ -7,7 +7,24 @@ from .searchable import Searchable, find_searchable
 from .window import SHARINGS, Slice, Window, centre_crop, lay_windows, take, whole
 
 __all__ = [
-    'SHARINGS', 'Searchable', 'Slice', 'SuperBatchNorm3d', 'SuperConv3d', 'SuperDepthwiseConv3d', 'Window',
-    'batch_statistics', 'centre_crop', 'copy_slices', 'extract_state', 'find_searchable', 'kept_statistics',
-    'lay_windows', 'norm_layers', 'recalibrate', 'strided', 'take', 'unused_masks', 'whole'
+    'SHARINGS',
+    'Searchable',
+    'Slice',
+    'SuperBatchNorm3d',
+    'SuperConv3d',
+    'SuperDepthwiseConv3d',
+    'Window',
+    'batch_statistics',
+    'centre_crop',
+    'copy_slices',
+    'extract_state',
+    'find_searchable',
+    'kept_statistics',
+    'lay_windows',
+    'norm_layers',
+    'recalibrate',
+    'strided',
+    'take',
+    'unused_masks',
+    'whole',
 ]

@@ -26,8 +26,14 @@ class SuperConv3d(nn.Module):
         bias: whether there is one.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int, int] = (1, 1, 1),
-                 stride: tuple[int, int, int] = (1, 1, 1), bias: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int, int] = (1, 1, 1),
+        stride: tuple[int, int, int] = (1, 1, 1),
+        bias: bool = False,
+    ) -> None:
         super().__init__()
         self.stride = stride
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel_size))
@@ -50,13 +56,15 @@ class SuperConv3d(nn.Module):
         """The parts of the parameters that :meth:`forward` uses."""
         yield Slice(f'{prefix}weight', (out, inp))
         if self.bias is not None:
-            yield Slice(f'{prefix}bias', (out, ))
+            yield Slice(f'{prefix}bias', (out,))
 
     def cost(self, out: int, inp: int, size: tuple[int, int, int]) -> Cost:
         """MACs and parameters of ``inp -> out`` channels on an input of ``size`` (T, H, W)."""
         taps = math.prod(self.weight.shape[2:])
-        return Cost(out * inp * taps * math.prod(strided(size, self.stride)),
-                    out * inp * taps + (0 if self.bias is None else out))
+        return Cost(
+            out * inp * taps * math.prod(strided(size, self.stride)),
+            out * inp * taps + (0 if self.bias is None else out),
+        )
 
 
 class SuperDepthwiseConv3d(nn.Module):
@@ -91,11 +99,11 @@ class SuperDepthwiseConv3d(nn.Module):
 
     def cost(self, channels: int, kernel: tuple[int, int], size: tuple[int, int, int]) -> Cost:
         """MACs and parameters on an input of ``size`` (T, H, W)."""
-        taps = channels * kernel[0] * kernel[1]**2
+        taps = channels * kernel[0] * kernel[1] ** 2
         return Cost(taps * math.prod(strided(size, self.stride)), taps)
 
 
 def strided(size: tuple[int, int, int], stride: tuple[int, int, int]) -> tuple[int, int, int]:
     """Output (T, H, W) of a "same"-padded convolution with odd kernels."""
-    t, h, w = (-(-n // s) for n, s in zip(size, stride))
+    t, h, w = (-(-n // s) for n, s in zip(size, stride, strict=True))
     return t, h, w

@@ -30,8 +30,16 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
         var = take(self.running_var, 0, channels) if tracked else None
         if self.training and tracked:
             self.num_batches_tracked.add_(1)
-        y = F.batch_norm(x, mean, var, take(self.weight, 0, channels), take(self.bias, 0, channels), batch_statistics,
-                         self.momentum, self.eps)
+        y = F.batch_norm(
+            x,
+            mean,
+            var,
+            take(self.weight, 0, channels),
+            take(self.bias, 0, channels),
+            batch_statistics,
+            self.momentum,
+            self.eps,
+        )
         if self.training and tracked and channels.wraps:
             # The joined window is a copy: what batch_norm wrote into it goes back. Through .data, because the buffers
             # are saved for this step's backward and an in-place write would fail it.
@@ -42,7 +50,7 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
     def slices(self, prefix: str, channels: Window) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""
         for name in ('weight', 'bias', 'running_mean', 'running_var'):
-            yield Slice(f'{prefix}{name}', (channels, ))
+            yield Slice(f'{prefix}{name}', (channels,))
         yield Slice(f'{prefix}num_batches_tracked')
 
     @staticmethod
@@ -77,7 +85,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, track in zip(norms, tracked):
+        for norm, track in zip(norms, tracked, strict=True):
             norm.track_running_stats = track
         model.train(was_training)
 
@@ -90,7 +98,7 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, (mean, var, count) in zip(norms, saved):
+        for norm, (mean, var, count) in zip(norms, saved, strict=True):
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(var)
             norm.num_batches_tracked.copy_(count)
@@ -121,7 +129,7 @@ def recalibrate(model: nn.Module, forwards: Iterable[Callable[[], object]]) -> i
                 norm.momentum = 1.0 / count
             forward()
     finally:
-        for norm, momentum in zip(norms, momenta):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         model.train(was_training)
     return count

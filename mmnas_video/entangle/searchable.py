@@ -81,6 +81,8 @@ def find_searchable(model: nn.Module) -> tuple[str, Any]:
             found.append((name, module))
     if len(found) != 1:
         names = [name for name, _ in found]
-        raise ConfigError(f'model: found {len(found)} searchable modules {names or ""}, expected one, such as '
-                          "backbone=dict(type='SuperMBConv3D', ...)")
+        raise ConfigError(
+            f'model: found {len(found)} searchable modules {names or ""}, expected one, such as '
+            "backbone=dict(type='SuperMBConv3D', ...)"
+        )
     return found[0]

@@ -41,7 +41,7 @@ class Window(NamedTuple):
     def spans(self) -> tuple[tuple[int, int], ...]:
         """One or two ``(start, length)`` pieces, in the order of the sliced channels."""
         if not self.wraps:
-            return ((self.start, self.length), )
+            return ((self.start, self.length),)
         head = self.total - self.start
         return ((self.start, head), (0, self.length - head))
 
@@ -95,7 +95,7 @@ def centre_crop(weight: Tensor, kernel: tuple[int, int]) -> Tensor:
     if weight.shape[-3:] == (t, k, k):
         return weight
     dt, dk = (weight.shape[-3] - t) // 2, (weight.shape[-1] - k) // 2
-    return weight[..., dt:dt + t, dk:dk + k, dk:dk + k]
+    return weight[..., dt : dt + t, dk : dk + k, dk : dk + k]
 
 
 class Slice(NamedTuple):
@@ -120,10 +120,10 @@ class Slice(NamedTuple):
 
     def mark(self, mask: Tensor) -> None:
         """Set the used entries of a boolean ``mask`` of the full shape to True."""
-        spans = [((0, mask.shape[d]), ) if w is None else w.spans() for d, w in enumerate(self.windows)]
+        spans = [((0, mask.shape[d]),) if w is None else w.spans() for d, w in enumerate(self.windows)]
         corners: list[list[tuple[int, int]]] = [[]]
         for span in spans:
-            corners = [corner + [piece] for corner in corners for piece in span]
+            corners = [[*corner, piece] for corner in corners for piece in span]
         for corner in corners:
             view = mask
             for dim, (start, length) in enumerate(corner):

@@ -12,11 +12,25 @@ from mmnas_video.errors import ConfigError
 from .backbones import SuperMBConv3D
 
 #: Outside and inside the blocks: MMAction2's name to ours.
-OUTER = {'conv1_s.conv': 'stem.spatial', 'conv1_t.conv': 'stem.temporal', 'conv1_t.bn': 'stem.norm',
-         'conv5.conv': 'last', 'conv5.bn': 'last_norm'}
-INNER = {'conv1.conv': 'expand', 'conv1.bn': 'expand_norm', 'conv2.conv': 'depthwise', 'conv2.bn': 'depthwise_norm',
-         'conv3.conv': 'project', 'conv3.bn': 'project_norm', 'se_module.fc1': 'se.fc1', 'se_module.fc2': 'se.fc2',
-         'downsample.conv': 'shortcut', 'downsample.bn': 'shortcut_norm'}
+OUTER = {
+    'conv1_s.conv': 'stem.spatial',
+    'conv1_t.conv': 'stem.temporal',
+    'conv1_t.bn': 'stem.norm',
+    'conv5.conv': 'last',
+    'conv5.bn': 'last_norm',
+}
+INNER = {
+    'conv1.conv': 'expand',
+    'conv1.bn': 'expand_norm',
+    'conv2.conv': 'depthwise',
+    'conv2.bn': 'depthwise_norm',
+    'conv3.conv': 'project',
+    'conv3.bn': 'project_norm',
+    'se_module.fc1': 'se.fc1',
+    'se_module.fc2': 'se.fc2',
+    'downsample.conv': 'shortcut',
+    'downsample.bn': 'shortcut_norm',
+}
 _BLOCK = re.compile(r'layer(\d+)\.(\d+)\.(.+)')
 
 
@@ -41,7 +55,7 @@ def x3d_state_dict(state: Mapping[str, Tensor], backbone: SuperMBConv3D) -> dict
             renamed[key] = value
             continue
         prefix = 'backbone.' if whole_model else ''
-        renamed[prefix + _rename(key[len(prefix):], places)] = value
+        renamed[prefix + _rename(key[len(prefix) :], places)] = value
     return renamed
 
 
@@ -55,6 +69,8 @@ def _rename(key: str, places: Mapping[int, list[str]]) -> str:
         return f'{table[name]}.{leaf}'
     stage, number = int(block[1]), int(block[2])
     if number >= len(places.get(stage, ())):
-        raise ConfigError(f'checkpoint: found block {number + 1} in stage {stage}, expected '
-                          f'{len(places.get(stage, ()))} blocks there (backbone.stages, backbone.depth_scale)')
+        raise ConfigError(
+            f'checkpoint: found block {number + 1} in stage {stage}, expected '
+            f'{len(places.get(stage, ()))} blocks there (backbone.stages, backbone.depth_scale)'
+        )
     return f'{places[stage][number]}.{table[name]}.{leaf}'

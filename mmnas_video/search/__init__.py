@@ -11,7 +11,19 @@ from .record import SearchRecord
 from .uniform import UniformSearchHook
 
 __all__ = [
-    'ArchDistribution', 'AtomicCheckpointHook', 'Calibration', 'Likelihood', 'PARSECSearchHook', 'SearchHook',
-    'SearchRecord', 'UniformSearchHook', 'VideoAccuracy', 'check_weights', 'extract_model', 'is_search_hook',
-    'load_supernet', 'read_checkpoint', 'save_extracted'
+    'ArchDistribution',
+    'AtomicCheckpointHook',
+    'Calibration',
+    'Likelihood',
+    'PARSECSearchHook',
+    'SearchHook',
+    'SearchRecord',
+    'UniformSearchHook',
+    'VideoAccuracy',
+    'check_weights',
+    'extract_model',
+    'is_search_hook',
+    'load_supernet',
+    'read_checkpoint',
+    'save_extracted',
 ]

@@ -36,9 +36,9 @@ from .weighted import average_gradients, scaled_loss
 class SearchHook(Hook):
     """Base of every search method.
 
-    A method implements :meth:`step` (one training step in place of the model's own), :meth:`choose` (the architecture it
-    would name now) and, if it has more state than a generator, :meth:`state_dict` and :meth:`load_state_dict`. It knows
-    only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``.
+    A method implements :meth:`step` (one training step in place of the model's own), :meth:`choose` (the architecture
+    it would name now) and, if it has more state than a generator, :meth:`state_dict` and :meth:`load_state_dict`. It
+    knows only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``.
 
     The hook replaces ``train_step`` of the (possibly wrapped) model on the instance for the time of the training;
     loop, OptimWrapper, checkpointing and logging stay MMEngine's.
@@ -46,8 +46,8 @@ class SearchHook(Hook):
     Args:
         budget: bounds on cost, e.g. ``dict(macs=2e9)``; see :class:`~mmnas_video.cost.Budget`.
         cost_shape: (C, T, H, W) of the clip whose cost is meant; by default ``cost_shape`` of the config.
-        arch_dataloader: held-out data (a DataLoader config without a sampler). Without a ``dataset`` in it, the held-out
-            part of the training list, if the training dataset is a ``SeededDataset`` with
+        arch_dataloader: held-out data (a DataLoader config without a sampler). Without a ``dataset`` in it, the
+            held-out part of the training list, if the training dataset is a ``SeededDataset`` with
             ``held_out=dict(part='train', ...)``.
         calibration_clips: training clips from which BatchNorm statistics are recomputed before an architecture is
             scored with inherited weights; 0 turns it off.
@@ -62,9 +62,15 @@ class SearchHook(Hook):
     #: Whether the method needs held-out data.
     needs_held_out = True
 
-    def __init__(self, budget: Mapping[str, Any] | None = None, cost_shape: Sequence[int] | None = None,
-                 arch_dataloader: Mapping[str, Any] | None = None, calibration_clips: int = 64,
-                 freeze_unsampled: bool = False, **unknown: Any) -> None:
+    def __init__(
+        self,
+        budget: Mapping[str, Any] | None = None,
+        cost_shape: Sequence[int] | None = None,
+        arch_dataloader: Mapping[str, Any] | None = None,
+        calibration_clips: int = 64,
+        freeze_unsampled: bool = False,
+        **unknown: Any,
+    ) -> None:
         self.refuse_unknown(unknown)
         self.budget = Budget.from_cfg(budget)
         self.cost_shape = cost_shape
@@ -79,13 +85,19 @@ class SearchHook(Hook):
         """One error for options that no class of the hook knows, with the nearest name."""
         if not unknown:
             return
-        known = {name for base in cls.__mro__ if base is not object
-                 for name, p in inspect.signature(base.__init__).parameters.items()
-                 if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} - {'self'}
+        known = {
+            name
+            for base in cls.__mro__
+            if base is not object
+            for name, p in inspect.signature(base.__init__).parameters.items()
+            if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+        } - {'self'}
         name = next(iter(unknown))
         near = difflib.get_close_matches(name, known, 1)
-        raise ConfigError(f'{cls.__name__}: found the unknown option {name!r}, expected one of {sorted(known)}'
-                          + (f'. Did you mean {near[0]!r}?' if near else ''))
+        raise ConfigError(
+            f'{cls.__name__}: found the unknown option {name!r}, expected one of {sorted(known)}'
+            + (f'. Did you mean {near[0]!r}?' if near else '')
+        )
 
     # ------------------------------------------------------------------ what a method implements
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
@@ -125,15 +137,18 @@ class SearchHook(Hook):
         self.searchable: Searchable = searchable
         self.space: SearchSpace = searchable.space
         if not self.space.open:
-            raise ConfigError(f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
-                              'supernet; remove arch, or remove the search hook')
+            raise ConfigError(
+                f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
+                'supernet; remove arch, or remove the search hook'
+            )
         self._set_costs(runner)
         self.rng = random.Random(derive_seed(self.seed, 'archs'))
         self._build_streams(runner)
         self.record = None
         if is_main_process():
-            self.record = SearchRecord(Path(runner.work_dir) / 'search', self.space, runner._resume,
-                                       searchable.describe())
+            self.record = SearchRecord(
+                Path(runner.work_dir) / 'search', self.space, runner._resume, searchable.describe()
+            )
         self.setup(runner)
         self._say(runner)
 
@@ -143,26 +158,36 @@ class SearchHook(Hook):
     def _check_config(self, runner: Runner) -> None:
         cfg, key = runner.cfg, 'default_hooks.checkpoint.max_keep_ckpts'
         if cfg.get('compile'):
-            raise ConfigError('compile: found it on, expected off in a search: torch.compile makes a graph for every '
-                              'architecture and silently gives up after eight; compile the found network instead')
+            raise ConfigError(
+                'compile: found it on, expected off in a search: torch.compile makes a graph for every '
+                'architecture and silently gives up after eight; compile the found network instead'
+            )
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
         if checkpoint.get('max_keep_ckpts') == 1:
-            raise ConfigError(f'{key}: found 1, expected at least 2 (or -1 for all): a search killed while it writes its '
-                              'only checkpoint would lose everything')
+            raise ConfigError(
+                f'{key}: found 1, expected at least 2 (or -1 for all): a search killed while it writes its '
+                'only checkpoint would lose everything'
+            )
         if (cfg.get('randomness') or {}).get('seed') is None:
-            raise ConfigError('randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
-                              'result nor a resume can be repeated')
+            raise ConfigError(
+                'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
+                'result nor a resume can be repeated'
+            )
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
         if not self.shape:
             if self.budget.needs:
-                raise ConfigError('cost_shape: found none, expected the (C, T, H, W) of the clip whose cost the budget '
-                                  'bounds, such as cost_shape = (3, 13, 160, 160)')
+                raise ConfigError(
+                    'cost_shape: found none, expected the (C, T, H, W) of the clip whose cost the budget '
+                    'bounds, such as cost_shape = (3, 13, 160, 160)'
+                )
             return
         self._rest = rest_cost(self.bare, self.searchable, self.shape)
-        self.reach = {q: (low[0] + getattr(self._rest, q), high[0] + getattr(self._rest, q))
-                      for q, (low, high) in self.searchable.cost_range(self.shape).items()}
+        self.reach = {
+            q: (low[0] + getattr(self._rest, q), high[0] + getattr(self._rest, q))
+            for q, (low, high) in self.searchable.cost_range(self.shape).items()
+        }
         self.budget.check_reachable(**self.reach)
 
     def _build_streams(self, runner: Runner) -> None:
@@ -217,7 +242,9 @@ class SearchHook(Hook):
         """A batch on the model's device, normalised; with ``training`` also blended (mixup), if configured."""
         return self.bare.data_preprocessor(data, training)
 
-    def sampled_step(self, archs: Sequence[Arch], batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+    def sampled_step(
+        self, archs: Sequence[Arch], batch: dict[str, Any], optim_wrapper: OptimWrapper
+    ) -> dict[str, Tensor]:
         """An ordinary training step of the mean loss of one or a few sampled architectures."""
         for arch in archs:
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
@@ -250,8 +277,14 @@ class SearchHook(Hook):
         arch = self.choose()
         summary = self.epoch_summary()
         high = self.budget.macs[1]
-        line = {'kind': 'epoch', 'epoch': runner.epoch + 1, **summary, 'most_probable': list(self.space.encode(arch)),
-                'macs': self.cost(arch).macs, 'target': high}
+        line = {
+            'kind': 'epoch',
+            'epoch': runner.epoch + 1,
+            **summary,
+            'most_probable': list(self.space.encode(arch)),
+            'macs': self.cost(arch).macs,
+            'target': high,
+        }
         if self.record:
             self.record.append(line)
         scalars = {f'search/{k}': v for k, v in line.items() if isinstance(v, (int, float)) and k != 'epoch'}
@@ -287,21 +320,27 @@ class SearchHook(Hook):
             return
         version, internal, gauss = self.rng.getstate()
         checkpoint['search'] = {
-            'method': type(self).__name__, 'space': self.space.identity, 'rng': [version, list(internal), gauss],
+            'method': type(self).__name__,
+            'space': self.space.identity,
+            'rng': [version, list(internal), gauss],
             'held_out': self.held_out.state_dict() if self.held_out else None,
-            'history': self.record.length() if self.record else 0, 'state': self.state_dict()
+            'history': self.record.length() if self.record else 0,
+            'state': self.state_dict(),
         }
         self._write_arch(runner, self.choose(), epoch=checkpoint['meta']['epoch'], final=False)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing here."""
+        """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing
+        here."""
         if not hasattr(self, 'searchable') or not runner._resume:
             return
         saved = checkpoint.get('search')
         found = None if saved is None else (saved['method'], saved['space']['hash'])
         if found != (type(self).__name__, self.space.hash):
-            raise ConfigError(f'resume: found a checkpoint of {found or "no search"}, expected one of '
-                              f'{(type(self).__name__, self.space.hash)} (method, hash of the space)')
+            raise ConfigError(
+                f'resume: found a checkpoint of {found or "no search"}, expected one of '
+                f'{(type(self).__name__, self.space.hash)} (method, hash of the space)'
+            )
         version, internal, gauss = saved['rng']
         self.rng.setstate((version, tuple(internal), gauss))
         if self.held_out:
@@ -314,8 +353,14 @@ class SearchHook(Hook):
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch
         if self.record:
-            search = {'method': type(self).__name__, 'seed': self.seed, 'budget': self.budget.to_dict() or None,
-                      'epoch': epoch, 'final': final, 'score': self.epoch_summary().get('score')}
+            search = {
+                'method': type(self).__name__,
+                'seed': self.seed,
+                'budget': self.budget.to_dict() or None,
+                'epoch': epoch,
+                'final': final,
+                'score': self.epoch_summary().get('score'),
+            }
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
 
 
@@ -327,11 +372,16 @@ def held_out_part(train: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     held = train['dataset'].get('held_out')
     if not held or held.get('part') != 'train':
-        raise ConfigError(f'{source}: found none, expected held-out data: name a DataLoader, or let the training dataset '
-                          "hold a part out (dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.2), "
-                          'dataset=...))')
-    kept = {k: v for k, v in train.items() if k in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory',
-                                                     'collate_fn', 'drop_last')}
+        raise ConfigError(
+            f'{source}: found none, expected held-out data: name a DataLoader, or let the training dataset '
+            "hold a part out (dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.2), "
+            'dataset=...))'
+        )
+    kept = {
+        k: v
+        for k, v in train.items()
+        if k in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'collate_fn', 'drop_last')
+    }
     return {**kept, 'dataset': {**train['dataset'], 'held_out': {**held, 'part': 'held_out'}}}
 
 

@@ -19,8 +19,8 @@ from .stream import BatchStream
 class Calibration:
     """Recomputes running statistics from a fixed set of training clips.
 
-    The clips are decoded once, at their first use, and kept as the loader gives them (uint8): 64 clips of 13x160x160 are
-    64 MB. They are the same for every architecture, so scores are compared on equal terms.
+    The clips are decoded once, at their first use, and kept as the loader gives them (uint8): 64 clips of 13x160x160
+    are 64 MB. They are the same for every architecture, so scores are compared on equal terms.
 
     Args:
         model: the bare recognizer.
@@ -30,9 +30,14 @@ class Calibration:
         logger: told how many clips were used.
     """
 
-    def __init__(self, model: nn.Module, train: Mapping[str, Any], clips: int, seed: int, logger: logging.Logger) -> None:
+    def __init__(
+        self, model: nn.Module, train: Mapping[str, Any], clips: int, seed: int, logger: logging.Logger
+    ) -> None:
         self.model, self.clips, self.seed, self.logger = model, clips, seed, logger
-        self._cfg = {**{k: v for k, v in train.items() if k in ('batch_size', 'dataset', 'collate_fn')}, 'num_workers': 0}
+        self._cfg = {
+            **{k: v for k, v in train.items() if k in ('batch_size', 'dataset', 'collate_fn')},
+            'num_workers': 0,
+        }
         self._batches: list[dict[str, Any]] | None = None
 
     def batches(self) -> list[dict[str, Any]]:

@@ -65,8 +65,10 @@ def sample_admitted(hook: SearchHook, rng: random.Random) -> Arch:
         arch = hook.space.sample(rng)
         if not hook.budget.needs or hook.budget.admits(**hook.cost(arch)._asdict()):
             return arch
-    raise ConfigError(f'budget: found {hook.budget.to_dict()}, which none of {MAX_DRAWS:,} random architectures meets; '
-                      'expected a wider one (a lower bound far from the middle of the space is rarely met by chance)')
+    raise ConfigError(
+        f'budget: found {hook.budget.to_dict()}, which none of {MAX_DRAWS:,} random architectures meets; '
+        'expected a wider one (a lower bound far from the middle of the space is rarely met by chance)'
+    )
 
 
 def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
@@ -81,6 +83,12 @@ def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
 
 def _record(hook: SearchHook, archs: Sequence[Arch], scores: Sequence[float]) -> None:
     if hook.record:
-        for arch, score in zip(archs, scores):
-            hook.record.append({'kind': 'candidate', 'arch': list(hook.space.encode(arch)), 'score': score,
-                                **hook.cost(arch)._asdict()})
+        for arch, score in zip(archs, scores, strict=True):
+            hook.record.append(
+                {
+                    'kind': 'candidate',
+                    'arch': list(hook.space.encode(arch)),
+                    'score': score,
+                    **hook.cost(arch)._asdict(),
+                }
+            )

@@ -27,8 +27,8 @@ class AtomicCheckpointHook(CheckpointHook):
         kept = list(getattr(self, 'keep_ckpt_ids', ())) if self.max_keep_ckpts > 0 else []
         if step not in kept:
             kept.append(step)
-        stale = kept[:-self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
-        kept = kept[len(stale):]
+        stale = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        kept = kept[len(stale) :]
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(kept)
@@ -37,9 +37,17 @@ class AtomicCheckpointHook(CheckpointHook):
         self.last_ckpt = str(final)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         temporary = f'.{final.name}.writing'
-        runner.save_checkpoint(self.out_dir, temporary, None, save_optimizer=self.save_optimizer,
-                               save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-                               backend_args=self.backend_args, **self.args)
+        runner.save_checkpoint(
+            self.out_dir,
+            temporary,
+            None,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
         if not is_main_process():
             return
         written = final.with_name(temporary)

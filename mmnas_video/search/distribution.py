@@ -35,12 +35,12 @@ class ArchDistribution:
     def probs(self) -> dict[str, list[float]]:
         """Choice name to the probabilities of its values."""
         table = self.log_probs().detach().exp()
-        return {choice.name: table[i, :len(choice)].tolist() for i, choice in enumerate(self.space)}
+        return {choice.name: table[i, : len(choice)].tolist() for i, choice in enumerate(self.space)}
 
     def sample(self, rng: random.Random) -> Arch:
         """One architecture from p(A|α)."""
         table = self.log_probs().detach().exp().tolist()
-        return Arch({c.name: rng.choices(c.values, row[:len(c)])[0] for c, row in zip(self.space, table)})
+        return Arch({c.name: rng.choices(c.values, row[: len(c)])[0] for c, row in zip(self.space, table, strict=True)})
 
     def indices(self, archs: Sequence[Mapping[str, Value]]) -> Tensor:
         """(K, choices) indices of K architectures."""
@@ -54,7 +54,7 @@ class ArchDistribution:
         """Entropy of each choice in nats."""
         table = self.log_probs().detach()
         terms = torch.where(self.offered, -table.exp() * table, 0.0)
-        return dict(zip(self.space.names, torch.nan_to_num(terms).sum(1).tolist()))
+        return dict(zip(self.space.names, torch.nan_to_num(terms).sum(1).tolist(), strict=True))
 
     def most_probable(self) -> Arch:
         """The mode: the most probable value of every choice (the smallest of equals)."""

@@ -39,8 +39,11 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
         part = part[step]
     part.update(searchable.pinned_cfg(arch))
     part.pop('fixed', None)
-    pinned.custom_hooks = [h for h in pinned.get('custom_hooks') or [] if not is_search_hook(h) and
-                           h['type'] not in ('ReportHook', 'ProgressHook')]
+    pinned.custom_hooks = [
+        h
+        for h in pinned.get('custom_hooks') or []
+        if not is_search_hook(h) and h['type'] not in ('ReportHook', 'ProgressHook')
+    ]
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if pinned.get(loader):
             pinned[loader].dataset.pop('held_out', None)
@@ -94,8 +97,10 @@ def read_checkpoint(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
         # torch says what it met in one of many lines; the first advises to read the file unsafely.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         reason = next((line for line in lines if 'GLOBAL' in line or 'nsupported' in line), lines[0])
-        raise ConfigError(f'checkpoint {str(path)!r}: found a file that is broken or not safe to read ({reason[:200]}), '
-                          'expected a checkpoint of weights') from None
+        raise ConfigError(
+            f'checkpoint {str(path)!r}: found a file that is broken or not safe to read ({reason[:200]}), '
+            'expected a checkpoint of weights'
+        ) from None
     if not isinstance(data, dict):
         raise ConfigError(f'checkpoint {str(path)!r}: found a {type(data).__name__}, expected a dict with state_dict')
     return data
@@ -112,14 +117,18 @@ def check_weights(model: nn.Module, data: Mapping[str, Any], checkpoint: str | o
     Raises:
         ConfigError: names that are missing, unknown or of another shape.
     """
-    found, expected = ({name: tuple(value.shape) for name, value in state.items()}
-                       for state in (data.get('state_dict', data), model.state_dict()))
+    found, expected = (
+        {name: tuple(value.shape) for name, value in state.items()}
+        for state in (data.get('state_dict', data), model.state_dict())
+    )
     wrong = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
     if wrong:
         name = wrong[0]
-        raise ConfigError(f'checkpoint {str(checkpoint)!r}: found weights of another network: {len(wrong)} parameters or '
-                          f'buffers differ, such as {name} (found {found.get(name, "none")}, expected '
-                          f'{expected.get(name, "none")})')
+        raise ConfigError(
+            f'checkpoint {str(checkpoint)!r}: found weights of another network: {len(wrong)} parameters or '
+            f'buffers differ, such as {name} (found {found.get(name, "none")}, expected '
+            f'{expected.get(name, "none")})'
+        )
 
 
 def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
@@ -133,15 +142,24 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     _, searchable = find_searchable(model)
     found = (data.get('search') or {}).get('space') or {}
     if found and found.get('hash') != searchable.space.hash:
-        raise ConfigError(f'checkpoint {str(path)!r}: found a search of the space {found}, expected '
-                          f'{searchable.space.identity}')
+        raise ConfigError(
+            f'checkpoint {str(path)!r}: found a search of the space {found}, expected {searchable.space.identity}'
+        )
     try:
         model.load_state_dict(data.get('state_dict', data), strict=True)
     except RuntimeError as error:
-        raise ConfigError(f'checkpoint {str(path)!r}: found weights of another network: '
-                          f'{" ".join(str(error).split())[:400]}') from None
+        raise ConfigError(
+            f'checkpoint {str(path)!r}: found weights of another network: {" ".join(str(error).split())[:400]}'
+        ) from None
     return model
 
 
-__all__ = ['check_weights', 'extract_model', 'is_search_hook', 'load_supernet', 'pinned_config', 'read_checkpoint',
-           'save_extracted']
+__all__ = [
+    'check_weights',
+    'extract_model',
+    'is_search_hook',
+    'load_supernet',
+    'pinned_config',
+    'read_checkpoint',
+    'save_extracted',
+]

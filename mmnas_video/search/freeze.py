@@ -16,8 +16,8 @@ from mmnas_video.space import Arch
 def frozen_unsampled(model: Searchable, archs: Sequence[Arch], optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Keep the unsampled slices of weights and of the optimiser's buffers bit-identical over a step.
 
-    A slice of a super-weight that no architecture used has a gradient of zero, not none: momentum and weight decay would
-    still move it.
+    A slice of a super-weight that no architecture used has a gradient of zero, not none: momentum and weight decay
+    would still move it.
 
     Args:
         model: the searchable module.

@@ -1,7 +1,8 @@
 """Performance indicators: how well an architecture does on a batch, and what weight that gives it.
 
-An indicator is named in a config (``indicator=dict(type='Likelihood', reduction='sum')``; registered in TASK_UTILS). It scores one architecture on
-this rank's part of a batch as a (sum, count) pair; pairs are added over the ranks before they become weights.
+An indicator is named in a config (``indicator=dict(type='Likelihood', reduction='sum')``; registered in TASK_UTILS).
+It scores one architecture on this rank's part of a batch as a (sum, count) pair; pairs are added over the ranks
+before they become weights.
 """
 
 from __future__ import annotations

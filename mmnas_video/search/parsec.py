@@ -32,12 +32,13 @@ COST_TERMS = ('weight', 'score')
 class PARSECSearchHook(SearchHook):
     """Learn p(A|α) over architectures together with the shared weights ω.
 
-    Every update draws A_1..K ~ p(A|α). On held-out data w_k = lik_k / Σ lik gives α the gradient Σ_k w_k ∇ log p(A_k|α);
-    on the training batch w_k = lik_k / Σ lik gives ω the gradient Σ_k w_k ∇ log p(y|A_k), in one pass and with the memory
-    of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T, does not depend on ω; it moves α
+    Every update draws A_1..K ~ p(A|α). On held-out data w_k = lik_k / Σ lik gives α the gradient
+    Σ_k w_k ∇ log p(A_k|α); on the training batch w_k = lik_k / Σ lik gives ω the gradient Σ_k w_k ∇ log p(y|A_k), in
+    one pass and with the memory of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T, does
+    not depend on ω; it moves α
 
-    - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss of each clip (where
-      the likelihood is summed over a batch, so is λ c_k);
+    - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss of each clip
+      (where the likelihood is summed over a batch, so is λ c_k);
     - with ``cost_term='score'`` through the score function, λ Σ_k (c_k - mean c) ∇ log p(A_k|α) / K, whatever the
       likelihoods' scale.
 
@@ -49,7 +50,8 @@ class PARSECSearchHook(SearchHook):
         cost_weight: λ, in nats a clip for twice the target.
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
-        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is. None in
+        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is.
+        None in
             the paper; in short searches it keeps α from settling on what trains fastest.
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
             less noise. Off in the paper.
@@ -61,15 +63,25 @@ class PARSECSearchHook(SearchHook):
         ConfigError: K < 2, or an option that is unknown or has no such value.
     """
 
-    def __init__(self, num_archs: int = 13, mode: str = 'joint', indicator: Mapping[str, Any] | None = None,
-                 cost_weight: float = 1.0, cost_term: str = 'weight', arch_optimizer: Mapping[str, Any] | None = None,
-                 warmup_epochs: int = 0, control_variate: bool = False,
-                 collapse_guard: Mapping[str, float] | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_archs: int = 13,
+        mode: str = 'joint',
+        indicator: Mapping[str, Any] | None = None,
+        cost_weight: float = 1.0,
+        cost_term: str = 'weight',
+        arch_optimizer: Mapping[str, Any] | None = None,
+        warmup_epochs: int = 0,
+        control_variate: bool = False,
+        collapse_guard: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(num_archs, bool) or not isinstance(num_archs, int) or num_archs < 2:
-            raise ConfigError(f'PARSECSearchHook.num_archs: found {num_archs!r}, expected at least 2: with K = 1 every '
-                              'importance weight is 1 and the architecture gradient carries no information')
+            raise ConfigError(
+                f'PARSECSearchHook.num_archs: found {num_archs!r}, expected at least 2: with K = 1 every '
+                'importance weight is 1 and the architecture gradient carries no information'
+            )
         for key, value, known in (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS)):
             if value not in known:
                 raise ConfigError(f'PARSECSearchHook.{key}: found {value!r}, expected one of {list(known)}')
@@ -133,7 +145,9 @@ class PARSECSearchHook(SearchHook):
                 with self.searchable.use(arch):
                     pairs.extend(self.indicator.measure(self.bare, held_out))
         pairs = sum_over_ranks(pairs, next(self.bare.parameters()).device)
-        return [self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2])], int(pairs[1])
+        return [
+            self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2], strict=True)
+        ], int(pairs[1])
 
     def _arch_step(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[Tensor, list[float]]:
         """Update α; returns the importance weights (K,) and the scores."""
@@ -158,21 +172,23 @@ class PARSECSearchHook(SearchHook):
             loss = loss + self.cost_weight * ((hinges - hinges.mean()) * log_probs).mean()
         return loss
 
-    def _weight_step(self, archs: Sequence[Arch], weights: Tensor | None, batch: dict[str, Any],
-                     optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+    def _weight_step(
+        self, archs: Sequence[Arch], weights: Tensor | None, batch: dict[str, Any], optim_wrapper: OptimWrapper
+    ) -> dict[str, Tensor]:
         """Update ω with the importance-weighted gradient of all K architectures."""
         gradient = WeightedGradient(self.bare.parameters())
         generators = _generator_states(self.bare)
         logged: list[dict[str, Tensor]] = []
         if weights is None:
-            weights = torch.full((len(archs), ), 1 / len(archs), dtype=torch.float64)
+            weights = torch.full((len(archs),), 1 / len(archs), dtype=torch.float64)
         known = None if self.indicator.from_training_loss else weights.log().tolist()
         for k, arch in enumerate(archs):
             _set_generator_states(generators)  # the K architectures share the dropout mask
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
-            total, count = sum_over_ranks([-float(loss.detach()) * len(batch['data_samples']), len(batch['data_samples'])],
-                                          loss.device)
+            total, count = sum_over_ranks(
+                [-float(loss.detach()) * len(batch['data_samples']), len(batch['data_samples'])], loss.device
+            )
             penalty = self._penalties([arch], int(count))[0]
             log_weight = known[k] if known else self.indicator.score(total, int(count)) - penalty
             logged.append(values)
@@ -182,23 +198,34 @@ class PARSECSearchHook(SearchHook):
             loss = optim_wrapper.scale_loss(loss) * gradient.add(log_weight)
             scaled_loss(loss, optim_wrapper).backward()
         if not gradient.log_weights:
-            raise FloatingPointError(f'PARSECSearchHook: the loss of all {len(archs)} sampled architectures is not finite '
-                                     f'at iteration {self.runner.iter}; lower the learning rate, or resume from the last '
-                                     'checkpoint')
+            raise FloatingPointError(
+                f'PARSECSearchHook: the loss of all {len(archs)} sampled architectures is not finite '
+                f'at iteration {self.runner.iter}; lower the learning rate, or resume from the last '
+                'checkpoint'
+            )
         used = gradient.finish()
         self.finish_step(optim_wrapper, archs, loss.device)
         mean = {k: torch.stack([v[k].detach().float() for v in logged]).mean() for k in logged[0]}
         return {**mean, 'ess': torch.tensor(effective_sample_size(used))}
 
     # ------------------------------------------------------------------ logging
-    def _log(self, archs: Sequence[Arch], scores: Sequence[float], weights: Tensor, logged: Mapping[str, Tensor]) -> None:
+    def _log(
+        self, archs: Sequence[Arch], scores: Sequence[float], weights: Tensor, logged: Mapping[str, Tensor]
+    ) -> None:
         if self.record:
-            self.record.append({
-                'kind': 'step', 'step': self.runner.iter + 1, 'epoch': self.runner.epoch + 1,
-                'archs': [list(self.space.encode(arch)) for arch in archs], 'scores': list(scores),
-                'macs': [self.cost(arch).macs for arch in archs], 'weights': weights.tolist(),
-                'ess': effective_sample_size(weights), 'loss': float(logged['loss'])
-            })
+            self.record.append(
+                {
+                    'kind': 'step',
+                    'step': self.runner.iter + 1,
+                    'epoch': self.runner.epoch + 1,
+                    'archs': [list(self.space.encode(arch)) for arch in archs],
+                    'scores': list(scores),
+                    'macs': [self.cost(arch).macs for arch in archs],
+                    'weights': weights.tolist(),
+                    'ess': effective_sample_size(weights),
+                    'loss': float(logged['loss']),
+                }
+            )
 
     def choose(self) -> Arch:
         """The most probable architecture."""
@@ -209,9 +236,14 @@ class PARSECSearchHook(SearchHook):
         entropies = self.distribution.entropies()
         best = self.space.encode(self.choose())
         opened = [i for i, choice in enumerate(self.space) if not choice.single]
-        return {'entropy': sum(entropies.values()), 'entropies': entropies, 'probs': self.distribution.probs(),
-                'score': sum(self._scores) / len(self._scores) if self._scores else None,
-                'smallest_share': sum(best[i] == 0 for i in opened) / len(opened), 'dropped': self.dropped}
+        return {
+            'entropy': sum(entropies.values()),
+            'entropies': entropies,
+            'probs': self.distribution.probs(),
+            'score': sum(self._scores) / len(self._scores) if self._scores else None,
+            'smallest_share': sum(best[i] == 0 for i in opened) / len(opened),
+            'dropped': self.dropped,
+        }
 
     def before_train_epoch(self, runner: Runner) -> None:
         """The score is that of the epoch."""
@@ -223,15 +255,21 @@ class PARSECSearchHook(SearchHook):
         target, macs = self.budget.macs[1], self.cost(self.choose()).macs
         mean_entropy = sum(self.distribution.entropies().values()) / len(self.space.open)
         if target and mean_entropy < self.guard['entropy'] and macs < self.guard['macs'] * target:
-            runner.logger.warning(f'The search has settled (mean entropy {mean_entropy:.3f} nats) on a network of '
-                                  f'{macs / 1e6:,.1f} MMACs, far below the target of {target / 1e6:,.1f}: it may have '
-                                  "collapsed (AutoX3D Sec. 4.2; is backbone.sharing 'fair'?)")
+            runner.logger.warning(
+                f'The search has settled (mean entropy {mean_entropy:.3f} nats) on a network of '
+                f'{macs / 1e6:,.1f} MMACs, far below the target of {target / 1e6:,.1f}: it may have '
+                "collapsed (AutoX3D Sec. 4.2; is backbone.sharing 'fair'?)"
+            )
 
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and the epoch's scores."""
-        return {**self.distribution.state_dict(), 'optimizer': self.alpha_optimizer.state_dict(),
-                'scores': list(self._scores), 'dropped': self.dropped}
+        return {
+            **self.distribution.state_dict(),
+            'optimizer': self.alpha_optimizer.state_dict(),
+            'scores': list(self._scores),
+            'dropped': self.dropped,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""

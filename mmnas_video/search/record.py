@@ -34,19 +34,24 @@ class SearchRecord:
         ConfigError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, space: SearchSpace, resuming: bool,
-                 description: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, space: SearchSpace, resuming: bool, description: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder, self.space = Path(folder), space
         self.history = self.folder / 'history.jsonl'
         try:
             if not resuming and self.history.exists():
                 self._set_aside()
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text_atomic(self.folder / 'space.json', json.dumps({**space.to_dict(), **(description or {})}, indent=1) + '\n')
+            write_text_atomic(
+                self.folder / 'space.json', json.dumps({**space.to_dict(), **(description or {})}, indent=1) + '\n'
+            )
             self._file = open(self.history, 'a', encoding='utf-8')  # noqa: SIM115 - open for the whole search
         except OSError as error:
-            raise ConfigError(f'work_dir: cannot write to {str(self.folder)!r} ({error.strerror}); expected a folder '
-                              'that can be written') from None
+            raise ConfigError(
+                f'work_dir: cannot write to {str(self.folder)!r} ({error.strerror}); expected a folder '
+                'that can be written'
+            ) from None
 
     def _set_aside(self) -> None:
         """An earlier search's files move to ``search-1``, ``search-2``, ...; nothing is overwritten."""
@@ -72,15 +77,19 @@ class SearchRecord:
         """
         found = self.length()
         if found < length:
-            raise ConfigError(f'{str(self.history)!r}: found {found} bytes, expected at least the {length} that the '
-                              'checkpoint was written with; resume in the work_dir of the search, or start anew')
+            raise ConfigError(
+                f'{str(self.history)!r}: found {found} bytes, expected at least the {length} that the '
+                'checkpoint was written with; resume in the work_dir of the search, or start anew'
+            )
         self._file.truncate(length)
         self._file.seek(0, 2)
 
     def write_arch(self, arch: Arch, cost: Cost, shape: tuple[int, ...], search: Mapping[str, Any]) -> Path:
         """Write ``arch.json`` and return its path."""
-        extra = {'cost': {**cost._asdict(), 'unit': 'MACs of one clip, parameters', 'shape': list(shape)},
-                 'search': {**search, 'versions': _versions(), 'commit': _commit()}}
+        extra = {
+            'cost': {**cost._asdict(), 'unit': 'MACs of one clip, parameters', 'shape': list(shape)},
+            'search': {**search, 'versions': _versions(), 'commit': _commit()},
+        }
         path = self.folder / 'arch.json'
         write_text_atomic(path, arch_to_json(arch, self.space.identity, extra))
         return path
@@ -111,9 +120,14 @@ def _versions() -> dict[str, str]:
 def _commit() -> str | None:
     """Commit of the checkout that this code lies in, None for an installed package."""
     try:
-        done = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=Path(__file__).parent, capture_output=True, text=True,
-                              timeout=10, check=True)
+        done = subprocess.run(
+            ['git', 'rev-parse', 'HEAD'],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-

@@ -28,12 +28,15 @@ class BatchStream:
         ConfigError: a sampler in the config, or a dataset that is missing or empty.
     """
 
-    def __init__(self, loader: Mapping[str, Any], seed: int, purpose: str, source: str,
-                 max_bad_share: float = 0.01) -> None:
+    def __init__(
+        self, loader: Mapping[str, Any], seed: int, purpose: str, source: str, max_bad_share: float = 0.01
+    ) -> None:
         cfg = ConfigDict(copy.deepcopy(dict(loader)))
         if cfg.pop('sampler', None) is not None:
-            raise ConfigError(f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '
-                              'resumable one of its own')
+            raise ConfigError(
+                f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '
+                'resumable one of its own'
+            )
         cfg.sampler = dict(type='EndlessSampler', shuffle=True)
         cfg.setdefault('collate_fn', dict(type='skip_bad_collate'))
         self.seed = derive_seed(seed, purpose) % (1 << 31)  # numpy's generators, seeded in the workers, take 32 bits

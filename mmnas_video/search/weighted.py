@@ -1,7 +1,7 @@
 """The gradient of a mixture of architectures with the memory of one.
 
-∇_ω log Σ_k p(y|A_k) = Σ_k w_k ∇ log p(y|A_k) with w_k = lik_k / Σ lik (PARSEC; AutoX3D Eq. 1). The weights are known only
-after all K forward passes; instead of a second pass, the gradient gathered so far is rescaled whenever a better
+∇_ω log Σ_k p(y|A_k) = Σ_k w_k ∇ log p(y|A_k) with w_k = lik_k / Σ lik (PARSEC; AutoX3D Eq. 1). The weights are known
+only after all K forward passes; instead of a second pass, the gradient gathered so far is rescaled whenever a better
 architecture comes, as in an online softmax.
 """
 
@@ -47,7 +47,7 @@ class WeightedGradient:
     def finish(self) -> Tensor:
         """Normalise, give the held gradients back, and return the weights (K,)."""
         self._scale(1.0 / self._sum)
-        for parameter, held in zip(self.parameters, self._held):
+        for parameter, held in zip(self.parameters, self._held, strict=True):
             if held is not None:
                 parameter.grad = held if parameter.grad is None else parameter.grad.add_(held)
         self._held = []
@@ -86,7 +86,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     flat /= dist.get_world_size()
     done = 0
     for grad in grads:
-        grad.copy_(flat[done:done + grad.numel()].view_as(grad))
+        grad.copy_(flat[done : done + grad.numel()].view_as(grad))
         done += grad.numel()
 
 

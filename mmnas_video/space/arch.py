@@ -98,8 +98,7 @@ def arch_from_json(text: str, source: str = 'arch') -> dict[str, Any]:
         ConfigError: not JSON, not our format, a key twice, a number that is not finite, a value that is no scalar.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite,
-                          parse_constant=_no_constant)
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_no_constant)
     except ConfigError as error:
         raise ConfigError(f'{source}: {error}') from None
     except (json.JSONDecodeError, RecursionError, ValueError) as error:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Union
 
 from mmnas_video.errors import ConfigError
 
-Value = Union[str, int, float, bool, None]
+Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,10 @@ class Choice:
         for value in self.values:
             finite = not isinstance(value, float) or math.isfinite(value)
             if not isinstance(value, (str, int, float, bool, type(None))) or not finite:
-                raise ConfigError(f'choice {self.name!r}: found the value {value!r}, expected a string, a finite '
-                                  'number, true, false or null')
+                raise ConfigError(
+                    f'choice {self.name!r}: found the value {value!r}, expected a string, a finite '
+                    'number, true, false or null'
+                )
         typed = [(type(value), value) for value in self.values]
         if len(set(typed)) != len(typed):
             raise ConfigError(f'choice {self.name!r}: found a value twice in {list(self.values)}, expected each once')
@@ -61,9 +62,10 @@ class Choice:
             for i, offered in enumerate(self.values):
                 if isinstance(offered, (int, float)) and not isinstance(offered, bool) and offered == value:
                     return i
-        raise ConfigError(f'choice {self.name!r}: found {value!r}, which is not offered; expected one of '
-                          f'{list(self.values)}')
+        raise ConfigError(
+            f'choice {self.name!r}: found {value!r}, which is not offered; expected one of {list(self.values)}'
+        )
 
     def fixed(self, value: Value) -> Choice:
         """The same choice with ``value`` alone left."""
-        return Choice(self.name, (self.values[self.index(value)], ))
+        return Choice(self.name, (self.values[self.index(value)],))

@@ -3,8 +3,8 @@
 A network is a chain of groups; the blocks of a group share kernel, output channels and expansion, and an attention
 block may follow the group.
 
-Source of ``AUTOX3D_STAGES``: AutoX3D (Jiang et al., WACV 2022), Table 2 (channels as ``min ~ max, step``; N; stride 2 at
-the first block of each stage) and Table 1 (kernels). Attention: Sec. 3.4.
+Source of ``AUTOX3D_STAGES``: AutoX3D (Jiang et al., WACV 2022), Table 2 (channels as ``min ~ max, step``; N; stride 2
+at the first block of each stage) and Table 1 (kernels). Attention: Sec. 3.4.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from .space import SearchSpace
 
 #: Table 1, ordered by taps (9, 25, 27, 45, 75, 125), so that the first is the cheapest: name -> (t, k).
 KERNELS: dict[str, tuple[int, int]] = {
-    't1_s3': (1, 3), 't1_s5': (1, 5), 't3_s3': (3, 3), 't5_s3': (5, 3), 't3_s5': (3, 5), 't5_s5': (5, 5)
+    't1_s3': (1, 3),
+    't1_s5': (1, 5),
+    't3_s3': (3, 3),
+    't5_s3': (5, 3),
+    't3_s5': (3, 5),
+    't5_s5': (5, 5),
 }
 #: Table 2: 1.5 to 6.0 in steps of 0.75.
 EXPANSIONS: tuple[float, ...] = (1.5, 2.25, 3.0, 3.75, 4.5, 5.25, 6.0)
@@ -56,8 +61,12 @@ class Group:
 
     def choices(self) -> tuple[Choice, ...]:
         """The group's four choices, in the order of :class:`SearchSpace.encode`."""
-        return (Choice(f'{self.name}.kernel', self.kernels), Choice(f'{self.name}.expansion', self.expansions),
-                Choice(f'{self.name}.channels', self.channels), Choice(f'{self.name}.attention', self.attentions))
+        return (
+            Choice(f'{self.name}.kernel', self.kernels),
+            Choice(f'{self.name}.expansion', self.expansions),
+            Choice(f'{self.name}.channels', self.channels),
+            Choice(f'{self.name}.attention', self.attentions),
+        )
 
 
 #: Table 2: per stage the channel range (min, max, step) and the N of its groups.
@@ -69,13 +78,15 @@ AUTOX3D_STAGES: tuple[tuple[tuple[int, int, int], tuple[int, ...]], ...] = (
 )
 
 
-def mbconv3d_groups(stages: Sequence[Sequence] = AUTOX3D_STAGES,
-                    *,
-                    spatial_strides: Sequence[int] = (2, 2, 2, 2),
-                    expansions: Sequence[float] = EXPANSIONS,
-                    kernels: Sequence[str] = tuple(KERNELS),
-                    attentions: Sequence[str] = ATTENTIONS,
-                    depth_scale: float = 1.0) -> tuple[Group, ...]:
+def mbconv3d_groups(
+    stages: Sequence[Sequence] = AUTOX3D_STAGES,
+    *,
+    spatial_strides: Sequence[int] = (2, 2, 2, 2),
+    expansions: Sequence[float] = EXPANSIONS,
+    kernels: Sequence[str] = tuple(KERNELS),
+    attentions: Sequence[str] = ATTENTIONS,
+    depth_scale: float = 1.0,
+) -> tuple[Group, ...]:
     """The groups of a network, from a table.
 
     Args:
@@ -90,18 +101,32 @@ def mbconv3d_groups(stages: Sequence[Sequence] = AUTOX3D_STAGES,
         ConfigError: a table that does not have this form, or an unknown kernel or attention.
     """
     if len(spatial_strides) < len(stages):
-        raise ConfigError(f'spatial_strides: found {len(spatial_strides)} strides, expected one for each of the '
-                          f'{len(stages)} stages')
-    unknown = [k for k in kernels if k not in KERNELS] + [a for a in attentions if a not in ('none', 'glore', 'nonlocal')]
+        raise ConfigError(
+            f'spatial_strides: found {len(spatial_strides)} strides, expected one for each of the {len(stages)} stages'
+        )
+    unknown = [k for k in kernels if k not in KERNELS] + [
+        a for a in attentions if a not in ('none', 'glore', 'nonlocal')
+    ]
     if unknown:
-        raise ConfigError(f'kernels/attentions: found {unknown}, expected some of {list(KERNELS)} and of '
-                          "['none', 'glore', 'nonlocal']")
+        raise ConfigError(
+            f'kernels/attentions: found {unknown}, expected some of {list(KERNELS)} and of '
+            "['none', 'glore', 'nonlocal']"
+        )
     groups = []
-    for s, (stage, stride) in enumerate(zip(stages, spatial_strides), start=1):
+    for s, (stage, stride) in enumerate(zip(stages, spatial_strides, strict=False), start=1):
         channels, depths = _channels(stage, s), stage[-1]
         for g, blocks in enumerate(depths, start=1):
-            groups.append(Group(f's{s}.g{g}', -int(-blocks * depth_scale // 1), stride if g == 1 else 1, channels,
-                                tuple(expansions), tuple(kernels), tuple(attentions)))
+            groups.append(
+                Group(
+                    f's{s}.g{g}',
+                    -int(-blocks * depth_scale // 1),
+                    stride if g == 1 else 1,
+                    channels,
+                    tuple(expansions),
+                    tuple(kernels),
+                    tuple(attentions),
+                )
+            )
     return tuple(groups)
 
 
@@ -109,12 +134,15 @@ def _channels(stage: Sequence, number: int) -> tuple[int, ...]:
     if len(stage) == 3 and stage[0] == 'values':
         return tuple(stage[1])
     if len(stage) != 2 or len(stage[0]) != 3:
-        raise ConfigError(f"stages[{number - 1}]: found {stage!r}, expected ((min, max, step), (N, ...)) or "
-                          "('values', (channels, ...), (N, ...))")
+        raise ConfigError(
+            f'stages[{number - 1}]: found {stage!r}, expected ((min, max, step), (N, ...)) or '
+            "('values', (channels, ...), (N, ...))"
+        )
     low, high, step = stage[0]
     if step <= 0 or high < low or (high - low) % step:
-        raise ConfigError(f'stages[{number - 1}]: found the range (min {low}, max {high}, step {step}), expected '
-                          'max = min + n * step')
+        raise ConfigError(
+            f'stages[{number - 1}]: found the range (min {low}, max {high}, step {step}), expected max = min + n * step'
+        )
     return tuple(range(low, high + 1, step))
 
 
@@ -123,20 +151,33 @@ def mbconv3d_space(groups: Sequence[Group], name: str = 'autox3d') -> SearchSpac
     return SearchSpace(name, [choice for group in groups for choice in group.choices()])
 
 
-def x3d_arch(groups: Sequence[Group], widths: Sequence[int] = (24, 48, 96, 192), expansion: float = 2.25,
-             kernel: str = 't3_s3') -> dict[str, str | int | float]:
+def x3d_arch(
+    groups: Sequence[Group], widths: Sequence[int] = (24, 48, 96, 192), expansion: float = 2.25, kernel: str = 't3_s3'
+) -> dict[str, str | int | float]:
     """The values of X3D (Feichtenhofer, CVPR 2020): one width per stage, one expansion, one kernel, no attention."""
     arch: dict[str, str | int | float] = {}
     for group in groups:
         width = widths[int(group.stage[1:]) - 1]
-        arch.update({f'{group.name}.kernel': kernel, f'{group.name}.expansion': expansion,
-                     f'{group.name}.channels': width, f'{group.name}.attention': 'none'})
+        arch.update(
+            {
+                f'{group.name}.kernel': kernel,
+                f'{group.name}.expansion': expansion,
+                f'{group.name}.channels': width,
+                f'{group.name}.attention': 'none',
+            }
+        )
     return arch
 
 
 def narrowed(groups: Sequence[Group], space: SearchSpace) -> tuple[Group, ...]:
     """The groups with the values that are left in ``space`` (after :meth:`SearchSpace.fix`)."""
     return tuple(
-        replace(group, kernels=space[f'{group.name}.kernel'].values, expansions=space[f'{group.name}.expansion'].values,
-                channels=space[f'{group.name}.channels'].values, attentions=space[f'{group.name}.attention'].values)
-        for group in groups)
+        replace(
+            group,
+            kernels=space[f'{group.name}.kernel'].values,
+            expansions=space[f'{group.name}.expansion'].values,
+            channels=space[f'{group.name}.channels'].values,
+            attentions=space[f'{group.name}.attention'].values,
+        )
+        for group in groups
+    )

@@ -37,8 +37,10 @@ class SearchSpace:
         self._by_name = {choice.name: choice for choice in self.choices}
         if len(self._by_name) != len(self.choices):
             names = [choice.name for choice in self.choices]
-            raise ConfigError(f'space {name!r}: found the choices {sorted({n for n in names if names.count(n) > 1})} '
-                              'twice, expected each once')
+            raise ConfigError(
+                f'space {name!r}: found the choices {sorted({n for n in names if names.count(n) > 1})} '
+                'twice, expected each once'
+            )
 
     # ------------------------------------------------------------------ what it is
     def __iter__(self) -> Iterator[Choice]:
@@ -114,7 +116,9 @@ class SearchSpace:
         faults = self._faults(arch)
         if faults:
             more = f' (and {len(faults) - 3} more)' if len(faults) > 3 else ''
-            raise ConfigError(f'{source}: not an architecture of the space {self.name!r}: {"; ".join(faults[:3])}{more}')
+            raise ConfigError(
+                f'{source}: not an architecture of the space {self.name!r}: {"; ".join(faults[:3])}{more}'
+            )
         return self.decode([choice.index(arch[choice.name]) for choice in self.choices])
 
     def check_file(self, data: Mapping[str, Any], source: str = 'arch') -> Arch:
@@ -128,8 +132,10 @@ class SearchSpace:
         """
         found = data['space']
         if found.get('hash') != self.hash and found.get('name') != self.name:
-            raise ConfigError(f'{source}: found an arch of the space {found.get("name")!r} (hash {found.get("hash")}), '
-                              f'expected {self.name!r} (hash {self.hash})')
+            raise ConfigError(
+                f'{source}: found an arch of the space {found.get("name")!r} (hash {found.get("hash")}), '
+                f'expected {self.name!r} (hash {self.hash})'
+            )
         return self.check(data['arch'], source)
 
     def read(self, arch: str | os.PathLike[str] | Mapping[str, Any], source: str = 'arch') -> Arch:
@@ -141,7 +147,9 @@ class SearchSpace:
         if isinstance(arch, (str, os.PathLike)):
             return self.check_file(read_arch_file(arch), f'{source}={str(arch)!r}')
         if not isinstance(arch, Mapping):
-            raise ConfigError(f'{source}: found a {type(arch).__name__}, expected the path of an arch file or a mapping')
+            raise ConfigError(
+                f'{source}: found a {type(arch).__name__}, expected the path of an arch file or a mapping'
+            )
         if 'format' in arch and 'arch' in arch:
             return self.check_file(arch, source)
         return self.check(arch, source)
@@ -156,8 +164,10 @@ class SearchSpace:
         for pattern, value in patterns.items():
             names = fnmatch.filter(self.names, pattern)
             if not names:
-                raise ConfigError(f'{source}: the pattern {pattern!r} fits none of the choices of {self.name!r} '
-                                  f'({", ".join(self.names[:4])}, ...)')
+                raise ConfigError(
+                    f'{source}: the pattern {pattern!r} fits none of the choices of {self.name!r} '
+                    f'({", ".join(self.names[:4])}, ...)'
+                )
             found.update(dict.fromkeys(names, value))
         return found
 
@@ -174,10 +184,10 @@ class SearchSpace:
         """
         if len(indices) != len(self.choices):
             raise ConfigError(f'space {self.name!r}: found {len(indices)} indices, expected {len(self.choices)}')
-        for choice, index in zip(self.choices, indices):
+        for choice, index in zip(self.choices, indices, strict=True):
             if not 0 <= index < len(choice):
                 raise ConfigError(f'choice {choice.name!r}: found the index {index}, expected 0 to {len(choice) - 1}')
-        return Arch({choice.name: choice.values[index] for choice, index in zip(self.choices, indices)})
+        return Arch({choice.name: choice.values[index] for choice, index in zip(self.choices, indices, strict=True)})
 
     @property
     def smallest(self) -> Arch:
@@ -215,8 +225,10 @@ class SearchSpace:
         """
         unknown = [name for name in values if name not in self._by_name]
         if unknown:
-            raise ConfigError(f'space {self.name!r}: cannot fix {unknown[:3]}, which it does not have; its choices '
-                              f'are {", ".join(self.names[:4])}, ...')
+            raise ConfigError(
+                f'space {self.name!r}: cannot fix {unknown[:3]}, which it does not have; its choices '
+                f'are {", ".join(self.names[:4])}, ...'
+            )
         return SearchSpace(self.name, [c.fixed(values[c.name]) if c.name in values else c for c in self.choices])
 
     def prefixed(self, prefix: str) -> SearchSpace:
@@ -236,6 +248,8 @@ class SearchSpace:
         for space in spaces:
             for choice in space:
                 if choices.setdefault(choice.name, choice) != choice:
-                    raise ConfigError(f'union {name!r}: choice {choice.name!r} offers {list(choice.values)} in one '
-                                      f'space and {list(choices[choice.name].values)} in another; expected the same')
+                    raise ConfigError(
+                        f'union {name!r}: choice {choice.name!r} offers {list(choice.values)} in one '
+                        f'space and {list(choices[choice.name].values)} in another; expected the same'
+                    )
         return cls(name, list(choices.values()))

@@ -15,4 +15,4 @@ from .method import check_search_method
 from .searchable import check_searchable
 from .space import check_space
 
-__all__ = ["check_layer", "check_search_method", "check_searchable", "check_space"]
+__all__ = ['check_layer', 'check_search_method', 'check_searchable', 'check_space']

@@ -42,38 +42,34 @@ def check_layer(
     layer = make(*largest).double()
     for number, at in enumerate((largest, *ats)):
         randomise(layer, seed=number)
-        what = f"{type(layer).__name__} at {at}"
+        what = f'{type(layer).__name__} at {at}'
         own = tuple(whole(part.length) if isinstance(part, Window) else part for part in at)
         pinned = make(*own).double()
-        parts = list(layer.slices("", *at))
+        parts = list(layer.slices('', *at))
         load_strictly(pinned, sliced_state(layer, parts, what), what)
-        x = torch.randn(
-            batch, *shape(*at), dtype=torch.float64, generator=torch.Generator().manual_seed(number)
-        )
+        x = torch.randn(batch, *shape(*at), dtype=torch.float64, generator=torch.Generator().manual_seed(number))
         _check_modes(layer, pinned, x, (at, own), what)
         _check_cost(layer, pinned, x, (at, own), cost, what)
 
 
-def _check_modes(
-    layer: nn.Module, pinned: nn.Module, x: torch.Tensor, ats: tuple[tuple, tuple], what: str
-) -> None:
+def _check_modes(layer: nn.Module, pinned: nn.Module, x: torch.Tensor, ats: tuple[tuple, tuple], what: str) -> None:
     at, own = ats
     for training in (False, True):
-        mode = f"{what}, {'train' if training else 'eval'} mode"
+        mode = f'{what}, {"train" if training else "eval"} mode'
         before = {name: value.clone() for name, value in layer.state_dict().items()}
         layer.train(training).zero_grad(), pinned.train(training).zero_grad()
         inputs = [x.clone().requires_grad_() for _ in range(2)]
         found, expected = layer(inputs[0], *at), pinned(inputs[1], *own)
-        assert_close(found, expected, f"{mode}: output")
+        assert_close(found, expected, f'{mode}: output')
         upstream = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         found.backward(upstream), expected.backward(upstream)
-        assert inputs[0].grad is not None, f"{mode}: no gradient reaches the input"
-        assert_close(inputs[0].grad, inputs[1].grad, f"{mode}: gradient of the input")
-        parts = list(layer.slices("", *at))
+        assert inputs[0].grad is not None, f'{mode}: no gradient reaches the input'
+        assert_close(inputs[0].grad, inputs[1].grad, f'{mode}: gradient of the input')
+        parts = list(layer.slices('', *at))
         check_gradients(layer, pinned, parts, mode)
         after = sliced_state(layer, parts, mode)
         for name, value in pinned.state_dict().items():
-            assert_close(after[name], value, f"{mode}: {name} after the step")
+            assert_close(after[name], value, f'{mode}: {name} after the step')
         _check_rest(layer, before, parts, mode)
 
 
@@ -84,9 +80,7 @@ def _check_rest(layer: nn.Module, before: dict[str, torch.Tensor], parts: Sequen
         mask = torch.zeros(value.shape, dtype=torch.bool)
         if name in used:
             used[name].mark(mask)
-        assert torch.equal(value[~mask], before[name][~mask]), (
-            f"{what}: forward wrote to {name} outside the slice"
-        )
+        assert torch.equal(value[~mask], before[name][~mask]), f'{what}: forward wrote to {name} outside the slice'
 
 
 def _check_cost(
@@ -100,4 +94,4 @@ def _check_cost(
     at, own = ats
     counted, _ = count(pinned, x[:1], forward=lambda twin, clip: twin(clip, *own))
     found = cost(layer, *at)
-    assert found == counted, f"{what}: cost says {found}, counted are {counted}"
+    assert found == counted, f'{what}: cost says {found}, counted are {counted}'

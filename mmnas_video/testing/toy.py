@@ -25,7 +25,7 @@ from mmnas_video.registry import DATASETS, METRICS, MODELS
 from mmnas_video.space import Arch, Choice, SearchSpace, Value
 
 FEATURES, CLASSES = 7, 3
-SPACE = SearchSpace("toy", [Choice("scale", (0.5, 1.0, 2.0)), Choice("width", (2, 3, 5))])
+SPACE = SearchSpace('toy', [Choice('scale', (0.5, 1.0, 2.0)), Choice('width', (2, 3, 5))])
 
 
 @MODELS.register_module()
@@ -40,7 +40,7 @@ class ToyBackbone(Searchable, nn.Module):
     def __init__(self, arch: Mapping[str, Value] | None = None, norm: bool = True) -> None:
         nn.Module.__init__(self)
         Searchable.__init__(self, SPACE if arch is None else SPACE.fix(arch))
-        width = max(self.space["width"].values)
+        width = max(self.space['width'].values)
         generator = torch.Generator().manual_seed(11)
         self.weight = nn.Parameter(torch.randn(width, FEATURES, generator=generator, dtype=torch.float64) / 3)
         self.norm = nn.BatchNorm1d(5).double() if norm else nn.Identity()
@@ -48,22 +48,22 @@ class ToyBackbone(Searchable, nn.Module):
 
     def window(self, arch: Mapping[str, Value]) -> Window:
         """Rows of the weight that ``arch`` uses."""
-        return Window(0, int(arch["width"]), self.weight.shape[0])
+        return Window(0, int(arch['width']), self.weight.shape[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 7)`` to ``(B, 5)``."""
         self.forwards += 1
-        y = x @ take(self.weight, 0, self.window(self.arch)).T * self.arch["scale"]
+        y = x @ take(self.weight, 0, self.window(self.arch)).T * self.arch['scale']
         return self.norm(nn.functional.pad(y, (0, 5 - y.shape[1])))
 
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
         """As :meth:`Searchable.slices`."""
-        yield Slice("weight", (self.window(arch), None))
-        yield from (Slice(f"norm.{name}") for name in self.norm.state_dict())
+        yield Slice('weight', (self.window(arch), None))
+        yield from (Slice(f'norm.{name}') for name in self.norm.state_dict())
 
     def cost(self, arch: Mapping[str, Value], shape: tuple[int, ...]) -> Cost:
         """MACs and parameters on one vector."""
-        return Cost(int(arch["width"]) * FEATURES, int(arch["width"]) * FEATURES + 10)
+        return Cost(int(arch['width']) * FEATURES, int(arch['width']) * FEATURES + 10)
 
     def cost_range(self, shape: tuple[int, ...]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """As :meth:`Searchable.cost_range`."""
@@ -78,15 +78,15 @@ class ToyBackbone(Searchable, nn.Module):
 class ToyPreprocessor(BaseDataPreprocessor):
     """Stacks the vectors."""
 
-    def __init__(self, dtype: str = "float64") -> None:
+    def __init__(self, dtype: str = 'float64') -> None:
         super().__init__()
         self.dtype = getattr(torch, dtype)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """List of (7,) to (B, 7)."""
         return {
-            "inputs": torch.stack(list(data["inputs"])).to(self.dtype),
-            "data_samples": data["data_samples"],
+            'inputs': torch.stack(list(data['inputs'])).to(self.dtype),
+            'data_samples': data['data_samples'],
         }
 
 
@@ -95,7 +95,7 @@ class ToyRecognizer(BaseModel):
     """Backbone, dropout, and a linear head 5 -> 3, with the modes of a MMAction2 recognizer."""
 
     def __init__(self, backbone: dict, data_preprocessor: dict | None = None, dropout: float = 0.0) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type="ToyPreprocessor"))
+        super().__init__(data_preprocessor=data_preprocessor or dict(type='ToyPreprocessor'))
         self.backbone = MODELS.build(backbone)
         self.dropout = nn.Dropout(dropout)
         generator = torch.Generator().manual_seed(13)
@@ -104,16 +104,14 @@ class ToyRecognizer(BaseModel):
             self.head.weight.copy_(torch.randn(CLASSES, 5, generator=generator, dtype=torch.float64))
             self.head.bias.zero_()
 
-    def forward(
-        self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor", **_: Any
-    ) -> Any:
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor', **_: Any) -> Any:
         """Loss, samples with ``pred_score``, or logits."""
         inputs = inputs.view(-1, FEATURES)  # the cost counter adds leading dimensions
         logits = self.head(self.dropout(self.backbone(inputs)))
-        if mode == "loss":
+        if mode == 'loss':
             labels = torch.tensor([s.gt_label for s in data_samples], device=logits.device)
-            return {"loss_cls": nn.functional.cross_entropy(logits, labels)}
-        if mode == "predict":
+            return {'loss_cls': nn.functional.cross_entropy(logits, labels)}
+        if mode == 'predict':
             for sample, row in zip(data_samples, logits, strict=True):
                 sample.pred_score = row
             return data_samples
@@ -139,8 +137,8 @@ class ToyDataset(Dataset):
     def __getitem__(self, item: Any) -> dict[str, Any]:
         index = item[1] if isinstance(item, tuple) else item
         sample = BaseDataElement()
-        sample.set_field(self.y[index], "gt_label")
-        return {"inputs": self.x[index], "data_samples": sample}
+        sample.set_field(self.y[index], 'gt_label')
+        return {'inputs': self.x[index], 'data_samples': sample}
 
 
 @METRICS.register_module()
@@ -150,41 +148,39 @@ class ToyMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Whether each sample is right."""
         for sample in data_samples:
-            score = sample["pred_score"] if isinstance(sample, dict) else sample.pred_score
-            label = sample["gt_label"] if isinstance(sample, dict) else sample.gt_label
+            score = sample['pred_score'] if isinstance(sample, dict) else sample.pred_score
+            label = sample['gt_label'] if isinstance(sample, dict) else sample.gt_label
             self.results.append(int(score.argmax()) == label)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Their mean."""
-        return {"top1": sum(results) / len(results)}
+        return {'top1': sum(results) / len(results)}
 
 
-def loader(
-    seed: int, batch: int = 5, size: int = 30, sampler: bool = True, workers: int = 0
-) -> dict[str, Any]:
+def loader(seed: int, batch: int = 5, size: int = 30, sampler: bool = True, workers: int = 0) -> dict[str, Any]:
     """A DataLoader config on its own toy data; without a sampler for a search's own stream."""
-    cfg = dict(batch_size=batch, num_workers=workers, dataset=dict(type="ToyDataset", size=size, seed=seed))
+    cfg = dict(batch_size=batch, num_workers=workers, dataset=dict(type='ToyDataset', size=size, seed=seed))
     if workers:
-        cfg["persistent_workers"] = True
-    return {**cfg, "sampler": dict(type="SeededSampler")} if sampler else cfg
+        cfg['persistent_workers'] = True
+    return {**cfg, 'sampler': dict(type='SeededSampler')} if sampler else cfg
 
 
 def config(hook: Mapping[str, Any], epochs: int = 2, work_dir: str | None = None, **changes: Any) -> Config:
     """A complete config; ``hook`` is the search hook."""
-    hook = {"arch_dataloader": loader(1, sampler=False), "calibration_clips": 10, **hook}
+    hook = {'arch_dataloader': loader(1, sampler=False), 'calibration_clips': 10, **hook}
     cfg = dict(
-        default_scope="mmaction",
+        default_scope='mmaction',
         work_dir=work_dir or tempfile.mkdtemp(),
         cost_shape=(FEATURES,),
-        log_level="WARNING",
-        model=dict(type="ToyRecognizer", backbone=dict(type="ToyBackbone")),
+        log_level='WARNING',
+        model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone')),
         train_dataloader=loader(0),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         randomness=dict(seed=3),
-        optim_wrapper=dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1)),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(
-            checkpoint=dict(type="AtomicCheckpointHook", interval=1, max_keep_ckpts=2),
-            reproducible=dict(type="ReproducibleHook"),
+            checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2),
+            reproducible=dict(type='ReproducibleHook'),
         ),
         custom_hooks=[hook],
     )
@@ -202,9 +198,9 @@ def prepared(hook: Mapping[str, Any], **changes: Any) -> tuple[Runner, Any]:
     made = runner(hook, **changes)
     made._train_loop = made.build_train_loop(made._train_loop)
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
-    made.call_hook("before_run")
+    made.call_hook('before_run')
     made.optim_wrapper.initialize_count_status(made.model, 0, made.train_loop.max_iters)
-    made.call_hook("before_train")
+    made.call_hook('before_train')
     made.model.train()
-    search = next(h for h in made.hooks if type(h).__name__.endswith("SearchHook"))
+    search = next(h for h in made.hooks if type(h).__name__.endswith('SearchHook'))
     return made, search

@@ -14,22 +14,22 @@ from .report import write_report
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
 
 __all__ = [
-    "RecordedSearch",
-    "arch_figure",
-    "certainty_figure",
-    "choices_figure",
-    "collapse_figure",
-    "entropy_map_figure",
-    "macs_figure",
-    "pareto_figure",
-    "pareto_front",
-    "read_search",
-    "score_figure",
-    "write_report",
+    'RecordedSearch',
+    'arch_figure',
+    'certainty_figure',
+    'choices_figure',
+    'collapse_figure',
+    'entropy_map_figure',
+    'macs_figure',
+    'pareto_figure',
+    'pareto_front',
+    'read_search',
+    'score_figure',
+    'write_report',
 ]
 
 if compat.host_present():
     from .progress_hook import ProgressHook
     from .report_hook import ReportHook
 
-    __all__ += ["ProgressHook", "ReportHook"]
+    __all__ += ['ProgressHook', 'ReportHook']

@@ -28,7 +28,7 @@ def choices_figure(
     choices: Sequence[Choice],
     arch: Mapping[str, Value],
     probs: Mapping[str, Sequence[float]] | None = None,
-    title: str = "",
+    title: str = '',
 ) -> Figure:
     """Draw one row per choice, one cell per value, the chosen cell framed.
 
@@ -57,16 +57,16 @@ def choices_figure(
         axes.set(xlim=(0, width), ylim=(0, height))
         axes.set_axis_off()
         if title:
-            axes.text(0.08, height - 0.16, title, color=INK, fontsize=10, fontweight="bold", va="center")
+            axes.text(0.08, height - 0.16, title, color=INK, fontsize=10, fontweight='bold', va='center')
         for i, choice in enumerate(shown):
             x, y = (i // per_panel) * panel_width + names, height - top - ROW * (i % per_panel + 1)
-            axes.text(x - 0.07, y + ROW / 2, choice.name, color=INK, fontsize=7.5, ha="right", va="center")
+            axes.text(x - 0.07, y + ROW / 2, choice.name, color=INK, fontsize=7.5, ha='right', va='center')
             _draw_choice(axes, choice, arch, (probs or {}).get(choice.name), x, y, CELL * cells)
         if len(shown) < len(choices):
             axes.text(
                 0.08,
                 0.12,
-                f"{len(choices) - len(shown)} more choices are not shown",
+                f'{len(choices) - len(shown)} more choices are not shown',
                 color=MUTED,
                 fontsize=7.5,
             )
@@ -99,18 +99,18 @@ def _draw_choice(
         )
         # Only the fill is faint: the outline of an improbable value must still be seen.
         cell.set_facecolor((*cell.get_facecolor()[:3], 0.06 + 0.84 * min(max(share, 0.0), 1.0)))
-        cell.set_gid(f"cell:{choice.name}:{i}")
+        cell.set_gid(f'cell:{choice.name}:{i}')
         axes.add_patch(cell)
         if len(choice) <= MAX_LABELS:
             axes.text(
                 x + (i + 0.48) * width,
                 y + ROW / 2,
                 _short(value),
-                color="#ffffff" if share > 0.6 else INK,
+                color='#ffffff' if share > 0.6 else INK,
                 fontsize=6.5,
-                fontweight="bold" if i == chosen else "normal",
-                ha="center",
-                va="center",
+                fontweight='bold' if i == chosen else 'normal',
+                ha='center',
+                va='center',
             )
     if chosen is not None:
         if len(choice) > MAX_LABELS:  # no room in the cells: the chosen value stands behind them
@@ -120,12 +120,12 @@ def _draw_choice(
                 _short(choice.values[chosen]),
                 color=INK,
                 fontsize=6.5,
-                va="center",
+                va='center',
             )
         frame = Rectangle(
             (x + chosen * width, y + 0.02), width * 0.96, ROW - 0.04, fill=False, edgecolor=INK, linewidth=1.3
         )
-        frame.set_gid(f"chosen:{choice.name}")
+        frame.set_gid(f'chosen:{choice.name}')
         axes.add_patch(frame)
 
 
@@ -137,5 +137,5 @@ def _chosen_index(choice: Choice, arch: Mapping[str, Value]) -> int | None:
 
 
 def _short(value: Value) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 8 else text[:7] + "…"
+    text = f'{value:g}' if isinstance(value, float) else str(value)
+    return text if len(text) <= 8 else text[:7] + '…'

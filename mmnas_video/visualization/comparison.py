@@ -9,7 +9,7 @@ from typing import Any
 
 from .recorded import number, scalars
 
-_RANDOM = re.compile(r"random[ _#-]*\d+")
+_RANDOM = re.compile(r'random[ _#-]*\d+')
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Row:
 def read_row(data: Mapping[str, Any], name: str | None = None) -> Row:
     """A row from its JSON form."""
     return Row(
-        name or str(data["name"]),
-        number(data, "params"),
-        number(data, "macs"),
-        number(data, "top1"),
-        scalars(data.get("arch")),
+        name or str(data['name']),
+        number(data, 'params'),
+        number(data, 'macs'),
+        number(data, 'top1'),
+        scalars(data.get('arch')),
     )
 
 
@@ -50,8 +50,8 @@ def summary_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     middle. Fewer than two random rows stay as they are.
     """
     random = sorted(
-        (row for row in rows if _is_random(row) and number(row, "top1") is not None),
-        key=lambda row: row["top1"],
+        (row for row in rows if _is_random(row) and number(row, 'top1') is not None),
+        key=lambda row: row['top1'],
     )
     if len(random) < 2:
         return [read_row(row) for row in rows]
@@ -59,10 +59,10 @@ def summary_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     median = random[(len(random) - 1) // 2]
     return [
         *named,
-        read_row(median, f"median of {len(random)} random ({median['name']})"),
-        read_row(random[-1], f"best of {len(random)} random ({random[-1]['name']})"),
+        read_row(median, f'median of {len(random)} random ({median["name"]})'),
+        read_row(random[-1], f'best of {len(random)} random ({random[-1]["name"]})'),
     ]
 
 
 def _is_random(row: Mapping[str, Any]) -> bool:
-    return _RANDOM.fullmatch(str(row["name"])) is not None
+    return _RANDOM.fullmatch(str(row['name'])) is not None

@@ -24,19 +24,19 @@ def entropy_table(record: RecordedSearch) -> tuple[list[str], np.ndarray, np.nda
         names of the choices (V), grouped by what they choose (all kernels, then all expansions...) and in
         the space's order within; epochs (E,); entropies in nats (V, E), NaN where the history has none.
     """
-    lines = [line for line in record.epochs if isinstance(line.get("entropies"), dict)]
+    lines = [line for line in record.epochs if isinstance(line.get('entropies'), dict)]
     if record.space is not None:
         names = [choice.name for choice in record.space.open]
     else:
-        names = list(dict.fromkeys(name for line in lines for name in line["entropies"]))
-    kinds = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
-    names.sort(key=lambda name: kinds.index(name.rpartition(".")[2]))  # stable: the order within a kind stays
+        names = list(dict.fromkeys(name for line in lines for name in line['entropies']))
+    kinds = list(dict.fromkeys(name.rpartition('.')[2] for name in names))
+    names.sort(key=lambda name: kinds.index(name.rpartition('.')[2]))  # stable: the order within a kind stays
     table = np.full((len(names), len(lines)), np.nan)
     for column, line in enumerate(lines):
         for row, name in enumerate(names):
-            value = number(line["entropies"], name)
+            value = number(line['entropies'], name)
             table[row, column] = np.nan if value is None else value
-    return names, np.array([line["epoch"] for line in lines], dtype=float), table
+    return names, np.array([line['epoch'] for line in lines], dtype=float), table
 
 
 def entropy_map_figure(record: RecordedSearch) -> Figure:
@@ -47,37 +47,35 @@ def entropy_map_figure(record: RecordedSearch) -> Figure:
     """
     names, epochs, table = entropy_table(record)
     names, table = names[:MAX_ROWS], table[:MAX_ROWS]
-    keep = np.unique(
-        np.linspace(0, max(epochs.size - 1, 0), min(epochs.size, MAX_COLUMNS)).round().astype(int)
-    )
+    keep = np.unique(np.linspace(0, max(epochs.size - 1, 0), min(epochs.size, MAX_COLUMNS)).round().astype(int))
     share = relative_entropy(record, names, table)[:, keep]
     with drawing():
         figure = new_figure(10.6, 1.1 + 0.135 * max(len(names), 3))
-        axes = dress(figure.add_subplot(), "When each choice settled", "epoch")
+        axes = dress(figure.add_subplot(), 'When each choice settled', 'epoch')
         axes.grid(False)
         if share.size:
             low, high = epochs[keep[0]] - 0.5, epochs[keep[-1]] + 0.5
             image = axes.imshow(
                 share,
-                aspect="auto",
-                interpolation="nearest",
-                cmap="cividis",
+                aspect='auto',
+                interpolation='nearest',
+                cmap='cividis',
                 vmin=0,
                 vmax=1,
                 extent=(low, high, len(names) - 0.5, -0.5),
             )
             bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, ticks=[0, 0.5, 1])
-            bar.ax.set_yticklabels(["settled", "half", "open"], color=INK, fontsize=7)
+            bar.ax.set_yticklabels(['settled', 'half', 'open'], color=INK, fontsize=7)
             bar.outline.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         axes.set_yticks(range(len(names)), names, fontsize=6.5)
-        axes.tick_params(axis="y", length=0)
-        right = axes.secondary_yaxis("right")
+        axes.tick_params(axis='y', length=0)
+        right = axes.secondary_yaxis('right')
         right.set_yticks(range(len(names)), settled_on(record, names), fontsize=6.5, color=INK)
         right.tick_params(length=0)
-        right.spines["right"].set_visible(False)
+        right.spines['right'].set_visible(False)
         for row in range(1, len(names)):
-            if names[row].rpartition(".")[2] != names[row - 1].rpartition(".")[2]:
+            if names[row].rpartition('.')[2] != names[row - 1].rpartition('.')[2]:
                 axes.axhline(row - 0.5, color=MUTED, linewidth=1.2)
     return figure
 
@@ -95,19 +93,14 @@ def relative_entropy(record: RecordedSearch, names: Sequence[str], table: np.nda
 
 def settled_on(record: RecordedSearch, names: Sequence[str]) -> list[str]:
     """Per choice its most probable value in the last epoch and that value's probability: ``'t3_s5 0.93'``."""
-    probs = record.epochs[-1].get("probs") if record.epochs else None
+    probs = record.epochs[-1].get('probs') if record.epochs else None
     texts = []
     for name in names:
         values = probs.get(name) if isinstance(probs, dict) else None
-        if (
-            not isinstance(values, list)
-            or not values
-            or record.space is None
-            or name not in record.space.names
-        ):
-            texts.append("")
+        if not isinstance(values, list) or not values or record.space is None or name not in record.space.names:
+            texts.append('')
             continue
         best = int(np.argmax(values))
         offered = record.space[name].values
-        texts.append(f"{offered[best]} {values[best]:.2f}" if len(offered) == len(values) else "")
+        texts.append(f'{offered[best]} {values[best]:.2f}' if len(offered) == len(values) else '')
     return texts

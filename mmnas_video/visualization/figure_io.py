@@ -23,13 +23,13 @@ def svg_text(figure: Figure) -> str:
     """The figure as an SVG document: the same bytes for the same figure (no date, fixed ids)."""
     buffer = io.BytesIO()
     with drawing():
-        figure.savefig(buffer, format="svg", facecolor=PAPER)
-    figure.set_layout_engine("none")  # the layout is found: a PNG of the same figure need not find it again
-    text = buffer.getvalue().decode("utf-8")
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
+        figure.savefig(buffer, format='svg', facecolor=PAPER)
+    figure.set_layout_engine('none')  # the layout is found: a PNG of the same figure need not find it again
+    text = buffer.getvalue().decode('utf-8')
+    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.S)
     # matplotlib names six fonts per text; the reader's own sans-serif is what is wanted, and it halves the
     # file.
-    return re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
+    return re.sub(r"'DejaVu Sans'[^;\"]*", 'system-ui, sans-serif', text)
 
 
 def inline_svg(text: str, prefix: str, label: str) -> str:
@@ -44,14 +44,14 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
     Returns:
         The element, without width and height (its viewBox keeps the proportions; the page gives the width).
     """
-    text = text[text.index("<svg") :]
+    text = text[text.index('<svg') :]
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = re.sub(r'url\(#([^)]+)\)', rf'url(#{prefix}-\1)', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
-    text = text.replace(INK, "currentColor").replace(PAPER, "none")
-    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text, count=1)
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()
+    text = text.replace(INK, 'currentColor').replace(PAPER, 'none')
+    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r'\1', text, count=1)
+    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r'\1', text, count=1)
+    return text.replace('<svg', f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
@@ -62,23 +62,21 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
         ValueError: another suffix.
     """
     path = Path(path)
-    if path.suffix == ".svg":
+    if path.suffix == '.svg':
         write_text_atomic(path, svg_text(figure))
-    elif path.suffix == ".png":
+    elif path.suffix == '.png':
         _write_png(figure, path)
     else:
-        raise ValueError(
-            f"figure file {str(path)!r}: found the suffix {path.suffix!r}, expected .svg or .png"
-        )
+        raise ValueError(f'figure file {str(path)!r}: found the suffix {path.suffix!r}, expected .svg or .png')
     return path
 
 
 def _write_png(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
-        with os.fdopen(descriptor, "wb") as file, drawing():
-            figure.savefig(file, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
+        with os.fdopen(descriptor, 'wb') as file, drawing():
+            figure.savefig(file, format='png', dpi=PNG_DPI, facecolor='white', metadata={'Software': None})
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .page_css import CSS
 
-_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_SUPERSCRIPT = str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻')
 
 
 def text(value: object) -> str:
@@ -23,32 +23,30 @@ def page(title: str, body: str) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f'<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n'
+        f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
 def section(title: str, body: str) -> str:
     """A titled card; nothing if there is nothing in it."""
-    return f"<section>\n<h2>{text(title)}</h2>\n{body}\n</section>\n" if body else ""
+    return f'<section>\n<h2>{text(title)}</h2>\n{body}\n</section>\n' if body else ''
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """A definition list of (name, plain text); empty values are left out."""
-    items = "".join(
-        f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs if value
-    )
+    items = ''.join(f'<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>' for name, value in pairs if value)
     return f'<dl class="facts">{items}</dl>'
 
 
 def note(title: str, lines: Sequence[str]) -> str:
     """A box of remarks; nothing if there are none."""
     if not lines:
-        return ""
+        return ''
     return (
         f'<div class="note"><b>{text(title)}</b><ul>'
-        + "".join(f"<li>{text(line)}</li>" for line in lines)
-        + "</ul></div>\n"
+        + ''.join(f'<li>{text(line)}</li>' for line in lines)
+        + '</ul></div>\n'
     )
 
 
@@ -61,32 +59,29 @@ def figure(svg: str, caption: str, width: float, min_width: int = 0) -> str:
         width: its natural width in inches; it is drawn no wider.
         min_width: pixels below which it is scrolled rather than shrunk, so that a phone can read it.
     """
-    style = f"--w:{round(width * 96)}px;--min:{min_width}px"
-    return (
-        f'<figure style="{style}"><div class="scroll">{svg}</div>'
-        f"<figcaption>{text(caption)}</figcaption></figure>\n"
-    )
+    style = f'--w:{round(width * 96)}px;--min:{min_width}px'
+    return f'<figure style="{style}"><div class="scroll">{svg}</div><figcaption>{text(caption)}</figcaption></figure>\n'
 
 
 def big(number: int) -> str:
     """An exact integer for reading: with separators while short, else ``2.4 × 10³²`` (no-break spaces)."""
     if number < 10**7:
-        return f"{number:,}"
+        return f'{number:,}'
     exponent = len(str(number)) - 1
     mantissa = round(number / 10**exponent, 1)
     if mantissa >= 10:
         mantissa, exponent = mantissa / 10, exponent + 1
-    return f"{mantissa:.1f}\u00a0×\u00a010{str(exponent).translate(_SUPERSCRIPT)}"
+    return f'{mantissa:.1f}\u00a0×\u00a010{str(exponent).translate(_SUPERSCRIPT)}'
 
 
 def mega(number: float | None, digits: int = 2) -> str:
     """Millions; an en dash where unknown."""
-    return "–" if number is None else f"{number / 1e6:,.{digits}f}"
+    return '–' if number is None else f'{number / 1e6:,.{digits}f}'
 
 
 def percent(share: float | None) -> str:
     """A share of 0..1 in per cent; an en dash where unknown."""
-    return "–" if share is None else f"{100 * share:.1f}"
+    return '–' if share is None else f'{100 * share:.1f}'
 
 
 def bounds(budget: Any) -> str:
@@ -96,29 +91,27 @@ def bounds(budget: Any) -> str:
     parts = []
     for name, bound in budget.items():
         low, high = bound if isinstance(bound, (list, tuple)) and len(bound) == 2 else (None, bound)
-        label, show = {"macs": ("MACs", _millions), "params": ("parameters", _millions)}.get(
-            name, (name, plain)
-        )
+        label, show = {'macs': ('MACs', _millions), 'params': ('parameters', _millions)}.get(name, (name, plain))
         if low is not None or high is not None:
-            left = f"{show(low)} ≤ " if low is not None else ""
-            right = f" ≤ {show(high)}" if high is not None else ""
-            parts.append(f"{left}{label}{right}")
-    return ", ".join(parts)
+            left = f'{show(low)} ≤ ' if low is not None else ''
+            right = f' ≤ {show(high)}' if high is not None else ''
+            parts.append(f'{left}{label}{right}')
+    return ', '.join(parts)
 
 
 def _millions(value: Any) -> str:
-    return f"{mega(value)}\u00a0M" if isinstance(value, (int, float)) else plain(value)
+    return f'{mega(value)}\u00a0M' if isinstance(value, (int, float)) else plain(value)
 
 
 def plain(value: Any) -> str:
     """A JSON value as a reader wants it: numbers with separators, objects as ``key value``, lists too."""
     if value is None or value == {} or value == []:
-        return ""
+        return ''
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {plain(item) or '–'}" for key, item in value.items())
+        return ', '.join(f'{key} {plain(item) or "–"}' for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(plain(item) or "–" for item in value)
+        return ', '.join(plain(item) or '–' for item in value)
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f'{value:.6g}'
     large = isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**4
-    return f"{value:,}" if large else str(value)
+    return f'{value:,}' if large else str(value)

@@ -41,13 +41,13 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def candidate_points(record: RecordedSearch) -> list[tuple[float, float]]:
     """(MACs, score with inherited weights) of every candidate line that has both."""
-    pairs = [(number(line, "macs"), number(line, "score")) for line in record.candidates]
+    pairs = [(number(line, 'macs'), number(line, 'score')) for line in record.candidates]
     return [(macs, score) for macs, score in pairs if macs is not None and score is not None]
 
 
 def row_points(record: RecordedSearch) -> list[tuple[str, float, float]]:
     """(name, MACs, top-1 in 0..1) of every row of the comparison table that has both figures."""
-    rows = [(str(row["name"]), number(row, "macs"), number(row, "top1")) for row in record.rows]
+    rows = [(str(row['name']), number(row, 'macs'), number(row, 'top1')) for row in record.rows]
     return [(name, macs, top1) for name, macs, top1 in rows if macs is not None and top1 is not None]
 
 
@@ -66,31 +66,29 @@ def pareto_figure(records: Sequence[RecordedSearch]) -> Figure:
     with drawing():
         figure = new_figure(5.4 * max(len(panels), 1), 3.3)
         if not panels:
-            dress(figure.add_subplot(), "Nothing evaluated yet", "MACs [M]", "score")
+            dress(figure.add_subplot(), 'Nothing evaluated yet', 'MACs [M]', 'score')
         for i, draw in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), i)
             draw(axes, records)
             target = next((record.target for record in records if record.target), None)
             if target:
-                axes.axvline(target / MEGA, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label="target")
-            legend(axes, loc="best")
+                axes.axvline(target / MEGA, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='target')
+            legend(axes, loc='best')
     return figure
 
 
 def _draw_candidates(axes: Axes, records: Sequence[RecordedSearch]) -> None:
-    dress(axes, "Candidates, inherited weights", "MACs [M]", "score")
+    dress(axes, 'Candidates, inherited weights', 'MACs [M]', 'score')
     for i, record in enumerate(records):
         points = np.array(candidate_points(record), dtype=float).reshape(-1, 2)
         colour = SERIES[i % len(SERIES)]
-        keep = np.unique(
-            np.linspace(0, max(len(points) - 1, 0), min(len(points), MAX_POINTS)).round().astype(int)
-        )
-        name = record.name if len(records) > 1 else "candidate"
+        keep = np.unique(np.linspace(0, max(len(points) - 1, 0), min(len(points), MAX_POINTS)).round().astype(int))
+        name = record.name if len(records) > 1 else 'candidate'
         axes.plot(
             points[keep, 0] / MEGA,
             points[keep, 1],
-            linestyle="none",
-            marker="o",
+            linestyle='none',
+            marker='o',
             markersize=3.2,
             color=colour,
             alpha=0.45,
@@ -101,7 +99,7 @@ def _draw_candidates(axes: Axes, records: Sequence[RecordedSearch]) -> None:
 
 
 def _draw_rows(axes: Axes, records: Sequence[RecordedSearch]) -> None:
-    dress(axes, "Trained alone, each the same way", "MACs [M]", "top-1 [%]")
+    dress(axes, 'Trained alone, each the same way', 'MACs [M]', 'top-1 [%]')
     for i, record in enumerate(records):
         rows = row_points(record)
         points = np.array([(macs, 100 * top1) for _, macs, top1 in rows], dtype=float).reshape(-1, 2)
@@ -110,16 +108,16 @@ def _draw_rows(axes: Axes, records: Sequence[RecordedSearch]) -> None:
         labelled: set[str] = set()
         for (name, _, _), (macs, top1) in zip(rows, points, strict=True):
             kind = _kind(name)
-            star = kind == "searched"
+            star = kind == 'searched'
             # One search: the legend names the kinds. Several: it names the searches, and the caption the
             # kinds.
             label = kind if len(records) == 1 else record.name
-            face = "none" if kind == "random" else ORANGE if star and len(records) == 1 else colour
-            marker = {"searched": "*", "random": "o"}.get(kind, "s")
+            face = 'none' if kind == 'random' else ORANGE if star and len(records) == 1 else colour
+            marker = {'searched': '*', 'random': 'o'}.get(kind, 's')
             axes.plot(
                 [macs / MEGA],
                 [top1],
-                linestyle="none",
+                linestyle='none',
                 marker=marker,
                 markersize=13 if star else 6,
                 color=colour,
@@ -135,19 +133,19 @@ def _draw_rows(axes: Axes, records: Sequence[RecordedSearch]) -> None:
 
 def _kind(name: str) -> str:
     """What a row is, by the first word of its name: searched, random, or the name itself."""
-    word = name.split(" ")[0]
-    return word if word in ("searched", "random") else name
+    word = name.split(' ')[0]
+    return word if word in ('searched', 'random') else name
 
 
 def _draw_front(axes: Axes, points: np.ndarray, colour: str) -> None:
     front = points[pareto_front([(cost, score) for cost, score in points])]
     if len(front):
-        axes.step(front[:, 0] / MEGA, front[:, 1], where="post", color=colour, linewidth=1.4)
+        axes.step(front[:, 0] / MEGA, front[:, 1], where='post', color=colour, linewidth=1.4)
         axes.plot(
             front[:, 0] / MEGA,
             front[:, 1],
-            linestyle="none",
-            marker="o",
+            linestyle='none',
+            marker='o',
             markersize=3.4,
             color=colour,
             zorder=2,

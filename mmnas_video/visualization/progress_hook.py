@@ -34,8 +34,9 @@ class ProgressHook(Hook):
         """Start the clock; a resumed run counts from where it is."""
         self._start, self._first = time.monotonic(), runner.iter
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                         outputs: Mapping[str, Any] | None = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
+    ) -> None:
         """Rewrite the line."""
         now = time.monotonic()
         if sys.stderr.isatty() and now - self._shown > 0.5:
@@ -53,6 +54,8 @@ class ProgressHook(Hook):
         spent = time.monotonic() - self._start
         left = spent / max(done - self._first, 1) * (runner.max_iters - done)
         loss = f'  loss {float(outputs["loss"]):.3f}' if outputs and 'loss' in outputs else ''
-        text = (f'{self.name}  epoch {runner.epoch + 1}/{runner.max_epochs}  {done}/{runner.max_iters} steps{loss}  '
-                f'{int(left) // 60}:{int(left) % 60:02d} left')
+        text = (
+            f'{self.name}  epoch {runner.epoch + 1}/{runner.max_epochs}  {done}/{runner.max_iters} steps{loss}  '
+            f'{int(left) // 60}:{int(left) % 60:02d} left'
+        )
         print(f'{text:<78}', end=end, file=sys.stderr, flush=True)

@@ -47,7 +47,7 @@ class RecordedSearch:
     space: SearchSpace | None = None
     blocks: Mapping[str, int] = field(default_factory=dict)
     arch: Arch | None = None
-    arch_source: str = ""
+    arch_source: str = ''
     info: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[dict[str, Any], ...] = ()
@@ -65,14 +65,12 @@ class RecordedSearch:
     @property
     def final(self) -> bool:
         """Whether the search has come to its end (``arch.json`` says ``"final": false`` before)."""
-        return self.arch_source == "arch.json" and self.info.get("final") is not False
+        return self.arch_source == 'arch.json' and self.info.get('final') is not False
 
     @property
     def target(self) -> float | None:
         """The MACs that the search aimed at, from its last epoch that names them."""
-        return next(
-            (number(line, "target") for line in reversed(self.epochs) if number(line, "target")), None
-        )
+        return next((number(line, 'target') for line in reversed(self.epochs) if number(line, 'target')), None)
 
 
 def number(line: Mapping[str, Any], key: str) -> float | None:
@@ -80,7 +78,7 @@ def number(line: Mapping[str, Any], key: str) -> float | None:
     value = line.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if abs(value) < float("inf") else None
+    return value if abs(value) < float('inf') else None
 
 
 def scalars(data: object) -> dict[str, Any]:
@@ -96,26 +94,22 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
         ConfigError: there is no ``search`` folder in it.
     """
     work_dir = Path(work_dir)
-    folder = work_dir / "search"
+    folder = work_dir / 'search'
     if not folder.is_dir():
         raise ConfigError(
-            f"work directory {str(work_dir)!r}: found no folder {str(folder)!r}, expected the work "
-            "directory of a search (tools/search.py CONFIG --work-dir WORK_DIR makes one)"
+            f'work directory {str(work_dir)!r}: found no folder {str(folder)!r}, expected the work '
+            'directory of a search (tools/search.py CONFIG --work-dir WORK_DIR makes one)'
         )
     notes: list[str] = []
-    space, blocks = _read_space(folder / "space.json", notes)
-    steps, total, others = _read_history(folder / "history.jsonl", notes)
+    space, blocks = _read_space(folder / 'space.json', notes)
+    steps, total, others = _read_history(folder / 'history.jsonl', notes)
     # A line of an epoch that was run twice (killed, resumed): the last one stands.
-    by_epoch = {
-        line["epoch"]: line
-        for line in others
-        if line["kind"] == "epoch" and number(line, "epoch") is not None
-    }
+    by_epoch = {line['epoch']: line for line in others if line['kind'] == 'epoch' and number(line, 'epoch') is not None}
     epochs = tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
-    candidates = tuple(line for line in others if line["kind"] == "candidate")
-    chosen = _read_object(folder / "arch.json", "the search writes it at its first checkpoint", notes)
+    candidates = tuple(line for line in others if line['kind'] == 'candidate')
+    chosen = _read_object(folder / 'arch.json', 'the search writes it at its first checkpoint', notes)
     arch, source = _chosen_arch(chosen, space, epochs, notes)
-    info, cost = (chosen.get(key) if isinstance(chosen.get(key), dict) else {} for key in ("search", "cost"))
+    info, cost = (chosen.get(key) if isinstance(chosen.get(key), dict) else {} for key in ('search', 'cost'))
     return RecordedSearch(
         work_dir,
         space,
@@ -128,7 +122,7 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
         total,
         epochs,
         candidates,
-        _read_rows(folder / "table.json", notes),
+        _read_rows(folder / 'table.json', notes),
         tuple(notes),
     )
 
@@ -136,40 +130,38 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
 def _read_object(path: Path, when: str, notes: list[str]) -> dict[str, Any]:
     """The JSON object in ``path``; empty, with a note, if there is none."""
     if not path.is_file():
-        notes.append(f"{path.name} is not there yet: {when}.")
+        notes.append(f'{path.name} is not there yet: {when}.')
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:
-        notes.append(f"{path.name} cannot be read: {error}.")
+        notes.append(f'{path.name} cannot be read: {error}.')
         return {}
     if not isinstance(data, dict):
-        notes.append(f"{path.name}: found a {type(data).__name__}, expected an object.")
+        notes.append(f'{path.name}: found a {type(data).__name__}, expected an object.')
         return {}
     return data
 
 
 def _read_space(path: Path, notes: list[str]) -> tuple[SearchSpace | None, dict[str, int]]:
-    data = _read_object(path, "the search writes it when it starts", notes)
+    data = _read_object(path, 'the search writes it when it starts', notes)
     if not data:
         return None, {}
     try:
-        choices = [Choice(choice["name"], tuple(choice["values"])) for choice in data["choices"]]
-        space = SearchSpace(str(data.get("name", "")), choices)
+        choices = [Choice(choice['name'], tuple(choice['values'])) for choice in data['choices']]
+        space = SearchSpace(str(data.get('name', '')), choices)
     except (ConfigError, KeyError, TypeError) as error:
-        notes.append(f"{path.name} cannot be read: {type(error).__name__} {error}.")
+        notes.append(f'{path.name} cannot be read: {type(error).__name__} {error}.')
         return None, {}
-    blocks = data.get("blocks")
+    blocks = data.get('blocks')
     blocks = blocks if isinstance(blocks, dict) else {}
     return space, {group: n for group, n in blocks.items() if isinstance(n, int) and n > 0}
 
 
 def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
-    data = _read_object(
-        path, "tools/search.py writes it after the search, when it has trained the alternatives", notes
-    )
-    rows = data.get("rows", [])
-    good = [row for row in rows if isinstance(row, dict) and "name" in row] if isinstance(rows, list) else []
+    data = _read_object(path, 'tools/search.py writes it after the search, when it has trained the alternatives', notes)
+    rows = data.get('rows', [])
+    good = [row for row in rows if isinstance(row, dict) and 'name' in row] if isinstance(rows, list) else []
     if data and (not isinstance(rows, list) or len(good) < len(rows)):
         notes.append(f"{path.name}: found rows that are no objects with a 'name'; they are left out.")
     return tuple(good)
@@ -178,23 +170,21 @@ def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
 def _chosen_arch(
     chosen: Mapping[str, Any], space: SearchSpace | None, epochs: tuple[dict[str, Any], ...], notes: list[str]
 ) -> tuple[Arch | None, str]:
-    arch = scalars(chosen.get("arch"))
+    arch = scalars(chosen.get('arch'))
     if arch:
-        return Arch(arch), "arch.json"
+        return Arch(arch), 'arch.json'
     for line in reversed(epochs):
-        if space is not None and "most_probable" in line:
+        if space is not None and 'most_probable' in line:
             try:
-                return space.decode(line["most_probable"]), f"epoch {line['epoch']}"
+                return space.decode(line['most_probable']), f'epoch {line["epoch"]}'
             except (ConfigError, LookupError, TypeError, ValueError) as error:
-                notes.append(
-                    f"the most probable arch of epoch {line['epoch']} is not of this space: {error}."
-                )
+                notes.append(f'the most probable arch of epoch {line["epoch"]} is not of this space: {error}.')
                 break
-    return None, ""
+    return None, ''
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
+    with path.open('rb') as file:
         yield from enumerate(file, start=1)
 
 
@@ -206,13 +196,13 @@ def _is_step(line: bytes) -> bool:
 def _read_history(path: Path, notes: list[str]) -> tuple[tuple[dict, ...], int, list[dict]]:
     """Step lines (thinned), their number, all other lines. Streams: the file may have gigabytes."""
     if not path.is_file():
-        notes.append(f"{path.name} is not there yet: the search writes it from its first step on.")
+        notes.append(f'{path.name} is not there yet: the search writes it from its first step on.')
         return (), 0, []
     kept: list[tuple[int, bytes]] = []
     others: list[tuple[int, bytes]] = []
     total, stride, last = 0, 1, None
     for i, line in _lines(path):
-        if not line.endswith(b"\n"):
+        if not line.endswith(b'\n'):
             break  # half a line: the search is writing it, or was killed over it (then a resume cuts it off)
         if not _is_step(line):
             others.append((i, line))
@@ -228,14 +218,12 @@ def _read_history(path: Path, notes: list[str]) -> tuple[tuple[dict, ...], int, 
     bad: list[int] = []
     steps = [data for data in (_parse(i, line, bad) for i, line in kept) if data]
     rest = [data for data in (_parse(i, line, bad) for i, line in others) if data]
-    slow = [data for data in rest if data["kind"] == "step"]
-    steps, total, rest = steps + slow, total + len(slow), [data for data in rest if data["kind"] != "step"]
+    slow = [data for data in rest if data['kind'] == 'step']
+    steps, total, rest = steps + slow, total + len(slow), [data for data in rest if data['kind'] != 'step']
     if bad:
-        notes.append(
-            f"{path.name}: left out {len(bad)} line(s) that cannot be read, the first is line {min(bad)}."
-        )
+        notes.append(f'{path.name}: left out {len(bad)} line(s) that cannot be read, the first is line {min(bad)}.')
     if not rest and not steps:
-        notes.append(f"{path.name} holds no step yet.")
+        notes.append(f'{path.name} holds no step yet.')
     return tuple(steps), total, rest
 
 
@@ -244,7 +232,7 @@ def _parse(i: int, line: bytes, bad: list[int]) -> dict[str, Any] | None:
         return None
     try:
         data = json.loads(line)
-        if isinstance(data, dict) and isinstance(data.get("kind"), str):
+        if isinstance(data, dict) and isinstance(data.get('kind'), str):
             return data
     except (ValueError, RecursionError):
         pass

@@ -40,99 +40,95 @@ def write_report(
     if isinstance(work_dirs, (str, os.PathLike)):
         work_dirs = [work_dirs]
     if not work_dirs:
-        raise ConfigError("work_dirs: found none, expected at least one work directory of a search")
+        raise ConfigError('work_dirs: found none, expected at least one work directory of a search')
     records = [read_search(work_dir) for work_dir in work_dirs]
     if out is None:
-        name = "report.html" if len(records) == 1 else f"report_of_{len(records)}.html"
-        out = records[0].work_dir / "search" / name
+        name = 'report.html' if len(records) == 1 else f'report_of_{len(records)}.html'
+        out = records[0].work_dir / 'search' / name
     out = Path(out)
-    folder = out.parent / "figures"
+    folder = out.parent / 'figures'
     if len(records) == 1:
-        body = _heading(records[0], "h1") + _search_body(records[0], Album(folder, png=png))
+        body = _heading(records[0], 'h1') + _search_body(records[0], Album(folder, png=png))
     else:
         body = _side_by_side(records, folder, png)
-    title = " · ".join(dict.fromkeys(_title(record) for record in records))
+    title = ' · '.join(dict.fromkeys(_title(record) for record in records))
     write_text_atomic(out, page.page(title, body + _footer()))
     return out
 
 
 def _title(record: RecordedSearch) -> str:
-    method = page.plain(record.info.get("method")).removesuffix("SearchHook") or "Search"
-    return f"{method} on {record.space.name if record.space else 'an unknown space'}"
+    method = page.plain(record.info.get('method')).removesuffix('SearchHook') or 'Search'
+    return f'{method} on {record.space.name if record.space else "an unknown space"}'
 
 
 def _heading(record: RecordedSearch, tag: str) -> str:
     """Title, the result in one sentence, what is missing, and the facts of the search."""
     info, space = record.info, record.space
-    title = _title(record) if tag == "h1" else f"{record.name}: {_title(record)}"
-    target = f"target {page.mega(record.target)} M MACs" if record.target else ""
+    title = _title(record) if tag == 'h1' else f'{record.name}: {_title(record)}'
+    target = f'target {page.mega(record.target)} M MACs' if record.target else ''
     pairs = [
-        ("Method", page.plain(info.get("method"))),
-        ("Seed", page.plain(info.get("seed"))),
-        ("Budget", page.bounds(info.get("budget")) or target),
-        ("Space", space.name if space else ""),
-        ("Space size", f"{page.big(space.size)} networks" if space else ""),
-        ("Open choices", f"{len(space.open)} of {len(space)}" if space else ""),
-        ("Space hash", space.hash if space else ""),
+        ('Method', page.plain(info.get('method'))),
+        ('Seed', page.plain(info.get('seed'))),
+        ('Budget', page.bounds(info.get('budget')) or target),
+        ('Space', space.name if space else ''),
+        ('Space size', f'{page.big(space.size)} networks' if space else ''),
+        ('Open choices', f'{len(space.open)} of {len(space)}' if space else ''),
+        ('Space hash', space.hash if space else ''),
         (
-            "Searched",
-            f"{len(record.epochs)} epoch{'s' * (len(record.epochs) != 1)}, {record.steps_total:,} steps",
+            'Searched',
+            f'{len(record.epochs)} epoch{"s" * (len(record.epochs) != 1)}, {record.steps_total:,} steps',
         ),
-        ("Chosen at epoch", page.plain(info.get("epoch"))),
-        ("Score when chosen", page.plain(info.get("score"))),
-        ("Commit", page.plain(info.get("commit"))),
-        ("Versions", page.plain(info.get("versions"))),
+        ('Chosen at epoch', page.plain(info.get('epoch'))),
+        ('Score when chosen', page.plain(info.get('score'))),
+        ('Commit', page.plain(info.get('commit'))),
+        ('Versions', page.plain(info.get('versions'))),
     ]
     return (
-        f"<{tag}{'' if tag == 'h1' else ' class=search'}>{page.text(title)}</{tag}>\n"
+        f'<{tag}{"" if tag == "h1" else " class=search"}>{page.text(title)}</{tag}>\n'
         f'<p class="lead soft">{page.text(_result(record))}</p>\n'
-        f"{page.note('Not complete', record.notes)}<section>{page.facts(pairs)}</section>\n"
+        f'{page.note("Not complete", record.notes)}<section>{page.facts(pairs)}</section>\n'
     )
 
 
 def _result(record: RecordedSearch) -> str:
     """The outcome in one sentence, as it came out."""
     rows = [row for row in summary_rows(record.rows) if row.top1 is not None]
-    searched = next((row for row in rows if row.name.startswith("searched")), None)
+    searched = next((row for row in rows if row.name.startswith('searched')), None)
     if searched is None:
-        return "The alternatives have not been trained yet; below is the search as far as it has got."
-    others = ", ".join(f"{row.name} {page.percent(row.top1)} %" for row in rows if row is not searched)
-    every = [top1 for top1 in (number(row, "top1") for row in record.rows) if top1 is not None]
+        return 'The alternatives have not been trained yet; below is the search as far as it has got.'
+    others = ', '.join(f'{row.name} {page.percent(row.top1)} %' for row in rows if row is not searched)
+    every = [top1 for top1 in (number(row, 'top1') for row in record.rows) if top1 is not None]
     place, shared = 1 + sum(top1 > searched.top1 for top1 in every), every.count(searched.top1) > 1
     return (
-        f"The searched network reaches {page.percent(searched.top1)} % top-1 at {page.mega(searched.macs)} M "
-        f"MACs: place {place}{' (shared)' if shared else ''} of {len(every)} networks trained alike"
-        f"{'; ' if others else ''}{others}."
+        f'The searched network reaches {page.percent(searched.top1)} % top-1 at {page.mega(searched.macs)} M '
+        f'MACs: place {place}{" (shared)" if shared else ""} of {len(every)} networks trained alike'
+        f'{"; " if others else ""}{others}.'
     )
 
 
 def _search_body(record: RecordedSearch, album: Album) -> str:
     parts = [
-        page.section("The searched network beside the alternatives", sections.comparison(record)),
+        page.section('The searched network beside the alternatives', sections.comparison(record)),
         page.section(
-            "The chosen network" if record.final else "The most probable network so far",
+            'The chosen network' if record.final else 'The most probable network so far',
             sections.network(record, album),
         ),
-        page.section("How the search went", sections.curves(record, album)),
-        page.section("Accuracy against cost", sections.pareto([record], album)),
-        page.section("How to go on", sections.commands(record)),
+        page.section('How the search went', sections.curves(record, album)),
+        page.section('Accuracy against cost', sections.pareto([record], album)),
+        page.section('How to go on', sections.commands(record)),
     ]
-    return "".join(parts)
+    return ''.join(parts)
 
 
 def _side_by_side(records: Sequence[RecordedSearch], folder: Path, png: bool) -> str:
-    album = Album(folder, "all-", png)
-    html = f"<h1>{len(records)} searches side by side</h1>\n" + page.section(
-        "What came out", _overview(records)
-    )
-    curves = album.add("macs", macs_figure(records), "The most probable network of every epoch.", CURVE)
-    curves += album.add(
-        "entropy", entropy_figure(records), "Entropy of the distribution over networks.", CURVE
-    )
-    html += page.section("How the searches went", f'<div class="grid">{curves}</div>')
-    html += page.section("Accuracy against cost", sections.pareto(records, album))
-    return html + "".join(
-        _heading(record, "h2") + _search_body(record, Album(folder, f"{i}-", png))
+    album = Album(folder, 'all-', png)
+    html = f'<h1>{len(records)} searches side by side</h1>\n' + page.section('What came out', _overview(records))
+    curves = album.add('macs', macs_figure(records), 'The most probable network of every epoch.', CURVE)
+    curves += album.add('entropy', entropy_figure(records), 'Entropy of the distribution over networks.', CURVE)
+    html += page.section('How the searches went', f'<div class="grid">{curves}</div>')
+    html += page.section('Accuracy against cost', sections.pareto(records, album))
+    return html + ''.join(
+        _heading(record, 'h2') + _search_body(record, Album(folder, f'{i}-', png))
         for i, record in enumerate(records, start=1)
     )
 
@@ -140,31 +136,27 @@ def _side_by_side(records: Sequence[RecordedSearch], folder: Path, png: bool) ->
 def _overview(records: Sequence[RecordedSearch]) -> str:
     """One column per search."""
     lines = {
-        "space": [r.space.name if r.space else "–" for r in records],
-        "method": [page.plain(r.info.get("method")) or "–" for r in records],
-        "seed": [page.plain(r.info.get("seed")) or "–" for r in records],
-        "budget": [page.bounds(r.info.get("budget")) or "–" for r in records],
-        "chosen: MACs [M]": [page.mega(number(r.cost, "macs")) for r in records],
-        "chosen: params [M]": [page.mega(number(r.cost, "params"), 3) for r in records],
+        'space': [r.space.name if r.space else '–' for r in records],
+        'method': [page.plain(r.info.get('method')) or '–' for r in records],
+        'seed': [page.plain(r.info.get('seed')) or '–' for r in records],
+        'budget': [page.bounds(r.info.get('budget')) or '–' for r in records],
+        'chosen: MACs [M]': [page.mega(number(r.cost, 'macs')) for r in records],
+        'chosen: params [M]': [page.mega(number(r.cost, 'params'), 3) for r in records],
     }
-    tables = [{row.name.partition(" (")[0]: row for row in summary_rows(record.rows)} for record in records]
+    tables = [{row.name.partition(' (')[0]: row for row in summary_rows(record.rows)} for record in records]
     for name in dict.fromkeys(name for table in tables for name in table):
-        lines[f"{name}: top-1 [%]"] = [
-            page.percent(table[name].top1) if name in table else "–" for table in tables
-        ]
-    head = "".join(f"<th>{page.text(record.name)}</th>" for record in records)
-    body = "".join(
-        f"<tr><td>{page.text(name)}</td>"
-        + "".join(f"<td>{page.text(value)}</td>" for value in values)
-        + "</tr>"
+        lines[f'{name}: top-1 [%]'] = [page.percent(table[name].top1) if name in table else '–' for table in tables]
+    head = ''.join(f'<th>{page.text(record.name)}</th>' for record in records)
+    body = ''.join(
+        f'<tr><td>{page.text(name)}</td>' + ''.join(f'<td>{page.text(value)}</td>' for value in values) + '</tr>'
         for name, values in lines.items()
     )
-    head = f"<thead><tr><th></th>{head}</tr></thead>"
+    head = f'<thead><tr><th></th>{head}</tr></thead>'
     return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _footer() -> str:
     return (
-        "<footer>Made from search/arch.json, space.json, history.jsonl and table.json. "
+        '<footer>Made from search/arch.json, space.json, history.jsonl and table.json. '
         'The pictures are in <a href="figures/">figures/</a> as SVG and PNG.</footer>'
     )

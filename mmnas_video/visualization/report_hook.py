@@ -31,13 +31,12 @@ class ReportHook(Hook):
         ConfigError: ``interval`` is neither a positive integer nor -1.
     """
 
-    priority = "LOWEST"
+    priority = 'LOWEST'
 
     def __init__(self, interval: int = 1, by_epoch: bool = True) -> None:
         if isinstance(interval, bool) or not isinstance(interval, int) or (interval < 1 and interval != -1):
             raise ConfigError(
-                f"ReportHook.interval: found {interval!r}, expected a positive integer, or -1 for one report "
-                "at the end"
+                f'ReportHook.interval: found {interval!r}, expected a positive integer, or -1 for one report at the end'
             )
         self.interval = interval
         self.by_epoch = by_epoch
@@ -58,11 +57,11 @@ class ReportHook(Hook):
 
     @master_only
     def _write(self, runner: Runner, png: bool = False) -> None:
-        if not (Path(runner.work_dir) / "search").is_dir():
+        if not (Path(runner.work_dir) / 'search').is_dir():
             self._warn(
                 runner,
                 "ReportHook: the work directory has no folder 'search', so there is nothing to report; "
-                "is a search hook in custom_hooks?",
+                'is a search hook in custom_hooks?',
             )
             return
         try:
@@ -73,7 +72,7 @@ class ReportHook(Hook):
             # A search of days must not die of a picture: a full disk, a font, a bug here or in matplotlib.
             self._warn(
                 runner,
-                f"ReportHook: the report could not be written; the search goes on.\n{traceback.format_exc()}",
+                f'ReportHook: the report could not be written; the search goes on.\n{traceback.format_exc()}',
             )
 
     def _warn(self, runner: Runner, message: str) -> None:

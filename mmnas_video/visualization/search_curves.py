@@ -24,7 +24,7 @@ MEGA = 1e6
 
 def epoch_series(record: RecordedSearch, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(epochs, values) of ``key`` in the epoch lines, both (E,); lines without a finite one are left out."""
-    pairs = [(line["epoch"], number(line, key)) for line in record.epochs]
+    pairs = [(line['epoch'], number(line, key)) for line in record.epochs]
     good = [(x, y) for x, y in pairs if y is not None]
     return np.array([x for x, _ in good], dtype=float), np.array([y for _, y in good], dtype=float)
 
@@ -34,8 +34,8 @@ def step_positions(record: RecordedSearch) -> np.ndarray:
 
     An epoch under way is given the length of the others, so that it does not look finished.
     """
-    steps = np.array([number(line, "step") or 0 for line in record.steps], dtype=float)
-    epochs = np.array([number(line, "epoch") or 0 for line in record.steps], dtype=float)
+    steps = np.array([number(line, 'step') or 0 for line in record.steps], dtype=float)
+    epochs = np.array([number(line, 'epoch') or 0 for line in record.steps], dtype=float)
     if not steps.size:
         return steps
     names, first = np.unique(epochs, return_index=True)
@@ -50,9 +50,7 @@ def step_series(record: RecordedSearch, key: str) -> tuple[np.ndarray, np.ndarra
     """(positions on the epoch axis, values) of ``key`` in the step lines that have a finite one."""
     values = [number(line, key) for line in record.steps]
     keep = np.array([value is not None for value in values], dtype=bool)
-    return step_positions(record)[keep] if keep.size else np.zeros(0), np.array(
-        [v for v in values if v is not None]
-    )
+    return step_positions(record)[keep] if keep.size else np.zeros(0), np.array([v for v in values if v is not None])
 
 
 def bin_means(x: np.ndarray, y: np.ndarray, points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +74,7 @@ def sampled_range(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray, np.nd
     """(epochs, 10th, 90th percentile of the MACs that were sampled in each), each of shape (E,)."""
     macs: dict[float, list[float]] = {}
     for line in record.steps:
-        epoch, values = number(line, "epoch"), line.get("macs")
+        epoch, values = number(line, 'epoch'), line.get('macs')
         if epoch is not None and isinstance(values, list):
             macs.setdefault(epoch, []).extend(v for v in values if isinstance(v, (int, float)))
     found = [(epoch, *np.percentile(values, (10, 90))) for epoch, values in sorted(macs.items()) if values]
@@ -88,16 +86,16 @@ def macs_figure(records: Sequence[RecordedSearch]) -> Figure:
     """MACs of the most probable arch per epoch against the target (the paper's Fig. 4)."""
     with drawing():
         figure = new_figure(5.4, 3.0)
-        axes = _epoch_axes(figure.add_subplot(), "Cost of the most probable network", "MACs [M]")
+        axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', 'MACs [M]')
         for i, record in enumerate(records):
-            x, y = thin(*epoch_series(record, "macs"))
-            name = record.name if len(records) > 1 else "most probable network"
+            x, y = thin(*epoch_series(record, 'macs'))
+            name = record.name if len(records) > 1 else 'most probable network'
             axes.plot(
                 x,
                 y / MEGA,
                 color=SERIES[i % len(SERIES)],
                 label=name,
-                marker="o" if x.size < 30 else None,
+                marker='o' if x.size < 30 else None,
                 markersize=3,
             )
             if len(records) == 1:
@@ -108,9 +106,9 @@ def macs_figure(records: Sequence[RecordedSearch]) -> Figure:
                 color=INK,
                 linewidth=1.2,
                 linestyle=(0, (4, 3)),
-                label=f"target {target / MEGA:,.4g} M",
+                label=f'target {target / MEGA:,.4g} M',
             )
-        legend(axes, loc="best")
+        legend(axes, loc='best')
     return figure
 
 
@@ -125,7 +123,7 @@ def _draw_sampled(axes: Axes, record: RecordedSearch) -> None:
             color=BLUE,
             alpha=0.16,
             linewidth=0,
-            label="sampled networks, 10–90 %",
+            label='sampled networks, 10–90 %',
         )
 
 
@@ -134,19 +132,19 @@ def score_figure(record: RecordedSearch) -> Figure:
     with drawing():
         figure = new_figure(5.4, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, "Score", "score", xlabel="")
-        x, y = thin(*epoch_series(record, "score"))
-        upper.plot(x, y, color=GREEN, marker="o" if x.size < 30 else None, markersize=3)
-        name = "loss" if any(number(line, "loss") is not None for line in record.steps) else "sampled score"
-        x, y = bin_means(*(step_series(record, "loss") if name == "loss" else mean_scores(record)))
-        _epoch_axes(lower, "", name)
+        _epoch_axes(upper, 'Score', 'score', xlabel='')
+        x, y = thin(*epoch_series(record, 'score'))
+        upper.plot(x, y, color=GREEN, marker='o' if x.size < 30 else None, markersize=3)
+        name = 'loss' if any(number(line, 'loss') is not None for line in record.steps) else 'sampled score'
+        x, y = bin_means(*(step_series(record, 'loss') if name == 'loss' else mean_scores(record)))
+        _epoch_axes(lower, '', name)
         lower.plot(x, y, color=ORANGE, linewidth=1.2)
     return figure
 
 
 def mean_scores(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
     """(positions on the epoch axis, mean score of the archs sampled in the step), both (S,)."""
-    scores = [[s for s in line.get("scores") or () if isinstance(s, (int, float))] for line in record.steps]
+    scores = [[s for s in line.get('scores') or () if isinstance(s, (int, float))] for line in record.steps]
     keep = np.array([bool(values) for values in scores], dtype=bool)
     means = np.array([sum(values) / len(values) for values in scores if values])
     return step_positions(record)[keep], means
@@ -157,37 +155,32 @@ def certainty_figure(record: RecordedSearch) -> Figure:
     with drawing():
         figure = new_figure(5.4, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, "How much is undecided", "entropy [nats]", xlabel="")
-        x, y = thin(*epoch_series(record, "entropy"))
-        upper.plot(x, y, color=BLUE, marker="o" if x.size < 30 else None, markersize=3)
+        _epoch_axes(upper, 'How much is undecided', 'entropy [nats]', xlabel='')
+        x, y = thin(*epoch_series(record, 'entropy'))
+        upper.plot(x, y, color=BLUE, marker='o' if x.size < 30 else None, markersize=3)
         upper.set_ylim(bottom=0)
-        _epoch_axes(lower, "", "eff. sample size")
-        x, y = bin_means(*step_series(record, "ess"))
+        _epoch_axes(lower, '', 'eff. sample size')
+        x, y = bin_means(*step_series(record, 'ess'))
         lower.plot(x, y, color=PINK, linewidth=1.2)
         sampled = max(
-            (len(line["weights"]) for line in record.steps if isinstance(line.get("weights"), list)),
+            (len(line['weights']) for line in record.steps if isinstance(line.get('weights'), list)),
             default=0,
         )
         if sampled:
             # 1 = one arch takes the whole gradient; K = all count alike, and the scores teach nothing.
-            lower.axhline(
-                sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f"K = {sampled} sampled"
-            )
+            lower.axhline(sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f'K = {sampled} sampled')
             lower.set_ylim(0, sampled * 1.12)
-            legend(lower, loc="lower right")
+            legend(lower, loc='lower right')
     return figure
 
 
 def changed_choices(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
     """(epochs, number of choices whose most probable value has changed since the last), both (E - 1,)."""
     best = [
-        (line["epoch"], line["most_probable"])
-        for line in record.epochs
-        if isinstance(line.get("most_probable"), list)
+        (line['epoch'], line['most_probable']) for line in record.epochs if isinstance(line.get('most_probable'), list)
     ]
     changes = [
-        (epoch, sum(a != b for a, b in zip(now, before, strict=False)))
-        for (_, before), (epoch, now) in pairwise(best)
+        (epoch, sum(a != b for a, b in zip(now, before, strict=True))) for (_, before), (epoch, now) in pairwise(best)
     ]
     table = np.array(changes, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
@@ -198,17 +191,17 @@ def collapse_figure(record: RecordedSearch) -> Figure:
     with drawing():
         figure = new_figure(5.4, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, "Signs of collapse", "smallest [%]", xlabel="")
-        x, y = thin(*epoch_series(record, "smallest_share"))
-        upper.plot(x, 100 * y, color=AMBER, marker="o" if x.size < 30 else None, markersize=3)
+        _epoch_axes(upper, 'Signs of collapse', 'smallest [%]', xlabel='')
+        x, y = thin(*epoch_series(record, 'smallest_share'))
+        upper.plot(x, 100 * y, color=AMBER, marker='o' if x.size < 30 else None, markersize=3)
         upper.set_ylim(0, 100)
         if record.space is not None and record.space.open:
             even = 100 * sum(1 / len(choice) for choice in record.space.open) / len(record.space.open)
-            upper.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label="by chance")
-            legend(upper, loc="upper right")
-        _epoch_axes(lower, "", "choices changed")
+            upper.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='by chance')
+            legend(upper, loc='upper right')
+        _epoch_axes(lower, '', 'choices changed')
         x, y = thin(*changed_choices(record))
-        lower.plot(x, y, color=BLUE, linewidth=1.2, drawstyle="steps-mid")
+        lower.plot(x, y, color=BLUE, linewidth=1.2, drawstyle='steps-mid')
         lower.set_ylim(0, 1.1 * max(1.0, y.max(initial=0.0)))
         lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
     return figure
@@ -218,16 +211,16 @@ def entropy_figure(records: Sequence[RecordedSearch]) -> Figure:
     """Total entropy of several searches, one line each."""
     with drawing():
         figure = new_figure(5.4, 3.0)
-        axes = _epoch_axes(figure.add_subplot(), "How much is undecided", "entropy [nats]")
+        axes = _epoch_axes(figure.add_subplot(), 'How much is undecided', 'entropy [nats]')
         for i, record in enumerate(records):
-            x, y = thin(*epoch_series(record, "entropy"))
+            x, y = thin(*epoch_series(record, 'entropy'))
             axes.plot(x, y, color=SERIES[i % len(SERIES)], label=record.name)
         axes.set_ylim(bottom=0)
-        legend(axes, loc="best")
+        legend(axes, loc='best')
     return figure
 
 
-def _epoch_axes(axes: Axes, title: str, ylabel: str, xlabel: str = "epoch") -> Axes:
+def _epoch_axes(axes: Axes, title: str, ylabel: str, xlabel: str = 'epoch') -> Axes:
     dress(axes, title, xlabel, ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     return axes

@@ -33,7 +33,7 @@ class Album:
         png: whether to write PNG files too. They take as long as all the rest.
     """
 
-    def __init__(self, folder: Path, prefix: str = "", png: bool = True) -> None:
+    def __init__(self, folder: Path, prefix: str = '', png: bool = True) -> None:
         self.folder = folder
         self.prefix = prefix
         self.png = png
@@ -44,26 +44,26 @@ class Album:
         Returns:
             Its HTML, for :func:`.page.section`.
         """
-        name = f"{self.prefix}{name}"
+        name = f'{self.prefix}{name}'
         svg = svg_text(figure)
-        write_text_atomic(self.folder / f"{name}.svg", svg)
+        write_text_atomic(self.folder / f'{name}.svg', svg)
         if png and self.png:
-            save_figure(figure, self.folder / f"{name}.png")
+            save_figure(figure, self.folder / f'{name}.png')
         return page.figure(inline_svg(svg, name, caption), caption, figure.get_figwidth(), min_width)
 
 
 def comparison(record: RecordedSearch) -> str:
     """The table: the searched network, the uniform one, median and best of the random ones."""
     if not record.rows:
-        return ""
+        return ''
     rows = summary_rows(record.rows)
     every = [read_row(row) for row in record.rows]
     html = _table(rows) + (
         '<p class="soft small">MACs are multiply-adds of convolutions, linears and attention products. '
-        "Every network was trained and tested the same way.</p>"
+        'Every network was trained and tested the same way.</p>'
     )
     if len(every) != len(rows) or {row.name for row in every} != {row.name for row in rows}:
-        html += f"<details><summary>All {len(every)} networks</summary>{_table(every)}</details>"
+        html += f'<details><summary>All {len(every)} networks</summary>{_table(every)}</details>'
     return html
 
 
@@ -71,10 +71,10 @@ def _table(rows: Sequence[Row]) -> str:
     best = max((row.top1 for row in rows if row.top1 is not None), default=0.0) or 1.0
     lines = []
     for row in rows:
-        mark = ' class="first"' if row.name.startswith("searched") else ""
-        bar = "" if row.top1 is None else f'<i style="--v:{100 * row.top1 / best:.1f}"></i>'
+        mark = ' class="first"' if row.name.startswith('searched') else ''
+        bar = '' if row.top1 is None else f'<i style="--v:{100 * row.top1 / best:.1f}"></i>'
         lines.append(
-            f"<tr{mark}><td>{page.text(row.name)}</td><td>{page.mega(row.params, 3)}</td>"
+            f'<tr{mark}><td>{page.text(row.name)}</td><td>{page.mega(row.params, 3)}</td>'
             f'<td>{page.mega(row.macs)}</td><td>{page.percent(row.top1)}</td><td class="bar">{bar}</td></tr>'
         )
     return (
@@ -86,43 +86,41 @@ def _table(rows: Sequence[Row]) -> str:
 def network(record: RecordedSearch, album: Album) -> str:
     """The chosen network drawn, the alternatives drawn alike, and every choice with its probabilities."""
     if record.arch is None:
-        return ""
+        return ''
     groups = read_groups(record.arch, record.blocks)
-    source = "as in arch.json"
-    if record.arch_source != "arch.json":
-        source = f"most probable at {record.arch_source}; the search has not written arch.json"
+    source = 'as in arch.json'
+    if record.arch_source != 'arch.json':
+        source = f'most probable at {record.arch_source}; the search has not written arch.json'
     elif not record.final:
-        source += (
-            f", written at epoch {page.plain(record.info.get('epoch'))} of a search that is still under way"
-        )
-    macs, params = number(record.cost, "macs"), number(record.cost, "params")
-    shape = page.plain(record.cost.get("shape")).replace(", ", "×")
+        source += f', written at epoch {page.plain(record.info.get("epoch"))} of a search that is still under way'
+    macs, params = number(record.cost, 'macs'), number(record.cost, 'params')
+    shape = page.plain(record.cost.get('shape')).replace(', ', '×')
     known = [
         source,
-        macs is not None and f"{page.mega(macs)} M MACs",
-        params is not None and f"{page.mega(params, 3)} M parameters",
-        shape and f"input {shape}",
+        macs is not None and f'{page.mega(macs)} M MACs',
+        params is not None and f'{page.mega(params, 3)} M parameters',
+        shape and f'input {shape}',
     ]
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
     if groups:
         diagram = arch_figure(record.arch, record.blocks)
-        html += album.add("arch", diagram, describe_arch(groups), _readable(diagram))
+        html += album.add('arch', diagram, describe_arch(groups), _readable(diagram))
         html += _alternatives(record, album)
     grid = _grid(record, album, main=not groups)
     if groups and grid:
-        grid = f"<details><summary>Every choice and how sure the search was</summary>{grid}</details>"
+        grid = f'<details><summary>Every choice and how sure the search was</summary>{grid}</details>'
     return html + grid
 
 
 def _grid(record: RecordedSearch, album: Album, main: bool) -> str:
     if record.space is None or record.arch is None:
-        return ""
-    probs = record.epochs[-1].get("probs") if record.epochs else None
+        return ''
+    probs = record.epochs[-1].get('probs') if record.epochs else None
     probs = probs if isinstance(probs, dict) else None
-    shade = f", the shade the probability at epoch {record.epochs[-1]['epoch']}" if probs else ""
-    caption = f"Every open choice and its values; the frame is what was chosen{shade}."
+    shade = f', the shade the probability at epoch {record.epochs[-1]["epoch"]}' if probs else ''
+    caption = f'Every open choice and its values; the frame is what was chosen{shade}.'
     picture = choices_figure(record.space.open, record.arch, probs)
-    return album.add("choices", picture, caption, min(620, _readable(picture)), png=main)
+    return album.add('choices', picture, caption, min(620, _readable(picture)), png=main)
 
 
 def _readable(figure: Figure) -> int:
@@ -131,68 +129,62 @@ def _readable(figure: Figure) -> int:
 
 
 def _alternatives(record: RecordedSearch, album: Album) -> str:
-    rows = [
-        row
-        for row in summary_rows(record.rows)
-        if read_groups(row.arch) and not row.name.startswith("searched")
-    ]
-    html = ""
+    rows = [row for row in summary_rows(record.rows) if read_groups(row.arch) and not row.name.startswith('searched')]
+    html = ''
     for i, row in enumerate(rows, start=1):
         diagram = arch_figure(row.arch, record.blocks, row.name)
-        html += album.add(
-            f"arch_{i}", diagram, describe_arch(read_groups(row.arch)), _readable(diagram), png=False
-        )
-    return f"<details><summary>The alternatives, drawn alike</summary>{html}</details>" if html else ""
+        html += album.add(f'arch_{i}', diagram, describe_arch(read_groups(row.arch)), _readable(diagram), png=False)
+    return f'<details><summary>The alternatives, drawn alike</summary>{html}</details>' if html else ''
 
 
 def curves(record: RecordedSearch, album: Album) -> str:
     """The four curves and the map of entropies."""
     if not record.epochs and not record.steps:
-        return ""
+        return ''
     figures = (
         (
-            "macs",
+            'macs',
             macs_figure([record]),
-            "The most probable network of every epoch, and what was sampled on the way.",
+            'The most probable network of every epoch, and what was sampled on the way.',
         ),
         (
-            "score",
+            'score',
             score_figure(record),
-            "Score on the data held aside for the search, and how training went step by step.",
+            'Score on the data held aside for the search, and how training went step by step.',
         ),
         (
-            "certainty",
+            'certainty',
             certainty_figure(record),
-            "Entropy of the distribution over networks; effective number of samples behind each update.",
+            'Entropy of the distribution over networks; effective number of samples behind each update.',
         ),
         (
-            "collapse",
+            'collapse',
             collapse_figure(record),
-            "Share of the smallest values in the most probable network; choices "
-            "whose most probable value changed since the epoch before.",
+            'Share of the smallest values in the most probable network; choices '
+            'whose most probable value changed since the epoch before.',
         ),
     )
-    html = "".join(album.add(name, figure, caption, CURVE) for name, figure, caption in figures)
+    html = ''.join(album.add(name, figure, caption, CURVE) for name, figure, caption in figures)
     html = f'<div class="grid">{html}</div>'
-    if any("entropies" in line for line in record.epochs):
-        caption = "Left: the choice. Right: its most probable value at the last epoch, and that probability."
-        html += album.add("entropy_map", entropy_map_figure(record), caption, 640)
+    if any('entropies' in line for line in record.epochs):
+        caption = 'Left: the choice. Right: its most probable value at the last epoch, and that probability.'
+        html += album.add('entropy_map', entropy_map_figure(record), caption, 640)
     return html
 
 
 def pareto(records: Sequence[RecordedSearch], album: Album) -> str:
     """Score against cost, of one search or of several."""
     if not any(candidate_points(record) or row_points(record) for record in records):
-        return ""
+        return ''
     caption = (
-        "Lines: the networks that no other beats in both. Star: searched, square: by hand, circle: random. "
-        "Inherited-weight scores and accuracies of networks trained alone are not comparable."
+        'Lines: the networks that no other beats in both. Star: searched, square: by hand, circle: random. '
+        'Inherited-weight scores and accuracies of networks trained alone are not comparable.'
     )
-    return album.add("pareto", pareto_figure(records), caption, CURVE)
+    return album.add('pareto', pareto_figure(records), caption, CURVE)
 
 
 def commands(record: RecordedSearch) -> str:
     """What to type next."""
-    return "".join(
-        f"<p>{page.text(what)}</p><pre>{page.text(command)}</pre>" for what, command in next_commands(record)
+    return ''.join(
+        f'<p>{page.text(what)}</p><pre>{page.text(command)}</pre>' for what, command in next_commands(record)
     )

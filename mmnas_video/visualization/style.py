@@ -18,45 +18,45 @@ from matplotlib.figure import Figure
 
 #: Text and lines. ``figure_io`` turns it into ``currentColor`` in a page, so it must be used for nothing
 #: else.
-INK = "#1f2328"
+INK = '#1f2328'
 #: Paper under a figure. ``figure_io`` turns it into ``none`` in a page.
-PAPER = "#fefefe"
+PAPER = '#fefefe'
 #: Grid lines and remarks: a grey that reads on white and on near-black (4.1 : 1 and 4.6 : 1).
-MUTED = "#7b848f"
+MUTED = '#7b848f'
 
 #: Series colours: Okabe and Ito (2008), "Color universal design", the ones that read on both page colours.
-BLUE, ORANGE, GREEN, PINK, SKY, AMBER = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
+BLUE, ORANGE, GREEN, PINK, SKY, AMBER = '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00'
 SERIES: tuple[str, ...] = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER)
 
 #: Kernel colours: the hue says how far it looks in time (grey 1, blue 3, orange 5 frames), the shade how far
 #: in space (light 3x3, dark 5x5). Grey, blue and orange stay apart for all common colour deficiencies.
 KERNEL_COLOURS: dict[str, str] = {
-    "t1_s3": "#c9ced4",
-    "t1_s5": "#6b737c",
-    "t3_s3": "#8cc2ee",
-    "t3_s5": "#1b68ad",
-    "t5_s3": "#fcc27c",
-    "t5_s5": "#c55a00",
+    't1_s3': '#c9ced4',
+    't1_s5': '#6b737c',
+    't3_s3': '#8cc2ee',
+    't3_s5': '#1b68ad',
+    't5_s3': '#fcc27c',
+    't5_s5': '#c55a00',
 }
 #: A kernel that is none of the six (or is not searched).
-OTHER_KERNEL = "#a5b5a0"
+OTHER_KERNEL = '#a5b5a0'
 
 _RC = {
-    "svg.fonttype": "none",  # text stays text: small, searchable, and it takes the page's colour
-    "svg.hashsalt": "mmnas-video",  # the same data gives the same bytes
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "text.parse_math": False,  # names come from files: a '$' in one is a dollar sign
-    "path.simplify": True,
+    'svg.fonttype': 'none',  # text stays text: small, searchable, and it takes the page's colour
+    'svg.hashsalt': 'mmnas-video',  # the same data gives the same bytes
+    'font.family': 'sans-serif',
+    'font.size': 9.0,
+    'axes.titlesize': 9.5,
+    'axes.titleweight': 'bold',
+    'axes.titlelocation': 'left',
+    'axes.labelsize': 8.5,
+    'xtick.labelsize': 8.0,
+    'ytick.labelsize': 8.0,
+    'legend.fontsize': 8.0,
+    'legend.frameon': False,
+    'lines.linewidth': 1.6,
+    'text.parse_math': False,  # names come from files: a '$' in one is a dollar sign
+    'path.simplify': True,
 }
 
 
@@ -69,24 +69,24 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
+def new_figure(width: float, height: float, layout: str | None = 'constrained') -> Figure:
     """An empty figure of ``width`` x ``height`` inches with an Agg canvas."""
     figure = Figure(figsize=(width, height), facecolor=PAPER, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
-def dress(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
+def dress(axes: Axes, title: str = '', xlabel: str = '', ylabel: str = '') -> Axes:
     """Quiet axes: no box, a light grid, ink in the page's colour."""
     axes.set_title(title, color=INK)
     axes.set_xlabel(xlabel, color=INK)
     axes.set_ylabel(ylabel, color=INK)
-    axes.set_facecolor("none")
+    axes.set_facecolor('none')
     axes.tick_params(colors=INK, width=0.6, length=3)
     axes.grid(True, color=MUTED, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
+        spine.set_visible(side in ('left', 'bottom'))
         spine.set_color(MUTED)
         spine.set_linewidth(0.8)
     return axes
@@ -105,8 +105,8 @@ def kernel_colour(kernel: object) -> str:
 
 def kernel_label(kernel: object) -> str:
     """``'t3_s5'`` as a reader writes it: ``'3×5²'``."""
-    match = re.fullmatch(r"t(\d+)_s(\d+)", str(kernel))
-    return f"{match[1]}×{match[2]}²" if match else str(kernel)
+    match = re.fullmatch(r't(\d+)_s(\d+)', str(kernel))
+    return f'{match[1]}×{match[2]}²' if match else str(kernel)
 
 
 def text_on(colour: str) -> str:
@@ -114,4 +114,4 @@ def text_on(colour: str) -> str:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
+    return '#000000' if (luminance + 0.05) ** 2 > 1.05 * 0.05 else '#ffffff'

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def in_mmaction():
     """Look names up as a Runner with ``default_scope = 'mmaction'`` does."""
-    init_default_scope("mmaction")
+    init_default_scope('mmaction')
 
 
 @lru_cache
@@ -31,11 +31,11 @@ def _text(path: str) -> Config:
 @pytest.fixture
 def load():
     """A fresh copy of the config at ``configs/NAME``."""
-    return lambda name: copy.deepcopy(_text(str(ROOT / "configs" / name)))
+    return lambda name: copy.deepcopy(_text(str(ROOT / 'configs' / name)))
 
 
 def _build(cfg):
-    with torch.device("meta"):
+    with torch.device('meta'):
         return MODELS.build(cfg.model)
 
 
@@ -46,7 +46,7 @@ def build():
 
     def make(cfg, seed=0):
         backbone = cfg.model.backbone
-        arch = backbone.get("arch")
+        arch = backbone.get('arch')
         if isinstance(arch, str) and not Path(arch).is_file():
             backbone.arch = None
             space = find_searchable(_build(cfg))[1].space

@@ -17,81 +17,81 @@ from mmnas_video.registry import (
     TRANSFORMS,
 )
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-NAMES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob("*/*.py") if p.parent.name != "_base_")
-LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
-COMMAND = re.compile(r"^#\s+python (tools/\w+\.py) (configs/\S+\.py)", re.MULTILINE)
+CONFIGS = Path(__file__).parents[2] / 'configs'
+NAMES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob('*/*.py') if p.parent.name != '_base_')
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+COMMAND = re.compile(r'^#\s+python (tools/\w+\.py) (configs/\S+\.py)', re.MULTILINE)
 
 
 def header(name):
     """The comment block that a config opens with."""
-    lines = (CONFIGS / name).read_text(encoding="utf-8").split("\n")
-    return "\n".join(lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))])
+    lines = (CONFIGS / name).read_text(encoding='utf-8').split('\n')
+    return '\n'.join(lines[: next(i for i, line in enumerate(lines) if not line.startswith('#'))])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize('name', NAMES)
 def test_a_config_builds(name, load, build):
     """Rejects a key that no class takes, a stage table that does not fit, a head of other width than the
     network (forward on the meta device), an evaluator or scheduler that is misspelt."""
     cfg = load(name)
     model = build(cfg).eval()
-    with torch.device("meta"):
-        scores = model(torch.zeros(2, 1, 3, 4, 64, 64), stage="head", mode="tensor")
+    with torch.device('meta'):
+        scores = model(torch.zeros(2, 1, 3, 4, 64, 64), stage='head', mode='tensor')
     assert scores.shape == (2, cfg.model.cls_head.num_classes)
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
         dict(
-            type="DefaultOptimWrapperConstructor",
-            optim_wrapper_cfg={k: v for k, v in cfg.optim_wrapper.items() if k != "paramwise_cfg"},
-            paramwise_cfg=cfg.optim_wrapper.get("paramwise_cfg"),
+            type='DefaultOptimWrapperConstructor',
+            optim_wrapper_cfg={k: v for k, v in cfg.optim_wrapper.items() if k != 'paramwise_cfg'},
+            paramwise_cfg=cfg.optim_wrapper.get('paramwise_cfg'),
         )
     )
     wrapper = constructor(model)
     for scheduler in cfg.param_scheduler:
-        scheduler = {k: v for k, v in scheduler.items() if k != "convert_to_iter_based"}
+        scheduler = {k: v for k, v in scheduler.items() if k != 'convert_to_iter_based'}
         PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=wrapper))
     assert LOOPS.get(cfg.train_cfg.type)
-    for split in ("val", "test"):
-        parts = [cfg.get(f"{split}_{part}") for part in ("cfg", "dataloader", "evaluator")]
-        assert all(parts) or not any(parts), f"{split}: the Runner wants all three or none"
+    for split in ('val', 'test'):
+        parts = [cfg.get(f'{split}_{part}') for part in ('cfg', 'dataloader', 'evaluator')]
+        assert all(parts) or not any(parts), f'{split}: the Runner wants all three or none'
         if all(parts):
             METRICS.build(parts[2])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize('name', NAMES)
 def test_pipelines_and_hooks_build(name, load):
     """Rejects a transform or hook that is misspelt or given an option it does not know, here and not after
     the first epoch; and the sampler and dataset without which a resume is not bit for bit."""
     cfg = load(name)
-    for hook in [*cfg.default_hooks.values(), *(cfg.get("custom_hooks") or [])]:
+    for hook in [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or [])]:
         HOOKS.build(hook)
     for key in LOADERS:
         loader = cfg.get(key)
         if not loader:
             continue
-        assert loader.dataset.type == "SeededDataset" and loader.dataset.config_key == f"{key}.dataset"
-        assert getattr(DATA_SAMPLERS.get(loader.sampler.type), "reproducible", False)
+        assert loader.dataset.type == 'SeededDataset' and loader.dataset.config_key == f'{key}.dataset'
+        assert getattr(DATA_SAMPLERS.get(loader.sampler.type), 'reproducible', False)
         assert FUNCTIONS.get(loader.collate_fn.type) and DATASETS.get(loader.dataset.dataset.type)
         for step in loader.dataset.dataset.pipeline:
             TRANSFORMS.build(step)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize('name', NAMES)
 def test_a_config_opens_with_command_cost_and_result(name):
     """Rejects a config that does not say how it is run, and a command copied from another config."""
     text = header(name)
     commands = COMMAND.findall(text)
     assert commands, f"{name}: no '#   python tools/... configs/...' in its first lines"
-    assert commands[0][1] == f"configs/{name}"
+    assert commands[0][1] == f'configs/{name}'
     for tool, config in commands:
         assert (CONFIGS.parent / tool).is_file() and (CONFIGS.parent / config).is_file(), (tool, config)
-    assert "Cost" in text and "What comes out" in text
+    assert 'Cost' in text and 'What comes out' in text
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if "ssv2" in n or n.startswith("demo/")])
+@pytest.mark.parametrize('name', [n for n in NAMES if 'ssv2' in n or n.startswith('demo/')])
 def test_no_flip_where_the_label_names_a_direction(name, load):
     """Rejects a pipeline copied from Kinetics: 'left to right', flipped, is another class."""
     cfg = load(name)
     pipelines = [cfg[key].dataset.dataset.pipeline for key in LOADERS if cfg.get(key)]
-    if name.startswith("demo/") and "motion" not in str(cfg.train_dataloader.dataset.dataset):
-        pytest.skip("only the motion set has directions")
-    assert not [step for pipeline in pipelines for step in pipeline if "Flip" in step["type"]]
+    if name.startswith('demo/') and 'motion' not in str(cfg.train_dataloader.dataset.dataset):
+        pytest.skip('only the motion set has directions')
+    assert not [step for pipeline in pipelines for step in pipeline if 'Flip' in step['type']]

@@ -11,8 +11,8 @@ from mmnas_video.search import PARSECSearchHook, SearchHook
 from mmnas_video.search.indicator import Likelihood
 
 ROOT = Path(__file__).parents[2]
-PAPERS = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
-README = (ROOT / "configs" / "autox3d" / "README.md").read_text(encoding="utf-8")
+PAPERS = (ROOT / 'docs' / 'papers.md').read_text(encoding='utf-8')
+README = (ROOT / 'configs' / 'autox3d' / 'README.md').read_text(encoding='utf-8')
 
 
 def parameters(*functions):
@@ -22,29 +22,29 @@ def parameters(*functions):
 
 def test_config_keys_in_the_table_exist():
     """Rejects a row whose key was renamed: what it says can be changed could then not be."""
-    backbone = set(re.findall(r"`model\.backbone\.(\w+)`", PAPERS))
+    backbone = set(re.findall(r'`model\.backbone\.(\w+)`', PAPERS))
     assert len(backbone) > 8 and backbone <= parameters(SuperMBConv3D.__init__), backbone
-    hook = set(re.findall(r"`hook\.(\w+)(?:\.\w+)?`", PAPERS))
+    hook = set(re.findall(r'`hook\.(\w+)(?:\.\w+)?`', PAPERS))
     assert len(hook) > 6 and hook <= parameters(SearchHook.__init__, PARSECSearchHook.__init__), hook
-    assert "hook.indicator.reduction" in PAPERS and "reduction" in parameters(Likelihood.__init__)
+    assert 'hook.indicator.reduction' in PAPERS and 'reduction' in parameters(Likelihood.__init__)
 
 
 def test_every_row_has_five_cells():
     """Rejects a row that lost a column (a '|' too few or too many shifts the key under another heading)."""
-    rows = [line for line in PAPERS.split("\n") if line.startswith("|")]
+    rows = [line for line in PAPERS.split('\n') if line.startswith('|')]
     assert len(rows) > 40
-    assert {line.count("|") for line in rows} == {6}
+    assert {line.count('|') for line in rows} == {6}
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "configs" / "autox3d").glob("*.py")))
+@pytest.mark.parametrize('name', sorted(p.name for p in (ROOT / 'configs' / 'autox3d').glob('*.py')))
 def test_readme_names_every_config(name):
     """Rejects a config that nobody can find."""
-    assert f"({name})" in README
+    assert f'({name})' in README
 
 
 def test_readme_links_and_commands_exist():
     """Rejects a link to a config that was renamed, and a command whose file is not there."""
-    for link in re.findall(r"\]\(([^)#]+)", README):
-        assert (ROOT / "configs" / "autox3d" / link).exists(), link
-    for file in re.findall(r"(?:tools|configs)/[\w/]+\.py", README):
+    for link in re.findall(r'\]\(([^)#]+)', README):
+        assert (ROOT / 'configs' / 'autox3d' / link).exists(), link
+    for file in re.findall(r'(?:tools|configs)/[\w/]+\.py', README):
         assert (ROOT / file).is_file(), file

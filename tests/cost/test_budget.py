@@ -9,13 +9,13 @@ from mmnas_video.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("cfg", "bounds"),
+    ('cfg', 'bounds'),
     [
-        (dict(macs=2e9), {"macs": [None, 2e9]}),
-        (dict(macs=(1e9, None)), {"macs": [1e9, None]}),
-        (dict(macs=[1, 2], params=3), {"macs": [1, 2], "params": [None, 3]}),
-        (dict(latency_ms=(None, 13.5)), {"latency_ms": [None, 13.5]}),
-        (dict(macs=0), {"macs": [None, 0]}),
+        (dict(macs=2e9), {'macs': [None, 2e9]}),
+        (dict(macs=(1e9, None)), {'macs': [1e9, None]}),
+        (dict(macs=[1, 2], params=3), {'macs': [1, 2], 'params': [None, 3]}),
+        (dict(latency_ms=(None, 13.5)), {'latency_ms': [None, 13.5]}),
+        (dict(macs=0), {'macs': [None, 0]}),
         (dict(macs=(None, None)), {}),
         ({}, {}),
         (None, {}),
@@ -29,7 +29,7 @@ def test_from_cfg(cfg, bounds):
 
 
 @pytest.mark.parametrize(
-    ("macs", "params", "admitted"),
+    ('macs', 'params', 'admitted'),
     [
         (5, 11, True),
         (7, 13, True),
@@ -56,22 +56,22 @@ def test_a_bounded_quantity_must_be_known():
     """Rejects a budget on latency that is quietly met because nobody measured it."""
     with pytest.raises(ConfigError, match=r"budget: bounds latency_ms.*\['macs', 'params'\].*latency table"):
         Budget(latency_ms=5).admits(macs=1, params=1)
-    with pytest.raises(ConfigError, match=r"bounds params"):
+    with pytest.raises(ConfigError, match=r'bounds params'):
         Budget(params=5).admits(macs=1)
 
 
 @pytest.mark.parametrize(
-    ("cfg", "parts"),
+    ('cfg', 'parts'),
     [
-        (dict(flops=2e9), ["budget", "flops", "'macs'", "'latency_ms'"]),
-        (dict(macs=2e9, mac=1), ["budget", "['mac']"]),
-        (dict(macs="2G"), ["budget.macs", "'2G'", "MACs", "(low, high)"]),
-        (dict(macs=-1), ["budget.macs", "-1"]),
-        (dict(macs=True), ["budget.macs", "True"]),
-        (dict(params=math.nan), ["budget.params", "nan"]),
-        (dict(params=(1, 2, 3)), ["budget.params", "(1, 2, 3)", "(low, high)"]),
-        (dict(params=(3, 2)), ["budget.params", "3", "above", "2"]),
-        (dict(latency_ms=(-1, 2)), ["budget.latency_ms", "ms"]),
+        (dict(flops=2e9), ['budget', 'flops', "'macs'", "'latency_ms'"]),
+        (dict(macs=2e9, mac=1), ['budget', "['mac']"]),
+        (dict(macs='2G'), ['budget.macs', "'2G'", 'MACs', '(low, high)']),
+        (dict(macs=-1), ['budget.macs', '-1']),
+        (dict(macs=True), ['budget.macs', 'True']),
+        (dict(params=math.nan), ['budget.params', 'nan']),
+        (dict(params=(1, 2, 3)), ['budget.params', '(1, 2, 3)', '(low, high)']),
+        (dict(params=(3, 2)), ['budget.params', '3', 'above', '2']),
+        (dict(latency_ms=(-1, 2)), ['budget.latency_ms', 'ms']),
     ],
 )
 def test_a_wrong_budget_is_one_clear_error(cfg, parts):
@@ -83,7 +83,7 @@ def test_a_wrong_budget_is_one_clear_error(cfg, parts):
 
 
 @pytest.mark.parametrize(
-    ("macs", "met"),
+    ('macs', 'met'),
     [
         (50, True),
         (1999, True),
@@ -102,16 +102,16 @@ def test_reachable_is_where_bounds_meet_the_range(macs, met):
     if met:
         budget.check_reachable(macs=(50, 2000), params=(1, 2))
         return
-    with pytest.raises(ConfigError, match=r"budget\.macs.*no architecture.*reachable range 50 to 2,000 MACs"):
+    with pytest.raises(ConfigError, match=r'budget\.macs.*no architecture.*reachable range 50 to 2,000 MACs'):
         budget.check_reachable(macs=(50, 2000), params=(1, 2))
 
 
 def test_reachable_looks_at_every_bound():
     """Rejects a check of the first bound only, and one that refuses what it cannot know yet."""
-    with pytest.raises(ConfigError, match=r"budget\.params: found at most 5.*10 to 20 parameters"):
+    with pytest.raises(ConfigError, match=r'budget\.params: found at most 5.*10 to 20 parameters'):
         Budget(macs=7, params=5).check_reachable(macs=(5, 9), params=(10, 20))
     Budget(macs=7, latency_ms=5).check_reachable(macs=(5, 9))
-    with pytest.raises(ConfigError, match=r"budget\.params: found at most 5"):
+    with pytest.raises(ConfigError, match=r'budget\.params: found at most 5'):
         Budget(macs=7, params=5).check_reachable(params=(10, 20))
-    with pytest.raises(ConfigError, match=r"budget\.params: found at least 1,234,567"):
+    with pytest.raises(ConfigError, match=r'budget\.params: found at least 1,234,567'):
         Budget(params=(1234567, None)).check_reachable(params=(10, 20))

@@ -10,7 +10,7 @@ from mmnas_video.registry import MODELS
 
 SHAPE = (3, 5, 13, 11)
 BACKBONE = dict(
-    type="SuperMBConv3D",
+    type='SuperMBConv3D',
     stages=(((3, 9, 3), (1, 2)),),
     spatial_strides=(2,),
     stem_channels=7,
@@ -21,21 +21,21 @@ BACKBONE = dict(
 @pytest.fixture
 def build():
     """A recognizer with a head of 11 -> 17, or X3D's 11 -> 2048 -> 17."""
-    init_default_scope("mmaction")
+    init_default_scope('mmaction')
 
-    def make(head="I3DHead", **backbone):
+    def make(head='I3DHead', **backbone):
         model = dict(
-            type="Recognizer3D",
+            type='Recognizer3D',
             backbone={**BACKBONE, **backbone},
             cls_head=dict(type=head, in_channels=11, num_classes=17, dropout_ratio=0.5),
-            data_preprocessor=dict(type="ActionDataPreprocessor", format_shape="NCTHW"),
+            data_preprocessor=dict(type='ActionDataPreprocessor', format_shape='NCTHW'),
         )
         return MODELS.build(model)
 
     return make
 
 
-@pytest.mark.parametrize(("head", "macs", "params"), [("I3DHead", 187, 204), ("X3DHead", 57344, 57361)])
+@pytest.mark.parametrize(('head', 'macs', 'params'), [('I3DHead', 187, 204), ('X3DHead', 57344, 57361)])
 def test_rest_is_the_head(head, macs, params, build):
     """Rejects a rest that counts the backbone twice or leaves the head's parameters out: 11 x 17 (+ 17
     biases), and 11 x 2048 + 2048 x 17 (+ 17), at one position.
@@ -54,7 +54,7 @@ def test_total_is_the_pinned_recognizer(build):
         arch = model.backbone.space.decode(indices)
         pinned = build(arch=dict(arch))
         clip = torch.zeros(1, 1, *SHAPE)
-        counted, _ = count(pinned, clip, forward=lambda m, x: m(x, mode="tensor", stage="head"))
+        counted, _ = count(pinned, clip, forward=lambda m, x: m(x, mode='tensor', stage='head'))
         assert total_cost(model, model.backbone, arch, SHAPE) == counted
         assert counted.params == sum(p.numel() for p in pinned.parameters())
 
@@ -66,19 +66,17 @@ def test_counting_leaves_the_model_alone(build):
     rest_cost(model, model.backbone, SHAPE), count(model.backbone, torch.zeros(2, *SHAPE))
     assert all(module.training for module in model.modules())
     after = model.state_dict()
-    assert all(
-        value.device.type == "cpu" and torch.equal(value, after[name]) for name, value in before.items()
-    )
+    assert all(value.device.type == 'cpu' and torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_count_is_of_the_whole_batch_and_in_macs():
     """Rejects FLOPs for MACs (a factor of 2) and a count per sample; attention products count, which a CPU
     leaves out.
     """
-    model = SuperMBConv3D(**{k: v for k, v in BACKBONE.items() if k != "type"})
+    model = SuperMBConv3D(**{k: v for k, v in BACKBONE.items() if k != 'type'})
     once, three = (count(model, torch.zeros(n, *SHAPE)) for n in (1, 3))
     assert three[0].macs == 3 * once[0].macs and three[0].params == once[0].params
-    assert three[1].shape == (3, 11, 5, 4, 3) and three[1].device.type == "meta"
+    assert three[1].shape == (3, 11, 5, 4, 3) and three[1].device.type == 'meta'
     linear = torch.nn.Linear(5, 7)
     assert count(linear, torch.zeros(11, 5))[0] == Cost(11 * 5 * 7, 5 * 7 + 7)
     attention, _ = count(

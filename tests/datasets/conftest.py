@@ -15,13 +15,13 @@ OPTIONS = DemoOptions(
 @pytest.fixture(autouse=True)
 def in_mmaction():
     """Look names up as a Runner with ``default_scope = 'mmaction'`` does."""
-    init_default_scope("mmaction")
+    init_default_scope('mmaction')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope='session')
 def demo_root(tmp_path_factory):
     """Folder with the three sets."""
-    root = tmp_path_factory.mktemp("demo")
+    root = tmp_path_factory.mktemp('demo')
     make_demo(root, OPTIONS, report=lambda line: None)
     return root
 
@@ -31,17 +31,17 @@ def video_cfg(demo_root):
     """Config of MMAction2's own dataset on the motion videos, with every kind of random transform (a flip
     too)."""
     return dict(
-        type="VideoDataset",
-        ann_file=str(demo_root / "motion/train.txt"),
-        data_prefix=dict(video=str(demo_root / "motion/videos")),
+        type='VideoDataset',
+        ann_file=str(demo_root / 'motion/train.txt'),
+        data_prefix=dict(video=str(demo_root / 'motion/videos')),
         pipeline=[
-            dict(type="DecordInit"),
-            dict(type="SampleFrames", clip_len=5, frame_interval=2, num_clips=1),
-            dict(type="DecordDecode"),
-            dict(type="RandomResizedCrop"),
-            dict(type="Resize", scale=(29, 23), keep_ratio=False),
-            dict(type="Flip", flip_ratio=0.5),
-            dict(type="FormatShape", input_format="NCTHW"),
-            dict(type="PackActionInputs"),
+            dict(type='DecordInit'),
+            dict(type='SampleFrames', clip_len=5, frame_interval=2, num_clips=1),
+            dict(type='DecordDecode'),
+            dict(type='RandomResizedCrop'),
+            dict(type='Resize', scale=(29, 23), keep_ratio=False),
+            dict(type='Flip', flip_ratio=0.5),
+            dict(type='FormatShape', input_format='NCTHW'),
+            dict(type='PackActionInputs'),
         ],
     )

@@ -14,17 +14,17 @@ from mmnas_video.datasets import BadSample, BadSampleCounter, BadSampleHook, See
 from mmnas_video.errors import ConfigError
 
 BAD = {
-    "missing.mp4": "no such file",
-    "empty.mp4": "empty file",
-    "cut.mp4": "",
-    "front.mp4": "",
-    "text.mp4": "",
+    'missing.mp4': 'no such file',
+    'empty.mp4': 'empty file',
+    'cut.mp4': '',
+    'front.mp4': '',
+    'text.mp4': '',
 }
 
 
 def index_in_front(source, target):
     """Copy a video with its index before the pictures: cut short, such a file still opens in many readers."""
-    with av.open(str(source)) as old, av.open(str(target), "w", options={"movflags": "faststart"}) as new:
+    with av.open(str(source)) as old, av.open(str(target), 'w', options={'movflags': 'faststart'}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
             if packet.dts is not None:
@@ -35,20 +35,20 @@ def index_in_front(source, target):
 @pytest.fixture
 def bad_cfg(tmp_path, demo_root, video_cfg):
     """Two good videos, five bad ones, five good ones."""
-    good = sorted((demo_root / "motion/videos").glob("train_*"))[:7]
+    good = sorted((demo_root / 'motion/videos').glob('train_*'))[:7]
     for path in good:
         shutil.copy(path, tmp_path)
     data = good[0].read_bytes()
-    (tmp_path / "empty.mp4").touch()
-    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    (tmp_path / "text.mp4").write_bytes(b"not a video " * 999)
-    index_in_front(good[1], tmp_path / "front.mp4")
-    data = (tmp_path / "front.mp4").read_bytes()
-    (tmp_path / "front.mp4").write_bytes(data[: len(data) // 2])
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'cut.mp4').write_bytes(data[: len(data) // 2])
+    (tmp_path / 'text.mp4').write_bytes(b'not a video ' * 999)
+    index_in_front(good[1], tmp_path / 'front.mp4')
+    data = (tmp_path / 'front.mp4').read_bytes()
+    (tmp_path / 'front.mp4').write_bytes(data[: len(data) // 2])
     names = [p.name for p in good]
-    lines = [f"{name} 1\n" for name in [*names[:2], *BAD, *names[2:]]]
-    (tmp_path / "list.txt").write_text("".join(lines))
-    return {**video_cfg, "ann_file": str(tmp_path / "list.txt"), "data_prefix": dict(video=str(tmp_path))}
+    lines = [f'{name} 1\n' for name in [*names[:2], *BAD, *names[2:]]]
+    (tmp_path / 'list.txt').write_text(''.join(lines))
+    return {**video_cfg, 'ann_file': str(tmp_path / 'list.txt'), 'data_prefix': dict(video=str(tmp_path))}
 
 
 def test_each_kind_is_named(bad_cfg):
@@ -58,7 +58,7 @@ def test_each_kind_is_named(bad_cfg):
     samples = [dataset[0, i] for i in range(12)]
     for sample, (name, reason) in zip(samples[2:7], BAD.items(), strict=True):
         assert isinstance(sample, BadSample)
-        assert sample.path.endswith(f"/{name}") and sample.reason.startswith(reason)
+        assert sample.path.endswith(f'/{name}') and sample.reason.startswith(reason)
         assert 5 < len(sample.reason) < 250 and sample.reason.isprintable()
     assert not any(isinstance(s, BadSample) for s in samples[:2] + samples[7:])
 
@@ -68,11 +68,11 @@ def test_long_messages_are_cut(bad_cfg):
     dataset = SeededDataset(bad_cfg)
 
     def broken(results):
-        raise OSError("\0\x1b[31m" * 500 + "\nand more")
+        raise OSError('\0\x1b[31m' * 500 + '\nand more')
 
     dataset.dataset.pipeline.transforms.insert(0, broken)
     reason = dataset[0].reason
-    assert reason.startswith("OSError: ?") and reason.isprintable() and len(reason) < 250
+    assert reason.startswith('OSError: ?') and reason.isprintable() and len(reason) < 250
 
 
 def test_mistakes_are_not_bad_files(bad_cfg):
@@ -81,10 +81,10 @@ def test_mistakes_are_not_bad_files(bad_cfg):
     steps = dataset.dataset.pipeline.transforms
 
     def broken(results):
-        raise RuntimeError("a bug behind the decoder")
+        raise RuntimeError('a bug behind the decoder')
 
     steps.insert(4, broken)
-    with pytest.raises(RuntimeError, match="behind the decoder"):
+    with pytest.raises(RuntimeError, match='behind the decoder'):
         dataset[0]
     steps[1] = None  # not callable: a TypeError before the decoder
     with pytest.raises(TypeError):
@@ -95,46 +95,44 @@ def test_collate_takes_them_out(bad_cfg):
     """Rejects a batch that is filled up with other samples, or that loses the names."""
     dataset = SeededDataset(bad_cfg)
     batch = skip_bad_collate([dataset[0, i] for i in range(5)])
-    assert len(batch["inputs"]) == len(batch["data_samples"]) == 2
-    assert [path.rsplit("/", 1)[1] for path, _ in batch["bad_samples"]] == [
-        "missing.mp4",
-        "empty.mp4",
-        "cut.mp4",
+    assert len(batch['inputs']) == len(batch['data_samples']) == 2
+    assert [path.rsplit('/', 1)[1] for path, _ in batch['bad_samples']] == [
+        'missing.mp4',
+        'empty.mp4',
+        'cut.mp4',
     ]
-    assert torch.equal(batch["inputs"][1], dataset[0, 1]["inputs"])
-    assert "bad_samples" not in skip_bad_collate([dataset[0, 0]])
-    stacked = skip_bad_collate([dataset[0, 0], dataset[0, 2], dataset[0, 1]], collate="default_collate")
-    assert stacked["inputs"].shape == (2, 1, 3, 5, 23, 29)
-    with pytest.raises(
-        ConfigError, match=r"2 in which no file can be read.*missing\.mp4.*no such file.*empty\.mp4"
-    ):
+    assert torch.equal(batch['inputs'][1], dataset[0, 1]['inputs'])
+    assert 'bad_samples' not in skip_bad_collate([dataset[0, 0]])
+    stacked = skip_bad_collate([dataset[0, 0], dataset[0, 2], dataset[0, 1]], collate='default_collate')
+    assert stacked['inputs'].shape == (2, 1, 3, 5, 23, 29)
+    with pytest.raises(ConfigError, match=r'2 in which no file can be read.*missing\.mp4.*no such file.*empty\.mp4'):
         skip_bad_collate([dataset[0, 2], dataset[0, 3]])
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize('place', [0, 1])
 def test_another_collate_function_is_told(bad_cfg, place):
     """Rejects a bad sample that the stock collate function passes on to the model."""
     dataset = SeededDataset(bad_cfg)
     samples = [dataset[0, 0]]
     samples.insert(place, dataset[0, 3])
-    with pytest.raises(ConfigError, match=r"empty\.mp4.*skip_bad_collate"):
+    with pytest.raises(ConfigError, match=r'empty\.mp4.*skip_bad_collate'):
         pseudo_collate(samples)
 
 
 def test_counter():
     """Rejects counting a file twice, a share of the batches instead of the clips, and names that stay in the
     batch."""
-    counter = BadSampleCounter("train_dataloader", total=200, max_share=0.01)
+    counter = BadSampleCounter('train_dataloader', total=200, max_share=0.01)
     for _ in range(3):
-        batch = dict(inputs=[1], bad_samples=[("a.mp4", "empty file"), ("b.mp4", "no such file")])
+        batch = dict(inputs=[1], bad_samples=[('a.mp4', 'empty file'), ('b.mp4', 'no such file')])
         counter.take(batch)
         assert batch == dict(inputs=[1])
     counter.take(dict(inputs=[1]))
-    assert counter.bad == {"a.mp4": "empty file", "b.mp4": "no such file"}
-    with pytest.raises(ConfigError, match=r"train_dataloader: found 3 of 200.*a\.mp4.*b\.mp4.*c\.mp4"):
-        counter.take(dict(bad_samples=[("c.mp4", "")]))
+    assert counter.bad == {'a.mp4': 'empty file', 'b.mp4': 'no such file'}
+    with pytest.raises(ConfigError, match=r'train_dataloader: found 3 of 200.*a\.mp4.*b\.mp4.*c\.mp4'):
+        counter.take(dict(bad_samples=[('c.mp4', '')]))
     for share in (-0.1, 1.1):
-        with pytest.raises(ConfigError, match="max_bad_share"):
+        with pytest.raises(ConfigError, match='max_bad_share'):
             BadSampleHook(max_bad_share=share)
 
 
@@ -148,29 +146,29 @@ class Counting(BaseModel):
 
     def forward(self, inputs, data_samples, mode):
         self.seen[mode] += len(inputs)
-        return dict(loss=self.weight.square()) if mode == "loss" else data_samples
+        return dict(loss=self.weight.square()) if mode == 'loss' else data_samples
 
 
 def build_runner(tmp_path, cfg, share):
     loader = dict(
-        dataset=dict(type="SeededDataset", dataset=cfg, seed=1),
-        sampler=dict(type="SeededSampler", shuffle=False),
-        collate_fn=dict(type="skip_bad_collate"),
+        dataset=dict(type='SeededDataset', dataset=cfg, seed=1),
+        sampler=dict(type='SeededSampler', shuffle=False),
+        collate_fn=dict(type='skip_bad_collate'),
         batch_size=6,
         num_workers=1,
     )
     runner = Runner(
         model=Counting(),
-        work_dir=str(tmp_path / "run"),
+        work_dir=str(tmp_path / 'run'),
         train_dataloader=loader,
         val_dataloader=loader,
         train_cfg=dict(by_epoch=True, max_epochs=2),
         val_cfg={},
-        val_evaluator=dict(type="DumpResults", out_file_path=str(tmp_path / "out.pkl")),
-        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
-        custom_hooks=[dict(type="BadSampleHook", max_bad_share=share)],
+        val_evaluator=dict(type='DumpResults', out_file_path=str(tmp_path / 'out.pkl')),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        custom_hooks=[dict(type='BadSampleHook', max_bad_share=share)],
         default_hooks=dict(checkpoint=None, logger=None),
-        default_scope="mmaction",
+        default_scope='mmaction',
         cfg=Config({}),
     )
     return runner
@@ -184,11 +182,11 @@ def test_a_run_skips_and_counts_them(tmp_path, bad_cfg):
     assert runner.model.seen == dict(loss=14, predict=14)
     hook = next(h for h in runner.hooks if isinstance(h, BadSampleHook))
     assert {mode: len(counter.bad) for mode, counter in hook.counters.items()} == dict(train=5, val=5)
-    log = next((tmp_path / "run").rglob("*.log")).read_text()
-    assert log.count("skipped '") == 10 and "cut.mp4" in log and "5 of 12 clips skipped so far" in log
+    log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert log.count("skipped '") == 10 and 'cut.mp4' in log and '5 of 12 clips skipped so far' in log
 
 
 def test_a_run_with_too_many_ends(tmp_path, bad_cfg):
     """Rejects a share that is never looked at."""
-    with pytest.raises(ConfigError, match=r"found 4 of 12 clips.*0\.3.*missing\.mp4.*empty\.mp4"):
+    with pytest.raises(ConfigError, match=r'found 4 of 12 clips.*0\.3.*missing\.mp4.*empty\.mp4'):
         build_runner(tmp_path, bad_cfg, share=0.3).train()

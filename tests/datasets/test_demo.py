@@ -31,10 +31,7 @@ def decode(path) -> np.ndarray:
 @cache
 def grids(label, split, count) -> np.ndarray:
     """``count`` fresh motion clips of a class, seen as N × T × 7 × 7 × 3."""
-    clips = [
-        render_motion(np.random.default_rng([label, split, n]), label, FRAMES, SIZE, 4.0)
-        for n in range(count)
-    ]
+    clips = [render_motion(np.random.default_rng([label, split, n]), label, FRAMES, SIZE, 4.0) for n in range(count)]
     cells = [[cv2.resize(frame, (7, 7), interpolation=cv2.INTER_AREA) for frame in clip] for clip in clips]
     return np.array(cells, dtype=float)
 
@@ -87,7 +84,7 @@ def pair_accuracy(features, pair) -> float:
     return ridge_accuracy(*data)
 
 
-@pytest.mark.parametrize("features", [averaged, one_frame, shuffled])
+@pytest.mark.parametrize('features', [averaged, one_frame, shuffled])
 def test_motion_pairs_are_at_chance_without_order(features):
     """Rejects films that start at a fixed phase (one frame tells), whose wrap shows, or whose looks
     differ.
@@ -132,64 +129,62 @@ def test_a_reversed_clip_decodes_to_the_reversed_frames(tmp_path):
     """Rejects predicted frames: the coding error would trail behind what moves, and one frame would tell the
     class."""
     frames = render_motion(np.random.default_rng(5), 0, 11, (34, 46), 4.0)
-    write_video(tmp_path / "a.mp4", frames, 13)
-    write_video(tmp_path / "b.mp4", frames[::-1], 13)
-    forward, backward = decode(tmp_path / "a.mp4"), decode(tmp_path / "b.mp4")
+    write_video(tmp_path / 'a.mp4', frames, 13)
+    write_video(tmp_path / 'b.mp4', frames[::-1], 13)
+    forward, backward = decode(tmp_path / 'a.mp4'), decode(tmp_path / 'b.mp4')
     assert forward.shape == (11, 34, 46, 3)
     assert (forward == backward[::-1]).all()
     assert np.abs(forward.astype(float) - frames).mean() < 8  # colours are stored at half the resolution
-    assert decord.VideoReader(str(tmp_path / "a.mp4")).get_avg_fps() == 13
-    assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
-    with av.open(str(tmp_path / "a.mp4")) as container:
+    assert decord.VideoReader(str(tmp_path / 'a.mp4')).get_avg_fps() == 13
+    assert (tmp_path / 'a.mp4').read_bytes()[4:8] == b'ftyp'
+    with av.open(str(tmp_path / 'a.mp4')) as container:
         assert all(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
 
 
 def lists(root, path):
-    return [line.rsplit(" ", 1) for line in (root / path).read_text().splitlines()]
+    return [line.rsplit(' ', 1) for line in (root / path).read_text().splitlines()]
 
 
 def test_layout_and_lists(demo_root):
     """Rejects lists that name other files than there are, splits that share one, and a class without
     clips."""
-    for name, clips, classes in (("motion", (7, 2, 3), 4), ("scene", (5, 1, 2), 3), ("image", (3, 1, 2), 3)):
+    for name, clips, classes in (('motion', (7, 2, 3), 4), ('scene', (5, 1, 2), 3), ('image', (3, 1, 2), 3)):
         listed = {}
-        for split, count in zip(("train", "val", "test"), clips, strict=True):
-            path = f"{name}/meta/{split}.txt" if name == "image" else f"{name}/{split}.txt"
+        for split, count in zip(('train', 'val', 'test'), clips, strict=True):
+            path = f'{name}/meta/{split}.txt' if name == 'image' else f'{name}/{split}.txt'
             rows = lists(demo_root, path)
             assert sorted(label for _, label in rows) == sorted(count * [str(c) for c in range(classes)])
-            folder = demo_root / name / (split if name == "image" else "videos")
+            folder = demo_root / name / (split if name == 'image' else 'videos')
             listed[split] = [str(folder / file) for file, _ in rows]
         check_disjoint(listed)
-        suffix = "*.jpg" if name == "image" else "*.mp4"
+        suffix = '*.jpg' if name == 'image' else '*.mp4'
         assert sorted(map(str, (demo_root / name).rglob(suffix))) == sorted(
             file for part in listed.values() for file in part
         )
-    names = (demo_root / "motion/classes.txt").read_text().split()
-    assert names == ["right", "left", "grow", "shrink"]
-    assert lists(demo_root, "motion/train.txt")[7] == ["train_left_0000.mp4", "1"]
-    image = cv2.imread(str(demo_root / "image/test/red_columns/0001.jpg"))
-    assert (
-        image.shape == (34, 46, 3) and image[..., 2].mean() > 1.3 * image[..., 0].mean()
-    )  # red, in OpenCV's order
+    names = (demo_root / 'motion/classes.txt').read_text().split()
+    assert names == ['right', 'left', 'grow', 'shrink']
+    assert lists(demo_root, 'motion/train.txt')[7] == ['train_left_0000.mp4', '1']
+    image = cv2.imread(str(demo_root / 'image/test/red_columns/0001.jpg'))
+    assert image.shape == (34, 46, 3) and image[..., 2].mean() > 1.3 * image[..., 0].mean()  # red, in OpenCV's order
 
 
 def test_splits_differ_in_content(demo_root):
     """Rejects a seed that forgets the split, the class or the number: clips with other names but the same
     frames."""
-    clips = [decode(path) for path in sorted((demo_root / "motion/videos").glob("*.mp4"))]
-    assert {len(clip) for clip in clips} == set(range(11, 18)), "lengths vary over all that was asked for"
+    clips = [decode(path) for path in sorted((demo_root / 'motion/videos').glob('*.mp4'))]
+    assert {len(clip) for clip in clips} == set(range(11, 18)), 'lengths vary over all that was asked for'
     assert len({clip[:11].tobytes() for clip in clips}) == len(clips) == 48
 
 
 def test_mmaction_reads_them(demo_root, video_cfg):
     """Rejects files that only our own reader knows."""
-    cfg = {**video_cfg, "ann_file": str(demo_root / "scene/val.txt")}
-    cfg["data_prefix"] = dict(video=str(demo_root / "scene/videos"))
-    assert SeededDataset(cfg)[0]["inputs"].shape == (1, 3, 5, 23, 29)
+    cfg = {**video_cfg, 'ann_file': str(demo_root / 'scene/val.txt')}
+    cfg['data_prefix'] = dict(video=str(demo_root / 'scene/videos'))
+    assert SeededDataset(cfg)[0]['inputs'].shape == (1, 3, 5, 23, 29)
 
 
 def files(root):
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob('*')) if p.is_file()}
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
@@ -197,17 +192,17 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     one had."""
     quiet = dict(report=lambda line: None)
     np.random.seed(1)
-    make_demo(tmp_path / "a", SMALL, **quiet)
+    make_demo(tmp_path / 'a', SMALL, **quiet)
     np.random.seed(2)
-    make_demo(tmp_path / "b", SMALL, sets=("image", "motion", "scene"), **quiet)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
-    longer = DemoOptions(**{**vars(SMALL), "motion_clips": (3, 1, 1)})
-    make_demo(tmp_path / "c", longer, sets=("motion",), **quiet)
-    short, long = files(tmp_path / "a/motion/videos"), files(tmp_path / "c/motion/videos")
+    make_demo(tmp_path / 'b', SMALL, sets=('image', 'motion', 'scene'), **quiet)
+    assert files(tmp_path / 'a') == files(tmp_path / 'b')
+    longer = DemoOptions(**{**vars(SMALL), 'motion_clips': (3, 1, 1)})
+    make_demo(tmp_path / 'c', longer, sets=('motion',), **quiet)
+    short, long = files(tmp_path / 'a/motion/videos'), files(tmp_path / 'c/motion/videos')
     assert len(long) == len(short) + 2 and short.items() <= long.items()
-    other = DemoOptions(**{**vars(SMALL), "seed": 4})
-    make_demo(tmp_path / "d", other, sets=("motion",), **quiet)
-    assert not set(files(tmp_path / "d/motion/videos").values()) & set(short.values())
+    other = DemoOptions(**{**vars(SMALL), 'seed': 4})
+    make_demo(tmp_path / 'd', other, sets=('motion',), **quiet)
+    assert not set(files(tmp_path / 'd/motion/videos').values()) & set(short.values())
 
 
 def test_a_set_is_made_once(tmp_path):
@@ -217,36 +212,34 @@ def test_a_set_is_made_once(tmp_path):
     assert make_demo(tmp_path, SMALL, report=lines.append) == dict(motion=True, scene=True, image=True)
     before = time.time_ns()
     assert make_demo(tmp_path, SMALL, report=lines.append) == dict(motion=False, scene=False, image=False)
-    assert max(p.stat().st_mtime_ns for p in tmp_path.rglob("*")) < before
-    assert lines[0].startswith("motion: 8 of 8 clips") and "same options" in lines[-1]
-    changed = DemoOptions(**{**vars(SMALL), "scene_clips": (2, 1, 1)})
+    assert max(p.stat().st_mtime_ns for p in tmp_path.rglob('*')) < before
+    assert lines[0].startswith('motion: 8 of 8 clips') and 'same options' in lines[-1]
+    changed = DemoOptions(**{**vars(SMALL), 'scene_clips': (2, 1, 1)})
     assert make_demo(tmp_path, changed, report=lines.append) == dict(motion=False, scene=True, image=False)
-    next((tmp_path / "motion/videos").iterdir()).unlink()
-    assert make_demo(tmp_path, changed, report=lines.append)["motion"]
-    assert {p.name for p in tmp_path.iterdir()} == {"motion", "scene", "image"}
-    manifest = json.loads((tmp_path / "scene/manifest.json").read_text())
-    assert manifest["format"] == demo.FORMAT and manifest["options"]["scene_clips"] == [2, 1, 1]
+    next((tmp_path / 'motion/videos').iterdir()).unlink()
+    assert make_demo(tmp_path, changed, report=lines.append)['motion']
+    assert {p.name for p in tmp_path.iterdir()} == {'motion', 'scene', 'image'}
+    manifest = json.loads((tmp_path / 'scene/manifest.json').read_text())
+    assert manifest['format'] == demo.FORMAT and manifest['options']['scene_clips'] == [2, 1, 1]
 
 
 def test_a_killed_run_leaves_the_old_set(tmp_path, monkeypatch):
     """Rejects writing in place: half a set would be taken for one, or the old one would be gone."""
-    make_demo(tmp_path, SMALL, sets=("motion",), report=lambda line: None)
+    make_demo(tmp_path, SMALL, sets=('motion',), report=lambda line: None)
     before = files(tmp_path)
-    monkeypatch.setattr(demo, "write_video", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(demo, 'write_video', lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        make_demo(
-            tmp_path, DemoOptions(**{**vars(SMALL), "seed": 9}), sets=("motion",), report=lambda line: None
-        )
+        make_demo(tmp_path, DemoOptions(**{**vars(SMALL), 'seed': 9}), sets=('motion',), report=lambda line: None)
     assert files(tmp_path) == before
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     """Rejects deleting a folder that happens to be called 'motion'."""
-    (tmp_path / "motion").mkdir()
-    (tmp_path / "motion/thesis.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"motion: found a folder that is no demo data"):
+    (tmp_path / 'motion').mkdir()
+    (tmp_path / 'motion/thesis.txt').write_text('mine')
+    with pytest.raises(ConfigError, match=r'motion: found a folder that is no demo data'):
         make_demo(tmp_path, SMALL, report=lambda line: None)
-    assert files(tmp_path) == {"motion/thesis.txt": b"mine"}
+    assert files(tmp_path) == {'motion/thesis.txt': b'mine'}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +250,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 )  # fmt: skip
 def test_bad_options_are_named(option, value):
     """Rejects sizes that H.264 refuses in a worker, an odd class without its reverse, and empty splits."""
-    with pytest.raises(ConfigError, match=f"^{option}: found"):
+    with pytest.raises(ConfigError, match=f'^{option}: found'):
         DemoOptions(**{option: value})
     with pytest.raises(ConfigError, match="sets: found 'films'"):
-        make_demo("nowhere", SMALL, sets=("films",))
+        make_demo('nowhere', SMALL, sets=('films',))

@@ -30,10 +30,8 @@ class DroppingNet(BaseModel):
 
     def forward(self, inputs, data_samples, mode):
         x = torch.stack(inputs).float().flatten(0, 1) / 255
-        x = self.head(
-            nn.functional.dropout(self.norm(self.conv(x)).relu().mean((2, 3, 4)), 0.5, self.training)
-        )
-        if mode == "loss":
+        x = self.head(nn.functional.dropout(self.norm(self.conv(x)).relu().mean((2, 3, 4)), 0.5, self.training))
+        if mode == 'loss':
             return dict(loss=nn.functional.cross_entropy(x, torch.cat([s.gt_label for s in data_samples])))
         return data_samples
 
@@ -56,55 +54,55 @@ class KillHook(Hook):
 
 def config(work_dir, video_cfg, by_epoch=True, kill_at=None, resume=False):
     loader = dict(
-        dataset=dict(type="SeededDataset", dataset=copy.deepcopy(video_cfg)),
-        sampler=dict(type="SeededSampler"),
-        collate_fn=dict(type="skip_bad_collate"),
+        dataset=dict(type='SeededDataset', dataset=copy.deepcopy(video_cfg)),
+        sampler=dict(type='SeededSampler'),
+        collate_fn=dict(type='skip_bad_collate'),
         batch_size=7,  # 4 iterations an epoch
         num_workers=2,
         persistent_workers=True,
     )
     interval = 1 if by_epoch else 4
     loop = dict(max_epochs=3) if by_epoch else dict(max_iters=11)
-    hooks = [dict(type="ReproducibleHook"), dict(type="EMAHook"), dict(type="BadSampleHook")]
+    hooks = [dict(type='ReproducibleHook'), dict(type='EMAHook'), dict(type='BadSampleHook')]
     if kill_at is not None:
-        hooks.append(dict(type="KillHook", at=kill_at))
+        hooks.append(dict(type='KillHook', at=kill_at))
     return Config(
         dict(
-            model=dict(type="DroppingNet"),
+            model=dict(type='DroppingNet'),
             work_dir=str(work_dir),
             train_dataloader=loader,
-            val_dataloader={**copy.deepcopy(loader), "sampler": dict(type="SeededSampler", shuffle=False)},
+            val_dataloader={**copy.deepcopy(loader), 'sampler': dict(type='SeededSampler', shuffle=False)},
             train_cfg=dict(by_epoch=by_epoch, val_interval=interval, **loop),
             val_cfg={},
-            val_evaluator=dict(type="DumpResults", out_file_path=str(work_dir / "out.pkl")),
-            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
+            val_evaluator=dict(type='DumpResults', out_file_path=str(work_dir / 'out.pkl')),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
             default_hooks=dict(
-                checkpoint=dict(type="CheckpointHook", interval=interval, by_epoch=by_epoch),
-                logger=dict(type="LoggerHook", interval=100),
+                checkpoint=dict(type='CheckpointHook', interval=interval, by_epoch=by_epoch),
+                logger=dict(type='LoggerHook', interval=100),
             ),
             custom_hooks=hooks,
             randomness=dict(seed=7),
             resume=resume,
-            default_scope="mmaction",
+            default_scope='mmaction',
         )
     )
 
 
 def run(cfg) -> dict:
     """Train; return all tensors that a resume has to reproduce."""
-    rubbish = int.from_bytes(random.SystemRandom().randbytes(3), "big")  # whatever the process did before
+    rubbish = int.from_bytes(random.SystemRandom().randbytes(3), 'big')  # whatever the process did before
     random.seed(rubbish), np.random.seed(rubbish), torch.manual_seed(rubbish)
     runner = Runner.from_cfg(cfg)
     try:
         runner.train()
     finally:
         close_runner_workers(runner)  # a killed run does not get to its end
-    state = {f"model.{k}": v.clone() for k, v in runner.model.state_dict().items()}
-    momentum = runner.optim_wrapper.optimizer.state_dict()["state"]
-    return {**state, **{f"momentum.{k}": v["momentum_buffer"].clone() for k, v in momentum.items()}}
+    state = {f'model.{k}': v.clone() for k, v in runner.model.state_dict().items()}
+    momentum = runner.optim_wrapper.optimizer.state_dict()['state']
+    return {**state, **{f'momentum.{k}': v['momentum_buffer'].clone() for k, v in momentum.items()}}
 
 
-@pytest.mark.parametrize("by_epoch, kill_at", [(True, 5), (False, 6)])
+@pytest.mark.parametrize('by_epoch, kill_at', [(True, 5), (False, 6)])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, monkeypatch, by_epoch, kill_at):
     """Rejects a hook that does not re-seed, DataLoaders on the global generator, and seeds that workers get
     too late.
@@ -113,11 +111,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, video_cfg, monkeypatc
     next of a checkpoint (one iteration later with epochs).
     """
     # MMEngine sleeps 2 s whenever an iteration-based loop comes to the end of its data.
-    monkeypatch.setattr("mmengine.runner.loops.time", SimpleNamespace(sleep=lambda seconds: None))
-    whole = run(config(tmp_path / "whole", video_cfg, by_epoch))
+    monkeypatch.setattr('mmengine.runner.loops.time', SimpleNamespace(sleep=lambda seconds: None))
+    whole = run(config(tmp_path / 'whole', video_cfg, by_epoch))
     with pytest.raises(Kill):
-        run(config(tmp_path / "killed", video_cfg, by_epoch, kill_at))
-    resumed = run(config(tmp_path / "killed", video_cfg, by_epoch, resume=True))
+        run(config(tmp_path / 'killed', video_cfg, by_epoch, kill_at))
+    resumed = run(config(tmp_path / 'killed', video_cfg, by_epoch, resume=True))
     assert whole.keys() == resumed.keys() and len(whole) > 10
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
@@ -129,10 +127,10 @@ def test_the_seed_matters(tmp_path, video_cfg):
         cfg = config(tmp_path, video_cfg)
         cfg.train_cfg, cfg.randomness = dict(by_epoch=True, max_epochs=1), dict(seed=seed)
         results.append(run(cfg))
-    assert not torch.equal(results[0]["model.conv.weight"], results[1]["model.conv.weight"])
+    assert not torch.equal(results[0]['model.conv.weight'], results[1]['model.conv.weight'])
 
 
-@pytest.mark.parametrize("by_epoch, persistent", [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize('by_epoch, persistent', [(True, True), (False, True), (False, False)])
 def test_workers_end_with_the_run(tmp_path, video_cfg, by_epoch, persistent):
     """Rejects workers that outlive their run: the next one in the same process then waits 5 s for each of
     them."""
@@ -148,7 +146,7 @@ def test_workers_end_with_the_run(tmp_path, video_cfg, by_epoch, persistent):
 class WatchHook(Hook):
     """Note torch's global generator before and after DataLoaders are iterated."""
 
-    priority = "LOWEST"
+    priority = 'LOWEST'
 
     def __init__(self):
         self.states = {}
@@ -157,35 +155,35 @@ class WatchHook(Hook):
         self.states.setdefault(name, torch.get_rng_state())
 
     def before_train_epoch(self, runner):
-        self.note("epoch begins")
+        self.note('epoch begins')
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.note("first batch is there")
+        self.note('first batch is there')
 
     def before_val_epoch(self, runner):
-        self.note("validation begins")
+        self.note('validation begins')
 
     def after_val_epoch(self, runner, metrics=None):
-        self.note("validation ends")
+        self.note('validation ends')
 
 
 def test_data_loaders_leave_the_global_generator_alone(tmp_path, video_cfg):
     """Rejects DataLoaders without a generator: one validation more would change what is drawn after it."""
     cfg = config(tmp_path, video_cfg)
     cfg.train_cfg = dict(by_epoch=True, max_epochs=1)
-    cfg.custom_hooks.append(dict(type="WatchHook"))
+    cfg.custom_hooks.append(dict(type='WatchHook'))
     runner = Runner.from_cfg(cfg)
     runner.train()
     states = next(hook for hook in runner.hooks if isinstance(hook, WatchHook)).states
-    assert torch.equal(states["epoch begins"], states["first batch is there"])
-    assert torch.equal(states["validation begins"], states["validation ends"])
+    assert torch.equal(states['epoch begins'], states['first batch is there'])
+    assert torch.equal(states['validation begins'], states['validation ends'])
 
 
 def warnings_of(tmp_path, cfg) -> str:
     cfg.work_dir = str(tmp_path)
     with pytest.raises(Kill):
         run(cfg)
-    return next(tmp_path.rglob("*.log")).read_text()
+    return next(tmp_path.rglob('*.log')).read_text()
 
 
 def test_stock_parts_are_warned_of(tmp_path, video_cfg):
@@ -193,9 +191,9 @@ def test_stock_parts_are_warned_of(tmp_path, video_cfg):
     cfg = config(tmp_path, video_cfg, kill_at=0)
     loader = cfg.train_dataloader
     loader.num_workers, loader.persistent_workers = 0, False
-    assert "not be bit for bit" not in warnings_of(tmp_path / "ours", cfg)
-    loader.sampler, loader.dataset = dict(type="DefaultSampler", shuffle=True), loader.dataset.dataset
+    assert 'not be bit for bit' not in warnings_of(tmp_path / 'ours', cfg)
+    loader.sampler, loader.dataset = dict(type='DefaultSampler', shuffle=True), loader.dataset.dataset
     cfg.randomness = dict(seed=None)
-    log = warnings_of(tmp_path / "stock", cfg)
-    assert log.count("not be bit for bit") == 3
-    assert "DefaultSampler" in log and "VideoDataset" in log and "randomness.seed" in log
+    log = warnings_of(tmp_path / 'stock', cfg)
+    assert log.count('not be bit for bit') == 3
+    assert 'DefaultSampler' in log and 'VideoDataset' in log and 'randomness.seed' in log

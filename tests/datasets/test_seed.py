@@ -13,7 +13,7 @@ def test_known_values():
     """Rejects Python's ``hash``, which is salted per process, and any change: recorded runs would be other
     ones."""
     assert derive_seed(0) == 6197007067532723406
-    assert derive_seed(7, "order", 3) == 1829972018338191065
+    assert derive_seed(7, 'order', 3) == 1829972018338191065
 
 
 def test_parts_are_told_apart():
@@ -21,15 +21,15 @@ def test_parts_are_told_apart():
     parts = [
         (1, 23),
         (12, 3),
-        ("1", 23),
-        (1, "23"),
-        ("a", "bc"),
-        ("ab", "c"),
+        ('1', 23),
+        (1, '23'),
+        ('a', 'bc'),
+        ('ab', 'c'),
         (3, 1),
         (1, 3),
         (2, 2),
         (123,),
-        ("123",),
+        ('123',),
     ]
     assert len({derive_seed(*p) for p in parts}) == len(parts)
 
@@ -37,7 +37,7 @@ def test_parts_are_told_apart():
 def test_range_and_numpy_integers():
     """Rejects seeds that torch refuses (64 bits unsigned), and numpy integers that seed otherwise than
     Python's."""
-    seeds = [derive_seed("x", i) for i in range(500)]
+    seeds = [derive_seed('x', i) for i in range(500)]
     assert max(seeds) < 2**63 and min(seeds) >= 0 and max(seeds) > 2**62
     assert derive_seed(np.int64(5)) == derive_seed(5)
     with pytest.raises(TypeError):
@@ -65,6 +65,6 @@ def test_seeded_repeats_and_gives_back():
 def test_seeded_leaves_the_gpu_alone(monkeypatch):
     """Rejects ``torch.manual_seed``: each sample loaded in the main process would restart the GPU's dropout
     masks."""
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("seeds the GPU"))
+    monkeypatch.setattr(torch.cuda, 'manual_seed_all', lambda seed: pytest.fail('seeds the GPU'))
     with seeded(5):
         draws()

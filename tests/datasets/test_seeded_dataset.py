@@ -18,21 +18,21 @@ from mmnas_video.registry import DATASETS
 
 def pixels(loader_cfg: dict, epoch: int, video_cfg: dict) -> dict[str, torch.Tensor]:
     """Inputs of one epoch by file name, from a DataLoader that MMEngine built."""
-    data = dict(type="SeededDataset", dataset=copy.deepcopy(video_cfg), seed=5)
-    cfg = dict(dataset=data, sampler=dict(type="SeededSampler"), collate_fn=dict(type="skip_bad_collate"))
+    data = dict(type='SeededDataset', dataset=copy.deepcopy(video_cfg), seed=5)
+    cfg = dict(dataset=data, sampler=dict(type='SeededSampler'), collate_fn=dict(type='skip_bad_collate'))
     loader = Runner.build_dataloader({**cfg, **loader_cfg}, seed=9)
     for earlier in range(epoch if loader.persistent_workers else 0):
         loader.sampler.set_epoch(earlier)
         list(loader)
     loader.sampler.set_epoch(epoch)
     batches = list(loader)
-    names = [sample.filename for batch in batches for sample in batch["data_samples"]]
-    return dict(zip(names, (x for batch in batches for x in batch["inputs"]), strict=True))
+    names = [sample.filename for batch in batches for sample in batch['data_samples']]
+    return dict(zip(names, (x for batch in batches for x in batch['inputs']), strict=True))
 
 
 @pytest.fixture(autouse=True)
 def with_names(video_cfg):
-    video_cfg["pipeline"][-1]["meta_keys"] = ("filename",)
+    video_cfg['pipeline'][-1]['meta_keys'] = ('filename',)
 
 
 def test_same_pixels_with_any_workers_batches_and_history(video_cfg):
@@ -48,7 +48,7 @@ def test_same_pixels_with_any_workers_batches_and_history(video_cfg):
     assert all(torch.equal(used[name], fresh[name]) for name in used)
     assert next(iter(used.values())).shape == (1, 3, 5, 23, 29)
     same = sum(torch.equal(fresh[name], other[name]) for name in fresh)
-    assert same <= 1, f"{same} of 28 samples are alike in two epochs"
+    assert same <= 1, f'{same} of 28 samples are alike in two epochs'
 
 
 def test_generators_are_given_back(video_cfg):
@@ -65,16 +65,16 @@ def test_generators_are_given_back(video_cfg):
 def test_key_kinds(video_cfg):
     """Rejects a plain index that means another epoch than 0, and a seed or an index that is not used."""
     dataset, other = SeededDataset(video_cfg, seed=5), SeededDataset(video_cfg, seed=6)
-    assert torch.equal(dataset[3]["inputs"], dataset[0, 3]["inputs"])
-    assert torch.equal(dataset[-1]["inputs"], dataset[27]["inputs"])
-    assert not all(torch.equal(dataset[i]["inputs"], other[i]["inputs"]) for i in range(3))
+    assert torch.equal(dataset[3]['inputs'], dataset[0, 3]['inputs'])
+    assert torch.equal(dataset[-1]['inputs'], dataset[27]['inputs'])
+    assert not all(torch.equal(dataset[i]['inputs'], other[i]['inputs']) for i in range(3))
     with pytest.raises(IndexError):
         dataset[28]
 
 
 def test_it_answers_as_the_wrapped_one(video_cfg):
     """Rejects a wrapper that MMEngine's loops cannot use as a dataset."""
-    cfg = {**video_cfg, "metainfo": dict(classes=("a", "b"))}
+    cfg = {**video_cfg, 'metainfo': dict(classes=('a', 'b'))}
     wrapped, plain = SeededDataset(cfg), DATASETS.build(cfg)
     wrapped.full_init()
     assert len(wrapped) == len(plain) == 28
@@ -84,22 +84,20 @@ def test_it_answers_as_the_wrapped_one(video_cfg):
 
 def test_frame_folders(tmp_path, video_cfg):
     """Rejects a wrapper that knows only videos."""
-    for folder, frames in (("a", 7), ("b", 5)):
+    for folder, frames in (('a', 7), ('b', 5)):
         (tmp_path / folder).mkdir()
         for number in range(1, frames + 1):
-            cv2.imwrite(
-                str(tmp_path / folder / f"img_{number:05d}.jpg"), np.full((34, 46, 3), 9 * number, np.uint8)
-            )
-    (tmp_path / "list.txt").write_text("a 7 0\nb 5 1\n")
-    pipeline = [video_cfg["pipeline"][1], dict(type="RawFrameDecode"), *video_cfg["pipeline"][3:-1]]
-    pipeline.append(dict(type="PackActionInputs", meta_keys=()))
-    cfg = dict(type="RawframeDataset", ann_file=str(tmp_path / "list.txt"), pipeline=pipeline)
-    dataset = SeededDataset({**cfg, "data_prefix": dict(img=str(tmp_path))})
-    assert dataset[1, 1]["inputs"].shape == (1, 3, 5, 23, 29)
-    assert dataset.file_ids() == [str(tmp_path / "a"), str(tmp_path / "b")]
-    (tmp_path / "b/img_00003.jpg").unlink()
+            cv2.imwrite(str(tmp_path / folder / f'img_{number:05d}.jpg'), np.full((34, 46, 3), 9 * number, np.uint8))
+    (tmp_path / 'list.txt').write_text('a 7 0\nb 5 1\n')
+    pipeline = [video_cfg['pipeline'][1], dict(type='RawFrameDecode'), *video_cfg['pipeline'][3:-1]]
+    pipeline.append(dict(type='PackActionInputs', meta_keys=()))
+    cfg = dict(type='RawframeDataset', ann_file=str(tmp_path / 'list.txt'), pipeline=pipeline)
+    dataset = SeededDataset({**cfg, 'data_prefix': dict(img=str(tmp_path))})
+    assert dataset[1, 1]['inputs'].shape == (1, 3, 5, 23, 29)
+    assert dataset.file_ids() == [str(tmp_path / 'a'), str(tmp_path / 'b')]
+    (tmp_path / 'b/img_00003.jpg').unlink()
     bad = [dataset[epoch, 1] for epoch in range(3)]
-    assert all("img_00003.jpg" in sample.reason for sample in bad)
+    assert all('img_00003.jpg' in sample.reason for sample in bad)
 
 
 def part(video_cfg, name, **more):
@@ -109,27 +107,27 @@ def part(video_cfg, name, **more):
 def test_held_out_parts_split_the_list(video_cfg):
     """Rejects parts that overlap, that leave clips out, that starve a class, or that move with the list's
     order."""
-    train, held = part(video_cfg, "train"), part(video_cfg, "held_out")
-    check_disjoint({"train": train.file_ids(), "held": held.file_ids()})
+    train, held = part(video_cfg, 'train'), part(video_cfg, 'held_out')
+    check_disjoint({'train': train.file_ids(), 'held': held.file_ids()})
     assert {*train.file_ids(), *held.file_ids()} == {*SeededDataset(video_cfg).file_ids()}
-    labels = [held.get_data_info(i)["label"] for i in range(len(held))]
+    labels = [held.get_data_info(i)['label'] for i in range(len(held))]
     assert [labels.count(c) for c in range(4)] == [2, 2, 2, 2]  # round(0.3 · 7)
-    assert held[0]["data_samples"].filename == held.file_ids()[0]
-    assert {*part(video_cfg, "held_out", seed=1).file_ids()} != {*held.file_ids()}
+    assert held[0]['data_samples'].filename == held.file_ids()[0]
+    assert {*part(video_cfg, 'held_out', seed=1).file_ids()} != {*held.file_ids()}
 
 
 def test_the_split_does_not_depend_on_the_lists_order_or_the_folder(tmp_path, video_cfg):
     """Rejects a split by row number, or by absolute path: another machine would train α on other clips."""
-    held = [name.rsplit("/", 1)[1] for name in part(video_cfg, "held_out").file_ids()]
-    lines = Path(video_cfg["ann_file"]).read_text().splitlines()
-    (tmp_path / "list.txt").write_text("\n".join(reversed(lines)))
-    (tmp_path / "elsewhere").symlink_to(video_cfg["data_prefix"]["video"])
+    held = [name.rsplit('/', 1)[1] for name in part(video_cfg, 'held_out').file_ids()]
+    lines = Path(video_cfg['ann_file']).read_text().splitlines()
+    (tmp_path / 'list.txt').write_text('\n'.join(reversed(lines)))
+    (tmp_path / 'elsewhere').symlink_to(video_cfg['data_prefix']['video'])
     cfg = {
         **video_cfg,
-        "ann_file": str(tmp_path / "list.txt"),
-        "data_prefix": dict(video=str(tmp_path / "elsewhere")),
+        'ann_file': str(tmp_path / 'list.txt'),
+        'data_prefix': dict(video=str(tmp_path / 'elsewhere')),
     }
-    assert {name.rsplit("/", 1)[1] for name in part(cfg, "held_out").file_ids()} == {*held}
+    assert {name.rsplit('/', 1)[1] for name in part(cfg, 'held_out').file_ids()} == {*held}
 
 
 def fails(cfg: dict, *words: str, **options) -> None:
@@ -140,52 +138,50 @@ def fails(cfg: dict, *words: str, **options) -> None:
 
 def test_missing_data_is_one_error(tmp_path, video_cfg):
     """Rejects an error that comes from a worker, or that names neither the key nor the path."""
-    key = "val_dataloader.dataset"
-    none = str(tmp_path / "none")
-    fails({**video_cfg, "ann_file": none}, key, "ann_file", none, "prepare", config_key=key)
+    key = 'val_dataloader.dataset'
+    none = str(tmp_path / 'none')
+    fails({**video_cfg, 'ann_file': none}, key, 'ann_file', none, 'prepare', config_key=key)
     fails(
-        {**video_cfg, "data_prefix": dict(video=none)},
+        {**video_cfg, 'data_prefix': dict(video=none)},
         key,
-        "data_prefix.video",
+        'data_prefix.video',
         none,
-        "prepare",
+        'prepare',
         config_key=key,
     )
     prefix = dict(video=str(tmp_path))
-    fails(
-        {**video_cfg, "data_prefix": prefix}, key, "none of the 28 listed", ".mp4", "prepare", config_key=key
-    )
-    relative = {**video_cfg, "ann_file": "none.txt", "data_root": str(tmp_path)}
-    fails(relative, str(tmp_path / "none.txt"))
+    fails({**video_cfg, 'data_prefix': prefix}, key, 'none of the 28 listed', '.mp4', 'prepare', config_key=key)
+    relative = {**video_cfg, 'ann_file': 'none.txt', 'data_root': str(tmp_path)}
+    fails(relative, str(tmp_path / 'none.txt'))
 
 
 def test_lists_that_cannot_be_read(tmp_path, video_cfg):
     """Rejects a bare ValueError from the host about a list that has no labels or no lines."""
-    path = tmp_path / "list.txt"
-    for text, words in (("", "no clip"), ("a.mp4 zero\n", "path label"), ("a.mp4 b 3\n", "path label")):
+    path = tmp_path / 'list.txt'
+    for text, words in (('', 'no clip'), ('a.mp4 zero\n', 'path label'), ('a.mp4 b 3\n', 'path label')):
         path.write_text(text)
-        fails({**video_cfg, "ann_file": str(path)}, "train_dataloader.dataset", words)
+        fails({**video_cfg, 'ann_file': str(path)}, 'train_dataloader.dataset', words)
 
 
 def test_bad_options(tmp_path, video_cfg):
     """Rejects options that are silently ignored, and a part without a clip."""
-    fails(video_cfg, "held_out", "fration", held_out=dict(fration=0.1, part="train"))
-    fails(video_cfg, "held_out", "fraction", held_out=dict(part="train"))
-    fails(video_cfg, "held_out.part", "'val'", held_out=dict(fraction=0.1, part="val"))
-    fails(video_cfg, "held_out.fraction", "1.0", held_out=dict(fraction=1.0, part="train"))
-    first = Path(video_cfg["ann_file"]).read_text().splitlines()[0]
-    (tmp_path / "one.txt").write_text(first)
-    one = {**video_cfg, "ann_file": str(tmp_path / "one.txt")}
-    fails(one, "part 'held_out' of 1 clips empty", held_out=dict(fraction=0.5, part="held_out"))
-    repeated = dict(type="RepeatDataset", times=2, dataset=video_cfg)
-    fails(repeated, "RepeatDataset", "around each")
+    fails(video_cfg, 'held_out', 'fration', held_out=dict(fration=0.1, part='train'))
+    fails(video_cfg, 'held_out', 'fraction', held_out=dict(part='train'))
+    fails(video_cfg, 'held_out.part', "'val'", held_out=dict(fraction=0.1, part='val'))
+    fails(video_cfg, 'held_out.fraction', '1.0', held_out=dict(fraction=1.0, part='train'))
+    first = Path(video_cfg['ann_file']).read_text().splitlines()[0]
+    (tmp_path / 'one.txt').write_text(first)
+    one = {**video_cfg, 'ann_file': str(tmp_path / 'one.txt')}
+    fails(one, "part 'held_out' of 1 clips empty", held_out=dict(fraction=0.5, part='held_out'))
+    repeated = dict(type='RepeatDataset', times=2, dataset=video_cfg)
+    fails(repeated, 'RepeatDataset', 'around each')
 
 
 def test_no_sample_is_ever_replaced(tmp_path, video_cfg, monkeypatch):
     """Rejects MMEngine's own fetch: where the pipeline gives None it takes another sample, from the global
     generator."""
-    monkeypatch.setattr(BaseDataset, "_rand_another", lambda self: pytest.fail("replaced a sample"))
+    monkeypatch.setattr(BaseDataset, '_rand_another', lambda self: pytest.fail('replaced a sample'))
     dataset = SeededDataset(video_cfg)
     dataset.dataset.pipeline.transforms.insert(1, lambda results: None)
     sample = dataset[0]
-    assert sample.path.endswith(".mp4") and "gave no sample" in sample.reason
+    assert sample.path.endswith('.mp4') and 'gave no sample' in sample.reason

@@ -15,7 +15,7 @@ from mmnas_video.registry import DATA_SAMPLERS
 
 
 def on_rank(monkeypatch, rank, world, cls, *args, **options):
-    monkeypatch.setattr(module, "get_dist_info", lambda: (rank, world))
+    monkeypatch.setattr(module, 'get_dist_info', lambda: (rank, world))
     return cls(*args, **options)
 
 
@@ -48,8 +48,8 @@ def test_unshuffled_is_the_lists_order():
     assert list(SeededSampler(range(7), shuffle=False)) == [(0, i) for i in range(7)]
 
 
-@pytest.mark.parametrize("size, world", [(31, 3), (30, 3), (2, 5), (17, 1)])
-@pytest.mark.parametrize("round_up", [True, False])
+@pytest.mark.parametrize('size, world', [(31, 3), (30, 3), (2, 5), (17, 1)])
+@pytest.mark.parametrize('round_up', [True, False])
 def test_ranks_deal_out_the_set(monkeypatch, size, world, round_up):
     """Rejects ranks that overlap, leave a sample out, or (rounded up) give different numbers: DDP would
     hang."""
@@ -66,8 +66,8 @@ def test_ranks_deal_out_the_set(monkeypatch, size, world, round_up):
         assert len(everything) == size
 
 
-@pytest.mark.parametrize("world, rank", [(1, 0), (3, 2)])
-@pytest.mark.parametrize("start", [0, 1, 5, 10, 11, 12, 47])
+@pytest.mark.parametrize('world, rank', [(1, 0), (3, 2)])
+@pytest.mark.parametrize('start', [0, 1, 5, 10, 11, 12, 47])
 def test_a_started_stream_is_the_tail_of_the_whole(monkeypatch, world, rank, start):
     """Rejects a resume that restarts the pass, or that counts samples of all ranks instead of this rank's."""
     whole = on_rank(monkeypatch, rank, world, EndlessSampler, range(31), seed=2)
@@ -89,7 +89,7 @@ def test_endless_passes_cover_the_set_in_different_orders():
 def test_an_empty_set_is_refused():
     """Rejects an endless loop over nothing."""
     for cls in (SeededSampler, EndlessSampler):
-        with pytest.raises(ConfigError, match="no sample"):
+        with pytest.raises(ConfigError, match='no sample'):
             cls([])
 
 
@@ -100,17 +100,17 @@ class Keys(Dataset):
         return 11
 
     def __getitem__(self, key):
-        return {"key": str(key)}  # text, which collating leaves alone
+        return {'key': str(key)}  # text, which collating leaves alone
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize('workers', [0, 2])
 def test_the_runner_builds_them_and_resumes_the_stream(workers):
     """Rejects samplers that MMEngine cannot build by name, and a ``start`` that a DataLoader does not see."""
-    assert DATA_SAMPLERS.get("SeededSampler") is SeededSampler
+    assert DATA_SAMPLERS.get('SeededSampler') is SeededSampler
     more = dict(persistent_workers=True) if workers else {}
-    cfg = dict(dataset=Keys(), batch_size=3, num_workers=workers, sampler=dict(type="EndlessSampler"), **more)
+    cfg = dict(dataset=Keys(), batch_size=3, num_workers=workers, sampler=dict(type='EndlessSampler'), **more)
     loader = Runner.build_dataloader(cfg, seed=7)
-    whole = [batch["key"] for batch in islice(iter(loader), 9)]
+    whole = [batch['key'] for batch in islice(iter(loader), 9)]
     loader.sampler.start = 5 * 3
-    assert [batch["key"] for batch in islice(iter(loader), 4)] == whole[5:]
+    assert [batch['key'] for batch in islice(iter(loader), 4)] == whole[5:]
     assert whole[0] == [str(key) for key in islice(EndlessSampler(range(11), seed=7), 3)]

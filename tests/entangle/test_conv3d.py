@@ -17,10 +17,8 @@ def close(a, b):
     return torch.allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(
-    ("kernel", "stride"), [((1, 1, 1), (1, 1, 1)), ((1, 1, 1), (1, 2, 2)), ((3, 5, 5), (1, 2, 2))]
-)
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize(('kernel', 'stride'), [((1, 1, 1), (1, 1, 1)), ((1, 1, 1), (1, 2, 2)), ((3, 5, 5), (1, 2, 2))])
 def test_conv_equals_a_plain_one(bias, kernel, stride, plain):
     """Rejects input and output windows exchanged, wrapped channels in another order, a bias that is not
     sliced, and
@@ -33,9 +31,7 @@ def test_conv_equals_a_plain_one(bias, kernel, stride, plain):
     for out, inp in product(OUT, INP):
         ours = torch.randn(2, inp.length, 3, 13, 11, dtype=torch.float64, requires_grad=True)
         theirs = ours.detach().clone().requires_grad_()
-        reference = nn.Conv3d(
-            inp.length, out.length, kernel, stride, [k // 2 for k in kernel], bias=bias
-        ).double()
+        reference = nn.Conv3d(inp.length, out.length, kernel, stride, [k // 2 for k in kernel], bias=bias).double()
         reference.weight.data = plain.gather(layer.weight, out, inp)
         if bias:
             reference.bias.data = plain.gather(layer.bias, out)
@@ -49,7 +45,7 @@ def test_conv_equals_a_plain_one(bias, kernel, stride, plain):
             assert close(layer.bias.grad, plain.scatter(reference.bias.grad, (7,), out))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize('stride', [1, 2])
 def test_depthwise_equals_a_plain_one(stride, plain):
     """Rejects a corner crop, padding of the largest kernel, groups of the largest width, a stride in time,
     and
@@ -60,13 +56,9 @@ def test_depthwise_equals_a_plain_one(stride, plain):
     for channels, (t, k) in product(OUT, [(1, 3), (1, 5), (3, 3), (5, 3), (3, 5), (5, 5)]):
         n = channels.length
         x = torch.randn(2, n, 5, 13, 11, dtype=torch.float64)
-        reference = nn.Conv3d(
-            n, n, (t, k, k), (1, stride, stride), (t // 2, k // 2, k // 2), groups=n, bias=False
-        )
+        reference = nn.Conv3d(n, n, (t, k, k), (1, stride, stride), (t // 2, k // 2, k // 2), groups=n, bias=False)
         first, edge = (5 - t) // 2, (5 - k) // 2
-        kernel = plain.gather(layer.weight, channels)[
-            :, :, first : first + t, edge : edge + k, edge : edge + k
-        ]
+        kernel = plain.gather(layer.weight, channels)[:, :, first : first + t, edge : edge + k, edge : edge + k]
         reference.double().weight.data = kernel.clone()
         layer.zero_grad()
         y, expected = layer(x, channels, (t, k)), reference(x)
@@ -85,37 +77,35 @@ def test_slices_are_what_forward_reads():
     conv, depthwise = SuperConv3d(5, 7, (1, 3, 3), bias=True), SuperDepthwiseConv3d(7, (5, 5))
     for out, inp, kernel in product(OUT, INP, [(1, 3), (5, 3), (5, 5)]):
         calls = [
-            (conv, (torch.randn(2, inp.length, 5, 13, 11), out, inp), conv.slices("a.", out, inp)),
+            (conv, (torch.randn(2, inp.length, 5, 13, 11), out, inp), conv.slices('a.', out, inp)),
             (
                 depthwise,
                 (torch.randn(2, out.length, 5, 13, 11), out, kernel),
-                depthwise.slices("a.", out, kernel),
+                depthwise.slices('a.', out, kernel),
             ),
         ]
         for layer, inputs, slices in calls:
             layer.zero_grad()
             layer(*inputs).square().sum().backward()
             parts = {part.name: part for part in slices}
-            assert set(parts) == {f"a.{name}" for name, _ in layer.named_parameters()}
+            assert set(parts) == {f'a.{name}' for name, _ in layer.named_parameters()}
             for name, parameter in layer.named_parameters():
                 mask = torch.zeros_like(parameter, dtype=torch.bool)
-                parts[f"a.{name}"].mark(mask)
+                parts[f'a.{name}'].mark(mask)
                 assert torch.equal(parameter.grad != 0, mask)
 
 
 def test_whole_windows_slice_nothing():
     """Rejects a pinned layer that still copies or slices: it must run its own weight, as ``Conv3d`` does."""
     layer = SuperConv3d(5, 7)
-    assert {
-        part(layer.state_dict()["weight"]).data_ptr() for part in layer.slices("", whole(7), whole(5))
-    } == {layer.weight.data_ptr()}
+    assert {part(layer.state_dict()['weight']).data_ptr() for part in layer.slices('', whole(7), whole(5))} == {
+        layer.weight.data_ptr()
+    }
     graph = layer(torch.randn(1, 5, 2, 3, 3), whole(7), whole(5)).grad_fn
-    assert any(
-        f is not None and getattr(f, "variable", None) is layer.weight for f, _ in graph.next_functions
-    )
+    assert any(f is not None and getattr(f, 'variable', None) is layer.weight for f, _ in graph.next_functions)
 
 
-@pytest.mark.parametrize("size", [(5, 13, 11), (4, 8, 6), (1, 1, 1), (3, 2, 7)])
+@pytest.mark.parametrize('size', [(5, 13, 11), (4, 8, 6), (1, 1, 1), (3, 2, 7)])
 def test_cost_equals_the_counter(size):
     """Rejects the input's size for the output's, largest widths for those used, and a forgotten bias or
     group.
@@ -127,9 +117,7 @@ def test_cost_equals_the_counter(size):
         reference = nn.Conv3d(5, 3, kernel, stride, [k // 2 for k in kernel], bias=bias)
         assert SuperConv3d(11, 7, kernel, stride, bias).cost(3, 5, size) == count(reference, x)[0]
     for (t, k), stride in product([(1, 3), (5, 3), (3, 5)], [1, 2]):
-        reference = nn.Conv3d(
-            5, 5, (t, k, k), (1, stride, stride), (t // 2, k // 2, k // 2), groups=5, bias=False
-        )
+        reference = nn.Conv3d(5, 5, (t, k, k), (1, stride, stride), (t // 2, k // 2, k // 2), groups=5, bias=False)
         assert SuperDepthwiseConv3d(7, (5, 5), stride).cost(5, (t, k), size) == count(reference, x)[0]
 
 

@@ -39,7 +39,7 @@ def same(first: dict, second: dict) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize('window', WINDOWS)
 def test_norm_equals_a_plain_one(window, plain):
     """Rejects statistics of the wrong channels, a wrapped window whose update is lost (it is a copy) or goes
     to the
@@ -51,7 +51,7 @@ def test_norm_equals_a_plain_one(window, plain):
     norm = randomise(SuperBatchNorm3d(7, eps=1e-3, momentum=0.3))
     before = state(norm)
     reference = nn.BatchNorm3d(window.length, eps=1e-3, momentum=0.3).double()
-    for name in ("weight", "bias", "running_mean", "running_var"):
+    for name in ('weight', 'bias', 'running_mean', 'running_var'):
         getattr(reference, name).data.copy_(plain.gather(getattr(norm, name), window))
     losses = []
     for _ in range(2):
@@ -62,11 +62,11 @@ def test_norm_equals_a_plain_one(window, plain):
         losses.append(((y * upstream).sum(), (expected * upstream).sum()))
     for ours, theirs in losses:
         ours.backward(), theirs.backward()
-    for name in ("weight", "bias"):
+    for name in ('weight', 'bias'):
         grad = plain.scatter(getattr(reference, name).grad, (7,), window)
         assert close(getattr(norm, name).grad, grad)
     outside = ~plain.scatter(torch.ones(window.length), (7,), window).bool()
-    for name in ("running_mean", "running_var"):
+    for name in ('running_mean', 'running_var'):
         assert close(plain.gather(getattr(norm, name), window), getattr(reference, name))
         assert torch.equal(getattr(norm, name)[outside], before[name][outside])
     assert norm.num_batches_tracked == reference.num_batches_tracked == 2
@@ -89,7 +89,7 @@ def test_windows_of_several_archs_before_one_backward():
     assert (norm.weight.grad != 0).all() and (norm.running_mean != before).all()
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize('window', WINDOWS)
 def test_eval_statistics_are_the_windows(window):
     """Rejects eval mode with batch statistics, or with those of the first channels: by the formula."""
     norm = randomise(SuperBatchNorm3d(7)).eval()
@@ -106,13 +106,10 @@ def test_slices_name_all_of_its_state():
     with.
     """
     norm = randomise(SuperBatchNorm3d(7))
-    parts = {part.name: part(norm.state_dict()[part.name[2:]]) for part in norm.slices("a.", Window(5, 4, 7))}
-    assert set(parts) == {f"a.{name}" for name in norm.state_dict()}
-    assert torch.equal(parts["a.running_var"], norm.running_var[[5, 6, 0, 1]])
-    assert (
-        SuperBatchNorm3d.cost(5) == Cost(0, 10)
-        and sum(p.numel() for p in SuperBatchNorm3d(5).parameters()) == 10
-    )
+    parts = {part.name: part(norm.state_dict()[part.name[2:]]) for part in norm.slices('a.', Window(5, 4, 7))}
+    assert set(parts) == {f'a.{name}' for name in norm.state_dict()}
+    assert torch.equal(parts['a.running_var'], norm.running_var[[5, 6, 0, 1]])
+    assert SuperBatchNorm3d.cost(5) == Cost(0, 10) and sum(p.numel() for p in SuperBatchNorm3d(5).parameters()) == 10
 
 
 class Net(nn.Module):
@@ -132,7 +129,7 @@ def clips(batch=2):
     return torch.randn(batch, 4, 3, 5, 11, dtype=torch.float64) * 3 + 2
 
 
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize('training', [True, False])
 def test_batch_statistics_uses_each_batchs_own_and_writes_nothing(training):
     """Rejects plain train mode (writes, counts batches, drops out) and plain eval mode (running statistics),
     and a
@@ -165,7 +162,7 @@ def test_kept_statistics_gives_back_every_bit():
     before = state(net)
     with kept_statistics(net):
         net(clips()), net(clips())
-        assert not torch.equal(before["norm.running_mean"], net.norm.running_mean)
+        assert not torch.equal(before['norm.running_mean'], net.norm.running_mean)
     assert same(before, state(net))
     with pytest.raises(ZeroDivisionError), kept_statistics(net):
         net(clips()), 1 / 0
@@ -192,7 +189,7 @@ def test_recalibrate_is_the_plain_mean_over_batches():
         mean = torch.stack([x.mean((0, 2, 3, 4)) for x in inputs]).mean(0)
         var = torch.stack([x.var((0, 2, 3, 4), correction=1) for x in inputs]).mean(0)
         assert close(norm.running_mean[channels], mean) and close(norm.running_var[channels], var)
-    assert torch.equal(net.norm.running_mean[2:5], before["norm.running_mean"][2:5])
+    assert torch.equal(net.norm.running_mean[2:5], before['norm.running_mean'][2:5])
     assert net.norm.momentum == 0.3 and net.plain_norm.momentum == 0.1
     assert all(m.training for m in net.modules())
 
@@ -208,14 +205,12 @@ def test_recalibrate_leaves_no_trace_but_statistics():
     assert recalibrate(net, []) == 0 and same(before, state(net))
     outputs = []
     recalibrate(net, [lambda: outputs.append(net(clips()))])
-    assert not outputs[0].requires_grad and torch.equal(net.norm.weight, before["norm.weight"])
+    assert not outputs[0].requires_grad and torch.equal(net.norm.weight, before['norm.weight'])
 
     def broken():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         recalibrate(net, [broken])
-    assert {norm.momentum for norm in norm_layers(net)} == {0.1} and not any(
-        m.training for m in net.modules()
-    )
+    assert {norm.momentum for norm in norm_layers(net)} == {0.1} and not any(m.training for m in net.modules())
     assert norm_layers(net) == [net.plain_norm, net.norm]

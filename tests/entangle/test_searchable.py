@@ -16,7 +16,7 @@ from mmnas_video.entangle import (
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Choice, SearchSpace
 
-SPACE = SearchSpace("toy", [Choice("width", (2, 3, 5)), Choice("extra", (False, True))])
+SPACE = SearchSpace('toy', [Choice('width', (2, 3, 5)), Choice('extra', (False, True))])
 
 
 class Toy(Searchable, nn.Module):
@@ -29,14 +29,14 @@ class Toy(Searchable, nn.Module):
         self.weight = nn.Parameter(torch.randn(max(widths), 7))
         self.extra = nn.Parameter(torch.randn(11)) if extra else None
         self.whole = nn.Parameter(torch.randn(13))
-        self.register_buffer("count", torch.tensor(17))
+        self.register_buffer('count', torch.tensor(17))
 
     def slices(self, arch):
-        yield Slice("weight", (self.windows[arch["width"]],))
-        if arch["extra"]:
-            yield Slice("extra")
-        yield Slice("whole")
-        yield Slice("count")
+        yield Slice('weight', (self.windows[arch['width']],))
+        if arch['extra']:
+            yield Slice('extra')
+        yield Slice('whole')
+        yield Slice('count')
 
 
 def test_use_restores_the_arch_it_found():
@@ -53,7 +53,7 @@ def test_use_restores_the_arch_it_found():
         assert model.arch == first
         with (
             pytest.raises(ConfigError, match=r"'width'.*4.*\[2, 3, 5\]"),
-            model.use({"width": 4, "extra": True}),
+            model.use({'width': 4, 'extra': True}),
         ):
             pass
         assert model.arch == first
@@ -73,17 +73,17 @@ def test_two_models_do_not_share_their_arch():
 def test_find_takes_the_outermost():
     """Rejects the first in any order, an inner one, and a name that is not a path in the state dict."""
     inner = Toy()
-    outer = nn.ModuleDict({"head": nn.Linear(3, 5), "backbone": nn.Sequential(nn.Identity(), inner)})
-    assert find_searchable(outer) == ("backbone.1", inner) and find_searchable(inner) == ("", inner)
+    outer = nn.ModuleDict({'head': nn.Linear(3, 5), 'backbone': nn.Sequential(nn.Identity(), inner)})
+    assert find_searchable(outer) == ('backbone.1', inner) and find_searchable(inner) == ('', inner)
     inner.nested = Toy()
-    assert find_searchable(outer) == ("backbone.1", inner) and find_searchable(inner) == ("", inner)
+    assert find_searchable(outer) == ('backbone.1', inner) and find_searchable(inner) == ('', inner)
 
 
-@pytest.mark.parametrize("names", [(), ("a", "ab")])
+@pytest.mark.parametrize('names', [(), ('a', 'ab')])
 def test_find_refuses_none_and_two(names):
     """Rejects a silent first of two; ``ab`` is no part of ``a`` although its name begins so."""
     model = nn.ModuleDict({name: Toy() for name in names})
-    with pytest.raises(ConfigError, match=f"found {len(names)} searchable.*expected one"):
+    with pytest.raises(ConfigError, match=f'found {len(names)} searchable.*expected one'):
         find_searchable(model)
 
 
@@ -92,14 +92,12 @@ def test_extract_copies_the_slices_and_the_rest_whole():
     the model
     outside the searchable module left out, and parts that the arch does not use carried along.
     """
-    model = nn.ModuleDict({"backbone": Toy(), "head": nn.Linear(3, 5)})
+    model = nn.ModuleDict({'backbone': Toy(), 'head': nn.Linear(3, 5)})
     arch = SPACE.decode((1, 0))
     state = extract_state(model, arch)
-    names = {"backbone.weight", "backbone.whole", "backbone.count", "head.weight", "head.bias"}
+    names = {'backbone.weight', 'backbone.whole', 'backbone.count', 'head.weight', 'head.bias'}
     assert set(state) == names
-    assert torch.equal(
-        state["backbone.weight"], model["backbone"].weight[2:5]
-    )  # 2 fills parts 0-1, 3 parts 2-4
+    assert torch.equal(state['backbone.weight'], model['backbone'].weight[2:5])  # 2 fills parts 0-1, 3 parts 2-4
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for value in state.values():
         assert value.is_contiguous()
@@ -113,10 +111,10 @@ def test_copy_refuses_another_network():
     pinned = Toy((3,), extra=False)
     assert copy_slices(model, arch, pinned) is pinned and torch.equal(pinned.weight, model.weight[2:5])
     for other in (Toy((3,), extra=True), Toy((2,), extra=False)):
-        with pytest.raises(ConfigError, match=r"extract: the pinned network(.|\n)*(extra|weight)"):
+        with pytest.raises(ConfigError, match=r'extract: the pinned network(.|\n)*(extra|weight)'):
             copy_slices(model, arch, other)
     with pytest.raises(ConfigError, match=r"'width'.*7"):
-        extract_state(model, {"width": 7, "extra": True})
+        extract_state(model, {'width': 7, 'extra': True})
 
 
 def test_unused_masks_are_what_no_arch_uses():
@@ -125,14 +123,10 @@ def test_unused_masks_are_what_no_arch_uses():
     """
     model = Toy()
     masks = unused_masks(model, [SPACE.decode((0, 0)), SPACE.decode((1, 0))])
-    assert set(masks) == {"extra"} and masks["extra"].all()  # 2 and 3 together cover all 5
+    assert set(masks) == {'extra'} and masks['extra'].all()  # 2 and 3 together cover all 5
     masks = unused_masks(model, [SPACE.decode((1, 1))])
-    assert set(masks) == {"weight"} and masks["weight"].shape == (5, 7)
-    assert (
-        masks["weight"].all(1).tolist()
-        == [True, True, False, False, False]
-        == masks["weight"].any(1).tolist()
-    )
+    assert set(masks) == {'weight'} and masks['weight'].shape == (5, 7)
+    assert masks['weight'].all(1).tolist() == [True, True, False, False, False] == masks['weight'].any(1).tolist()
     assert unused_masks(model, [SPACE.largest]) == {}
 
 
@@ -144,6 +138,6 @@ def test_what_is_not_declared_is_an_error():
         lambda: bare.cost(SPACE.largest, (3,)),
         lambda: bare.cost_range((3,)),
     ):
-        with pytest.raises(TypeError, match="Searchable declares no"):
+        with pytest.raises(TypeError, match='Searchable declares no'):
             ask()
-    assert bare.pinned_cfg(SPACE.largest) == {"arch": {"width": 5, "extra": True}}
+    assert bare.pinned_cfg(SPACE.largest) == {'arch': {'width': 5, 'extra': True}}

@@ -48,15 +48,15 @@ def test_coverage_of_lists_with_equal_and_unsorted_widths():
         assert count.max() - count.min() <= 1, lengths
 
 
-@pytest.mark.parametrize("step", [1, 4, 11])
+@pytest.mark.parametrize('step', [1, 4, 11])
 def test_five_candidates_cover_three_fifths(step):
     """Rejects any pattern but Fig. 3's: each part in exactly 3 of 5 candidates; the usual sharing gives 5, 4,
     3, 2, 1.
     """
     lengths = [step * i for i in (1, 2, 3, 4, 5)]
     assert set(coverage(lay_windows(lengths))) == {3}
-    assert coverage(lay_windows(lengths, "prefix"))[::step].tolist() == [5, 4, 3, 2, 1]
-    assert all(window.start == 0 for window in lay_windows(lengths, "prefix"))
+    assert coverage(lay_windows(lengths, 'prefix'))[::step].tolist() == [5, 4, 3, 2, 1]
+    assert all(window.start == 0 for window in lay_windows(lengths, 'prefix'))
 
 
 def test_windows_of_table_2():
@@ -69,7 +69,7 @@ def test_windows_of_table_2():
             assert window.start % step == window.length % step == 0
 
 
-@pytest.mark.parametrize(("low", "high", "step"), [stage[0] for stage in AUTOX3D_STAGES])
+@pytest.mark.parametrize(('low', 'high', 'step'), [stage[0] for stage in AUTOX3D_STAGES])
 def test_middle_widths_of_table_2(low, high, step):
     """Rejects windows by expansion alone or by width alone, laid one above the other: parts would be used up
     to n times
@@ -91,10 +91,10 @@ def test_a_window_is_a_function_of_the_values():
     values = (5, 10, 15, 20)
     first = lay_windows(values)
     lay_windows((3, 7))
-    assert lay_windows(list(values)) == first and lay_windows(values, "fair") == first
+    assert lay_windows(list(values)) == first and lay_windows(values, 'fair') == first
 
 
-@pytest.mark.parametrize("sharing", ["fair", "prefix"])
+@pytest.mark.parametrize('sharing', ['fair', 'prefix'])
 def test_the_largest_is_whole(sharing):
     """Rejects a largest width that is sliced or turned round: the largest network is the super-weight itself,
     and a
@@ -109,13 +109,13 @@ def test_the_largest_is_whole(sharing):
 def test_laying_refuses_what_it_does_not_know():
     """Rejects a misspelt ``sharing`` that falls back to one of the two, and widths of nothing."""
     with pytest.raises(ConfigError, match=r"sharing.*'fare'.*\['fair', 'prefix'\]"):
-        lay_windows((3, 6), "fare")
+        lay_windows((3, 6), 'fare')
     for lengths in ((), (0, 3), (3, -3)):
-        with pytest.raises(ConfigError, match=r"widths.*positive"):
+        with pytest.raises(ConfigError, match=r'widths.*positive'):
             lay_windows(lengths)
 
 
-@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize('dim', [0, 1, 2])
 def test_take_equals_cyclic_indices(dim, plain):
     """Rejects a wrapped part in the wrong order, a wrong axis, and a window that forgets to start over."""
     shape = [2, 3, 5]
@@ -173,7 +173,7 @@ def test_mark_equals_slicing_ones(plain):
     shape = (7, 5, 3, 5, 5)
     inner = [Window(start, length, 5) for start, length in ((0, 5), (1, 3), (3, 4), (4, 1))]
     for out, inp, kernel in product(WINDOWS[::4], [*inner, None], [None, (1, 3), (3, 5)]):
-        part = Slice("weight", (out, inp), kernel)
+        part = Slice('weight', (out, inp), kernel)
         ones = torch.ones(shape, requires_grad=True)
         part(ones).sum().backward()
         mask = torch.zeros(shape, dtype=torch.bool)
@@ -182,15 +182,15 @@ def test_mark_equals_slicing_ones(plain):
         expected = plain.scatter(part(torch.ones(shape)), shape, out, inp, centre=kernel)
         assert torch.equal(mask, expected.bool())
         part.mark(mask)
-        assert torch.equal(mask, expected.bool()), "a second mark takes some back"
+        assert torch.equal(mask, expected.bool()), 'a second mark takes some back'
 
 
 def test_a_slice_without_windows_is_everything():
     """Rejects an empty mark for what is used whole (stem, counters of zero dimensions)."""
     for shape in ((), (3,), (2, 3)):
         mask = torch.zeros(shape, dtype=torch.bool)
-        Slice("x").mark(mask)
-        assert mask.all() and Slice("x")(mask) is mask
+        Slice('x').mark(mask)
+        assert mask.all() and Slice('x')(mask) is mask
 
 
 def test_fair_windows_use_all_parts_at_the_smallest_widths():

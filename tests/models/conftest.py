@@ -19,7 +19,7 @@ SMALL = dict(
     stages=(((3, 9, 3), (1, 2)), ((5, 15, 5), (2,))),
     spatial_strides=(1, 2),
     expansions=(1.5, 2.25, 3.0),
-    attentions=("none", "glore", "nonlocal"),
+    attentions=('none', 'glore', 'nonlocal'),
     stem_channels=7,
     out_channels=11,
     se_ratio=0.5,
@@ -41,7 +41,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
                 tensor.data.uniform_(0.5, 1.5, generator=generator)
             for tensor in (module.bias, module.running_mean):
                 tensor.data.normal_(0, 0.3, generator=generator)
-        elif getattr(module, "bias", None) is not None:
+        elif getattr(module, 'bias', None) is not None:
             module.bias.data.normal_(0, 0.3, generator=generator)
     for module in model.modules():
         if isinstance(module, SuperGloRe):

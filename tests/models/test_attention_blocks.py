@@ -16,16 +16,14 @@ def glore_formula(block, x, window, plain):
 
     def by_position(conv, h, *windows):
         weight = plain.gather(conv.weight, *windows)[:, :, 0, 0, 0]
-        return torch.einsum("oc,bcthw->bothw", weight, h)
+        return torch.einsum('oc,bcthw->bothw', weight, h)
 
     state = (by_position(block.state, x, None, window) + block.state.bias.view(1, -1, 1, 1, 1)).flatten(2)
-    project = (
-        by_position(block.projection, x, None, window) + block.projection.bias.view(1, -1, 1, 1, 1)
-    ).flatten(2)
-    nodes = torch.einsum("bsl,bnl->bsn", state, project) / x[0, 0].numel()
-    mixed = torch.einsum("nm,bsm->bsn", block.node_conv.weight[:, :, 0], nodes) + block.node_conv.bias
-    reasoned = torch.einsum("os,bsn->bon", block.state_conv.weight[:, :, 0], (nodes + mixed).clamp(min=0))
-    back = torch.einsum("bon,bnl->bol", reasoned, project).unflatten(2, x.shape[2:])
+    project = (by_position(block.projection, x, None, window) + block.projection.bias.view(1, -1, 1, 1, 1)).flatten(2)
+    nodes = torch.einsum('bsl,bnl->bsn', state, project) / x[0, 0].numel()
+    mixed = torch.einsum('nm,bsm->bsn', block.node_conv.weight[:, :, 0], nodes) + block.node_conv.bias
+    reasoned = torch.einsum('os,bsn->bon', block.state_conv.weight[:, :, 0], (nodes + mixed).clamp(min=0))
+    back = torch.einsum('bon,bnl->bol', reasoned, project).unflatten(2, x.shape[2:])
     return x + plain.normalise(by_position(block.extend, back, window), block.extend_norm, window)
 
 
@@ -34,26 +32,24 @@ def nonlocal_formula(block, x, window, plain):
 
     def embed(conv, h):
         weight = plain.gather(conv.weight, None, window)[:, :, 0, 0, 0]
-        return torch.einsum("oc,bcl->bol", weight, h.flatten(2)) + conv.bias[None, :, None]
+        return torch.einsum('oc,bcl->bol', weight, h.flatten(2)) + conv.bias[None, :, None]
 
     pooled = nn.functional.max_pool3d(x, (1, min(2, x.shape[3]), min(2, x.shape[4])))
-    scores = torch.einsum("bci,bcj->bij", embed(block.theta, x), embed(block.phi, pooled))
-    attended = torch.einsum(
-        "bij,bcj->bci", scores.exp() / scores.exp().sum(2, keepdim=True), embed(block.g, pooled)
-    )
-    out = torch.einsum("oc,bcl->bol", plain.gather(block.out.weight, window)[:, :, 0, 0, 0], attended)
+    scores = torch.einsum('bci,bcj->bij', embed(block.theta, x), embed(block.phi, pooled))
+    attended = torch.einsum('bij,bcj->bci', scores.exp() / scores.exp().sum(2, keepdim=True), embed(block.g, pooled))
+    out = torch.einsum('oc,bcl->bol', plain.gather(block.out.weight, window)[:, :, 0, 0, 0], attended)
     out = (out + plain.gather(block.out.bias, window)[None, :, None]).unflatten(2, x.shape[2:])
     return x + plain.normalise(out, block.out_norm, window)
 
 
 BLOCKS = {
-    "glore": (lambda: SuperGloRe(7, 3), glore_formula),
-    "nonlocal": (lambda: SuperNonLocal(7, 3), nonlocal_formula),
+    'glore': (lambda: SuperGloRe(7, 3), glore_formula),
+    'nonlocal': (lambda: SuperNonLocal(7, 3), nonlocal_formula),
 }
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', BLOCKS)
 def test_block_equals_its_formula(name, training, small, plain, close):
     """Rejects nodes and states exchanged, a missing 1/L or a 1/sqrt(d) too many, a residual in the wrong
     place, keys that are not subsampled, sliced inner sizes, and a window in the wrong order; outputs and
@@ -62,7 +58,7 @@ def test_block_equals_its_formula(name, training, small, plain, close):
     torch.manual_seed(0)
     make, formula = BLOCKS[name]
     block = small.randomise(make()).double().train(training)
-    for norm in (getattr(block, "extend_norm", None), getattr(block, "out_norm", None)):
+    for norm in (getattr(block, 'extend_norm', None), getattr(block, 'out_norm', None)):
         if norm is not None:
             norm.weight.data.uniform_(0.5, 1.5)
     for window in WINDOWS:
@@ -77,7 +73,7 @@ def test_block_equals_its_formula(name, training, small, plain, close):
         assert all(close(a, b, 1e-9) for a, b in zip(grads, expected_grads, strict=True))
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize('name', BLOCKS)
 def test_a_new_block_is_the_identity(name):
     """Rejects a last norm that starts at one: inserting the block would disturb a trained network."""
     block = BLOCKS[name][0]().double()
@@ -86,9 +82,7 @@ def test_a_new_block_is_the_identity(name):
         assert torch.equal(block.train(mode)(x, whole(7)), x)
 
 
-@pytest.mark.parametrize(
-    ("channels", "nodes", "params"), [(32, 16, 3968), (64, 32, 15616), (512, 128, 411136)]
-)
+@pytest.mark.parametrize(('channels', 'nodes', 'params'), [(32, 16, 3968), (64, 32, 15616), (512, 128, 411136)])
 def test_glore_has_the_published_parameters(channels, nodes, params):
     """Rejects other biases, state widths or an affine-free norm: 5CM + 5M² + 4M + 2C, measured on the
     authors' unit.
@@ -111,8 +105,8 @@ def test_glore_keeps_its_scale_when_the_clip_grows():
     assert torch.allclose(tiled, once.repeat(1, 1, 3, 2, 2), atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [(3, 5, 4), (2, 1, 3), (1, 1, 1), (5, 2, 2)])
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize('size', [(3, 5, 4), (2, 1, 3), (1, 1, 1), (5, 2, 2)])
+@pytest.mark.parametrize('name', BLOCKS)
 def test_cost_equals_the_counter(name, size):
     """Rejects forgotten matrix products (a CPU's counter sees no attention), a pooled size rounded up, and
     sides of 1 that are pooled away.

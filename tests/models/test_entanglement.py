@@ -5,14 +5,14 @@ import torch
 
 from mmnas_video.entangle import extract_state, find_searchable, kept_statistics, unused_masks
 
-SHARINGS = ("fair", "prefix")
+SHARINGS = ('fair', 'prefix')
 
 
 def clip(shape, seed=0, batch=2, dtype=torch.float64):
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize('sharing', SHARINGS)
 def test_eval_outputs_in_double_and_single_precision(sharing, small, close):
     """Rejects any window that forward and extraction see differently, wrapped parts in another order, other
     crops of a kernel, and statistics of other channels: smallest, largest and 50 random archs of a space
@@ -23,14 +23,12 @@ def test_eval_outputs_in_double_and_single_precision(sharing, small, close):
     for arch in small.some_archs(supernet.space, 50):
         with torch.no_grad(), supernet.use(arch), single.use(arch):
             expected = supernet(x)
-            assert 1e-2 < expected.abs().max() < 1e3, (
-                "an output of another size makes the tolerance mean nothing"
-            )
+            assert 1e-2 < expected.abs().max() < 1e3, 'an output of another size makes the tolerance mean nothing'
             assert close(small.extract(supernet, arch, sharing=sharing)(x), expected, 1e-10)
             assert close(small.extract(single, arch, sharing=sharing)(x.float()), single(x.float()), 1e-5)
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize('sharing', SHARINGS)
 def test_a_training_step_is_the_same_too(sharing, small, close):
     """Rejects a sliced forward that is right only in eval mode: outputs, gradients of the shared weights
     (zero outside the slices) and the running statistics after the step, for smallest, largest and 12
@@ -59,23 +57,21 @@ def test_a_training_step_is_the_same_too(sharing, small, close):
         for name, parameter in shared.items():
             assert name in own or parameter.grad is None or (parameter.grad == 0).all(), name
         for name, value in pinned.state_dict().items():
-            if "running" in name or "tracked" in name:
+            if 'running' in name or 'tracked' in name:
                 assert torch.allclose(after[name].double(), value.double(), atol=1e-10), name
 
 
 @pytest.mark.parametrize(
-    "cfg",
+    'cfg',
     [
         dict(stem_channels=6),  # the stem's width is one that the first group offers
-        dict(fixed={"s1.g1.channels": 6}),  # one group offers less than the next
-        dict(
-            stages=(((3, 9, 3), (1, 2)), ((6, 15, 3), (2,))), spatial_strides=(1, 1)
-        ),  # two stages share widths
-        dict(fixed={"*.kernel": "t3_s5", "s2.*.attention": "glore"}),
+        dict(fixed={'s1.g1.channels': 6}),  # one group offers less than the next
+        dict(stages=(((3, 9, 3), (1, 2)), ((6, 15, 3), (2,))), spatial_strides=(1, 1)),  # two stages share widths
+        dict(fixed={'*.kernel': 't3_s5', 's2.*.attention': 'glore'}),
         dict(se_ratio=None, stem_temporal_kernel=3, depth_scale=2.0),
-        dict(attentions=("none",), kernels=("t1_s5", "t3_s3")),
+        dict(attentions=('none',), kernels=('t1_s5', 't3_s3')),
     ],
-    ids=["stem width", "fixed width", "no stride", "fixed pattern", "deep, no SE", "no attention"],
+    ids=['stem width', 'fixed width', 'no stride', 'fixed pattern', 'deep, no SE', 'no attention'],
 )
 def test_other_configs_obey_it(cfg, small, close):
     """Rejects a shortcut that is an identity in the pinned network and a convolution in the supernet: equal
@@ -96,7 +92,7 @@ def no_dead_units(monkeypatch):
     """Every ReLU becomes a softplus: then a zero gradient means that there is no path, not that a unit is
     off.
     """
-    monkeypatch.setattr(torch, "relu", torch.nn.functional.softplus)
+    monkeypatch.setattr(torch, 'relu', torch.nn.functional.softplus)
 
 
 def gradients(model, x) -> dict[str, torch.Tensor | None]:
@@ -111,7 +107,7 @@ def gradients(model, x) -> dict[str, torch.Tensor | None]:
 
 #: A softmax over the keys cancels what is the same for every key: of no use in any non-local block, but the
 #: paper's and the host's have it.
-CANCELLED = "nonlocal_block.phi.bias"
+CANCELLED = 'nonlocal_block.phi.bias'
 
 
 def test_a_pinned_network_has_no_dead_parameter(small, no_dead_units):
@@ -125,7 +121,7 @@ def test_a_pinned_network_has_no_dead_parameter(small, no_dead_units):
             assert name.endswith(CANCELLED) or (grad != 0).all(), name
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize('sharing', SHARINGS)
 def test_a_covering_set_touches_every_entry_that_some_arch_uses(sharing, small, no_dead_units):
     """Rejects parts of super-weights that no architecture reaches (a dead branch, a window that never comes),
     apart from the one kind there has to be: a shortcut's entries between two widths that always are an
@@ -140,13 +136,13 @@ def test_a_covering_set_touches_every_entry_that_some_arch_uses(sharing, small, 
                 if grad is not None:
                     touched[name] |= grad != 0
     unused = unused_masks(supernet, archs)
-    assert set(unused) <= {"groups.1.blocks.0.shortcut.weight"}
+    assert set(unused) <= {'groups.1.blocks.0.shortcut.weight'}
     for name, mask in touched.items():
         if not name.endswith(CANCELLED):
             assert torch.equal(~mask, unused.get(name, torch.zeros_like(mask))), name
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize('sharing', SHARINGS)
 def test_unused_masks_are_where_the_gradient_cannot_be(sharing, small, no_dead_units):
     """Rejects masks that protect an entry that is trained, or leave one to momentum that is not: few archs,
     many inputs.
@@ -169,7 +165,7 @@ def test_unused_masks_are_where_the_gradient_cannot_be(sharing, small, no_dead_u
 def test_slices_are_the_pinned_networks_state(small):
     """Rejects a part that is declared twice or under another name, in any arch."""
     supernet = small.build()
-    assert find_searchable(supernet) == ("", supernet)
+    assert find_searchable(supernet) == ('', supernet)
     for arch in small.some_archs(supernet.space, 10, seed=8):
         parts = list(supernet.slices(arch))
         shapes = {p.name: tuple(p(supernet.state_dict()[p.name]).shape) for p in parts}

@@ -11,9 +11,9 @@ from mmnas_video.models.blocks import BlockWindows, MBConv3D, Stem
 
 SAME = Window(5, 4, 7)
 AT = {
-    "largest": BlockWindows(whole(7), whole(13), whole(7), whole(5), (5, 5)),
-    "equal windows": BlockWindows(SAME, Window(11, 6, 13), SAME, Window(3, 4, 5), (3, 5)),
-    "other width": BlockWindows(Window(1, 3, 7), Window(2, 9, 13), SAME, Window(0, 2, 5), (1, 3)),
+    'largest': BlockWindows(whole(7), whole(13), whole(7), whole(5), (5, 5)),
+    'equal windows': BlockWindows(SAME, Window(11, 6, 13), SAME, Window(3, 4, 5), (3, 5)),
+    'other width': BlockWindows(Window(1, 3, 7), Window(2, 9, 13), SAME, Window(0, 2, 5), (1, 3)),
 }
 
 
@@ -27,43 +27,35 @@ def block_formula(block, x, at, plain):
     kernel = big[:, :, a : a + t, b : b + k, b : b + k]
     padded = F.pad(y, (k // 2, k // 2, k // 2, k // 2, t // 2, t // 2))
     windows = padded.unfold(2, t, 1).unfold(3, k, block.stride).unfold(4, k, block.stride)
-    y = torch.einsum("bcthwijk,cijk->bcthw", windows, kernel[:, 0])
+    y = torch.einsum('bcthwijk,cijk->bcthw', windows, kernel[:, 0])
     y = plain.normalise(y, block.depthwise_norm, at.mid)
     if block.se is not None:
         hidden = torch.einsum(
-            "oc,bc->bo",
+            'oc,bc->bo',
             plain.gather(block.se.fc1.weight, at.squeeze, at.mid)[..., 0, 0, 0],
             y.mean((2, 3, 4)),
         )
         hidden = (hidden + plain.gather(block.se.fc1.bias, at.squeeze)).clamp(min=0)
-        gate = torch.einsum(
-            "oc,bc->bo", plain.gather(block.se.fc2.weight, at.mid, at.squeeze)[..., 0, 0, 0], hidden
-        )
+        gate = torch.einsum('oc,bc->bo', plain.gather(block.se.fc2.weight, at.mid, at.squeeze)[..., 0, 0, 0], hidden)
         y = y * (gate + plain.gather(block.se.fc2.bias, at.mid)).sigmoid()[:, :, None, None, None]
     y = F.conv3d(y * y.sigmoid(), plain.gather(block.project.weight, at.out, at.mid))
     y = plain.normalise(y, block.project_norm, at.out)
     if block.stride == 1 and at.inp.length == at.out.length:
         return (x + y).clamp(min=0)
     x = x[..., :: block.stride, :: block.stride]
-    x = plain.normalise(
-        F.conv3d(x, plain.gather(block.shortcut.weight, at.out, at.inp)), block.shortcut_norm, at.out
-    )
+    x = plain.normalise(F.conv3d(x, plain.gather(block.shortcut.weight, at.out, at.inp)), block.shortcut_norm, at.out)
     return (x + y).clamp(min=0)
 
 
-@pytest.mark.parametrize(
-    ("stride", "squeeze", "training"), [(1, 5, True), (1, 0, False), (2, 5, False), (2, 0, True)]
-)
-@pytest.mark.parametrize("name", AT)
+@pytest.mark.parametrize(('stride', 'squeeze', 'training'), [(1, 5, True), (1, 0, False), (2, 5, False), (2, 0, True)])
+@pytest.mark.parametrize('name', AT)
 def test_block_equals_its_formula(name, stride, squeeze, training, small, plain, close):
     """Rejects swish before SE, ReLU and swish exchanged, the stride on another convolution, an identity where
     the stride or the width changes, a shortcut without norm, and any two windows exchanged; outputs and
     all gradients.
     """
     torch.manual_seed(0)
-    block = (
-        small.randomise(MBConv3D(7, 13, 7, squeeze, (5, 5), stride, shortcut=True)).double().train(training)
-    )
+    block = small.randomise(MBConv3D(7, 13, 7, squeeze, (5, 5), stride, shortcut=True)).double().train(training)
     at = AT[name]
     x = torch.randn(2, at.inp.length, 3, 7, 11, dtype=torch.float64, requires_grad=True)
     inputs = [x, *block.parameters()]
@@ -77,7 +69,7 @@ def test_block_equals_its_formula(name, stride, squeeze, training, small, plain,
         assert (a is None) == (b is None) and (a is None or close(a, b, 1e-9))
 
 
-@pytest.mark.parametrize(("stride", "squeeze"), [(1, 0), (1, 5), (2, 0), (2, 5)])
+@pytest.mark.parametrize(('stride', 'squeeze'), [(1, 0), (1, 5), (2, 0), (2, 5)])
 def test_cost_equals_the_counter(stride, squeeze):
     """Rejects the projection at the size before the stride, the expansion after it, and a shortcut counted or
     left out in the wrong case.
@@ -126,7 +118,7 @@ def test_stem_equals_plain_convolutions():
         assert torch.allclose(stem(x), y.clamp(min=0), atol=1e-10)
         assert stem.size_after((5, 13, 11)) == tuple(y.shape[2:])
         assert stem.cost((5, 13, 11)) == count(stem, x[:1])[0]
-        assert {part.name for part in stem.slices("a.")} == {f"a.{name}" for name in stem.state_dict()}
+        assert {part.name for part in stem.slices('a.')} == {f'a.{name}' for name in stem.state_dict()}
 
 
 def test_blocks_start_as_their_shortcut():

@@ -16,8 +16,8 @@ from mmnas_video.space import Arch, arch_to_json, x3d_arch
 
 def test_it_is_built_from_a_config(small):
     """Rejects a class that is not in MMAction2's registry under its name."""
-    model = MODELS.build(dict(type="SuperMBConv3D", **small.cfg))
-    assert isinstance(model, SuperMBConv3D) and model.space.name == "autox3d"
+    model = MODELS.build(dict(type='SuperMBConv3D', **small.cfg))
+    assert isinstance(model, SuperMBConv3D) and model.space.name == 'autox3d'
     assert model.space.size == (6 * 3 * 3 * 3) ** 3
 
 
@@ -27,9 +27,7 @@ def test_windows_of_groups(small):
     """
     model = small.build()
     assert (
-        model.groups[0].outputs
-        == model.groups[1].outputs
-        == dict(zip((3, 6, 9), lay_windows((3, 6, 9)), strict=True))
+        model.groups[0].outputs == model.groups[1].outputs == dict(zip((3, 6, 9), lay_windows((3, 6, 9)), strict=True))
     )
     group = model.groups[2]
     pairs = list(product((1.5, 2.25, 3.0), (5, 10, 15)))
@@ -48,10 +46,8 @@ def test_se_alternates_through_the_stage():
     per_stage: dict[str, list[bool]] = {}
     for group in model.groups:
         per_stage.setdefault(group.group.stage, []).extend(block.se is not None for block in group.blocks)
-    assert per_stage == {
-        f"s{s}": [b % 2 == 0 for b in range(n)] for s, n in ((1, 3), (2, 5), (3, 11), (4, 7))
-    }
-    assert not any(hasattr(group, name) for group in model.groups for name in ("glore", "nonlocal_block"))
+    assert per_stage == {f's{s}': [b % 2 == 0 for b in range(n)] for s, n in ((1, 3), (2, 5), (3, 11), (4, 7))}
+    assert not any(hasattr(group, name) for group in model.groups for name in ('glore', 'nonlocal_block'))
 
 
 def test_output_shape_and_strides(small):
@@ -115,37 +111,32 @@ def test_arch_from_a_file(small, tmp_path):
     """Rejects a path that is read otherwise than the values, and an arch file of another space."""
     supernet = small.build()
     arch = supernet.space.decode([2, 0, 1] * 4)
-    path = tmp_path / "arch.json"
+    path = tmp_path / 'arch.json'
     path.write_text(arch_to_json(arch, supernet.space.identity))
     models = [
-        SuperMBConv3D(**small.cfg, arch=a)
-        for a in (path, str(path), arch, dict(arch), json.loads(path.read_text()))
+        SuperMBConv3D(**small.cfg, arch=a) for a in (path, str(path), arch, dict(arch), json.loads(path.read_text()))
     ]
     assert {tuple(tuple(p.shape) for p in m.parameters()) for m in models} == {
         tuple(tuple(p.shape) for p in small.extract(supernet, arch).parameters())
     }
-    assert (
-        models[0].arch == arch
-        and models[0].space.size == 1
-        and supernet.pinned_cfg(arch) == {"arch": dict(arch)}
-    )
-    path.write_text(arch_to_json(Arch(arch), {"name": "vimnas", "hash": "00"}))
+    assert models[0].arch == arch and models[0].space.size == 1 and supernet.pinned_cfg(arch) == {'arch': dict(arch)}
+    path.write_text(arch_to_json(Arch(arch), {'name': 'vimnas', 'hash': '00'}))
     with pytest.raises(ConfigError, match=r"backbone\.arch.*arch\.json.*'vimnas'.*'autox3d'"):
         SuperMBConv3D(**small.cfg, arch=path)
 
 
 @pytest.mark.parametrize(
-    ("change", "parts"),
+    ('change', 'parts'),
     [
-        (dict(sharing="fare"), ["sharing", "'fare'", "prefix"]),
-        (dict(glore_nodes=(3,)), ["backbone.glore_nodes", "1 values", "2 stages"]),
-        (dict(nonlocal_widths=()), ["backbone.nonlocal_widths", "0 values"]),
-        (dict(spatial_strides=(1,)), ["spatial_strides", "2 stages"]),
-        (dict(fixed={"*.kernal": "t3_s3"}), ["backbone.fixed", "*.kernal", "s1.g1.kernel"]),
-        (dict(fixed={"*.kernel": "t9_s9"}), ["s1.g1.kernel", "t9_s9", "t5_s5"]),
-        (dict(arch={"s1.g1.kernel": "t3_s3"}), ["backbone.arch", "s1.g1.expansion", "more"]),
-        (dict(arch="no/such/arch.json"), ["no/such/arch.json", "not found"]),
-        (dict(stages=(((3, 8, 3), (1,)), ((5, 15, 5), (2,)))), ["stages[0]", "8"]),
+        (dict(sharing='fare'), ['sharing', "'fare'", 'prefix']),
+        (dict(glore_nodes=(3,)), ['backbone.glore_nodes', '1 values', '2 stages']),
+        (dict(nonlocal_widths=()), ['backbone.nonlocal_widths', '0 values']),
+        (dict(spatial_strides=(1,)), ['spatial_strides', '2 stages']),
+        (dict(fixed={'*.kernal': 't3_s3'}), ['backbone.fixed', '*.kernal', 's1.g1.kernel']),
+        (dict(fixed={'*.kernel': 't9_s9'}), ['s1.g1.kernel', 't9_s9', 't5_s5']),
+        (dict(arch={'s1.g1.kernel': 't3_s3'}), ['backbone.arch', 's1.g1.expansion', 'more']),
+        (dict(arch='no/such/arch.json'), ['no/such/arch.json', 'not found']),
+        (dict(stages=(((3, 8, 3), (1,)), ((5, 15, 5), (2,)))), ['stages[0]', '8']),
     ],
 )
 def test_a_wrong_config_is_one_clear_error(change, parts, small):
@@ -158,13 +149,13 @@ def test_a_wrong_config_is_one_clear_error(change, parts, small):
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize("size", [(3, 11), (13, 3), (1, 1)])
+@pytest.mark.parametrize('size', [(3, 11), (13, 3), (1, 1)])
 def test_a_crop_smaller_than_the_strides_is_refused(size, small):
     """Rejects a network on less than one pixel (padding would stand for the picture), by either side, in a
     forward pass or in a cost; and a limit that is one pixel too high.
     """
     model = small.build().eval()
-    text = rf"crop size: found {size[0]}x{size[1]} pixels, expected at least 4 "
+    text = rf'crop size: found {size[0]}x{size[1]} pixels, expected at least 4 '
     for ask in (
         lambda: model(torch.zeros(1, 3, 5, *size, dtype=torch.float64)),
         lambda: model.cost(model.arch, (3, 5, *size)),
@@ -178,5 +169,5 @@ def test_a_crop_smaller_than_the_strides_is_refused(size, small):
 
 def test_it_describes_its_blocks(small):
     """Rejects block counts of the table without the depth scale: pictures would show another network."""
-    assert small.build().describe() == {"blocks": {"s1.g1": 1, "s1.g2": 2, "s2.g1": 2}}
-    assert small.build(depth_scale=2.0).describe() == {"blocks": {"s1.g1": 2, "s1.g2": 4, "s2.g1": 4}}
+    assert small.build().describe() == {'blocks': {'s1.g1': 1, 's1.g2': 2, 's2.g1': 2}}
+    assert small.build(depth_scale=2.0).describe() == {'blocks': {'s1.g1': 2, 's1.g2': 4, 's2.g1': 4}}

@@ -18,8 +18,8 @@ from mmnas_video.registry import MODELS
 from mmnas_video.space import AUTOX3D_STAGES, x3d_arch
 
 ROOT = Path(__file__).resolve().parents[2]
-X3D = ROOT / "configs/autox3d/archs/x3d.json"
-HOST = dict(type="X3D", gamma_w=1, gamma_b=2.25, gamma_d=2.2)
+X3D = ROOT / 'configs/autox3d/archs/x3d.json'
+HOST = dict(type='X3D', gamma_w=1, gamma_b=2.25, gamma_d=2.2)
 #: X3D-L's 5, 10, 25, 15 blocks over AutoX3D's groups, in two ways.
 L_BLOCKS = (((2, 3), (5, 5), (7, 6, 6, 6), (5, 5, 5)), ((1, 4), (3, 7), (1, 2, 11, 11), (13, 1, 1)))
 
@@ -31,10 +31,10 @@ def backbone() -> SuperMBConv3D:
 @pytest.fixture(autouse=True)
 def scope():
     """Recognizers build their parts in the default scope, as under a Runner."""
-    init_default_scope("mmaction")
+    init_default_scope('mmaction')
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def host():
     """MMAction2's X3D with random norm weights and statistics."""
     torch.manual_seed(0)
@@ -79,36 +79,34 @@ def test_a_recognizer_keeps_its_head():
     """Rejects a map that drops or renames the head's keys: a whole MMAction2 checkpoint must load
     as it is.
     """
-    cfg = Config.fromfile(ROOT / "configs/autox3d/x3d_s.py").model
-    with torch.device("meta"):
-        stock = MODELS.build({**copy.deepcopy(cfg), "backbone": HOST})
+    cfg = Config.fromfile(ROOT / 'configs/autox3d/x3d_s.py').model
+    with torch.device('meta'):
+        stock = MODELS.build({**copy.deepcopy(cfg), 'backbone': HOST})
         ours = MODELS.build(cfg)
     renamed = x3d_state_dict(stock.state_dict(), ours.backbone)
-    assert {k: tuple(v.shape) for k, v in renamed.items()} == {
-        k: tuple(v.shape) for k, v in ours.state_dict().items()
-    }
+    assert {k: tuple(v.shape) for k, v in renamed.items()} == {k: tuple(v.shape) for k, v in ours.state_dict().items()}
 
 
 @pytest.mark.parametrize(
-    ("key", "parts"),
+    ('key', 'parts'),
     [
-        ("layer1.0.conv9.conv.weight", ["layer1.0.conv9.conv.weight", "X3D"]),
-        ("layer4.7.conv1.conv.weight", ["block 8 in stage 4", "7 blocks", "depth_scale"]),
-        ("layer5.0.conv1.conv.weight", ["stage 5", "0 blocks"]),
-        ("conv1_x.conv.weight", ["conv1_x.conv.weight"]),
-        ("blocks.0.attn.qkv.weight", ["blocks.0.attn.qkv.weight"]),
+        ('layer1.0.conv9.conv.weight', ['layer1.0.conv9.conv.weight', 'X3D']),
+        ('layer4.7.conv1.conv.weight', ['block 8 in stage 4', '7 blocks', 'depth_scale']),
+        ('layer5.0.conv1.conv.weight', ['stage 5', '0 blocks']),
+        ('conv1_x.conv.weight', ['conv1_x.conv.weight']),
+        ('blocks.0.attn.qkv.weight', ['blocks.0.attn.qkv.weight']),
     ],
 )
 def test_wrong_keys_are_refused(key, parts, host):
     """Rejects a KeyError, and keys that are silently left out: the network would keep random
     weights there.
     """
-    for prefix in ("", "backbone."):
+    for prefix in ('', 'backbone.'):
         state = {prefix + name: value for name, value in host.state_dict().items()}
         state[prefix + key] = torch.zeros(1)
         with pytest.raises(ConfigError) as error:
             x3d_state_dict(state, backbone())
-        for part in ["checkpoint", *parts]:
+        for part in ['checkpoint', *parts]:
             assert part in str(error.value)
 
 
@@ -118,20 +116,20 @@ def stages(blocks):
 
 
 def recognizer(**cfg):
-    model = Config.fromfile(ROOT / "configs/autox3d/x3d_s.py").model
+    model = Config.fromfile(ROOT / 'configs/autox3d/x3d_s.py').model
     model.backbone.update(cfg)
-    with torch.device("meta"):
+    with torch.device('meta'):
         return MODELS.build(model)
 
 
 @pytest.mark.parametrize(
-    ("blocks", "shape", "params", "macs"),
+    ('blocks', 'shape', 'params', 'macs'),
     [
         (None, (3, 13, 160, 160), 3_794_322, 1_962_892_112),
         (None, (3, 16, 224, 224), 3_794_322, 4_732_468_736),
         (L_BLOCKS[0], (3, 16, 312, 312), 6_153_432, 18_367_710_176),
     ],
-    ids=["S", "M", "L"],
+    ids=['S', 'M', 'L'],
 )
 def test_parameters_and_macs_are_the_published_ones(blocks, shape, params, macs):
     """Rejects fvcore's totals (they count BN), a shortcut without norm (fewer parameters), a stem without the
@@ -147,7 +145,7 @@ def test_parameters_and_macs_are_the_published_ones(blocks, shape, params, macs)
 
 def test_how_a_stage_is_split_into_groups_does_not_matter():
     """Rejects SE, strides or shortcuts that start again with each group: X3D-L over two different splits."""
-    with torch.device("meta"):
+    with torch.device('meta'):
         one, two = (SuperMBConv3D(arch=str(X3D), stem_temporal_kernel=5, stages=stages(b)) for b in L_BLOCKS)
     assert [g.blocks for g in one.group_specs] != [g.blocks for g in two.group_specs]
     assert one.cost(one.arch, (3, 16, 312, 312)) == two.cost(two.arch, (3, 16, 312, 312))
@@ -157,7 +155,7 @@ def test_x3ds_arch_is_the_same_point_in_the_supernet():
     """Rejects a supernet whose closed form at X3D differs from the pinned network's: searches compare with
     this figure.
     """
-    with torch.device("meta"):
+    with torch.device('meta'):
         supernet = SuperMBConv3D(stem_temporal_kernel=5)
     arch = x3d_arch(supernet.group_specs)
     for shape in ((3, 13, 160, 160), (3, 16, 224, 224)):

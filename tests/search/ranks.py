@@ -13,10 +13,18 @@ from .toy import config, loader
 
 
 def main(work_dir: str, method: str, batch: int) -> None:
-    hook = {'PARSECSearchHook': dict(num_archs=3), 'UniformSearchHook': dict(num_archs=2, candidates=2, score_batches=1)}
+    hook = {
+        'PARSECSearchHook': dict(num_archs=3),
+        'UniformSearchHook': dict(num_archs=2, candidates=2, score_batches=1),
+    }
     model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False))
-    cfg = config(dict(type=method, calibration_clips=0, arch_dataloader=loader(1, batch, sampler=False), **hook[method]),
-                 epochs=2, work_dir=work_dir, model=model, train_dataloader=loader(0, batch))
+    cfg = config(
+        dict(type=method, calibration_clips=0, arch_dataloader=loader(1, batch, sampler=False), **hook[method]),
+        epochs=2,
+        work_dir=work_dir,
+        model=model,
+        train_dataloader=loader(0, batch),
+    )
     cfg.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
     runner = build_runner(cfg)
     counts = []
@@ -35,7 +43,9 @@ def main(work_dir: str, method: str, batch: int) -> None:
     alpha = search.distribution.alpha.tolist() if method == 'PARSECSearchHook' else None
     rank = os.environ.get('RANK', '0')
     with open(os.path.join(work_dir, f'rank{rank}.json'), 'w') as file:
-        json.dump({'forwards': counts, 'alpha': alpha, 'weight': backbone.weight.tolist(), 'arch': dict(search.chosen)}, file)
+        json.dump(
+            {'forwards': counts, 'alpha': alpha, 'weight': backbone.weight.tolist(), 'arch': dict(search.chosen)}, file
+        )
 
 
 if __name__ == '__main__':

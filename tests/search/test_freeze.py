@@ -18,7 +18,9 @@ OPTIMISERS = {
 def step(model, optimizer, arch, frozen):
     """One step at ``arch``; returns weight and buffers."""
     with model.use(arch):
-        model(torch.randn(7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))).square().sum().backward()
+        model(
+            torch.randn(7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        ).square().sum().backward()
     if frozen:
         with frozen_unsampled(model, [arch], optimizer):
             optimizer.step()
@@ -38,7 +40,9 @@ def test_bit_identical(name, warm):
         optimizer = OPTIMISERS[name]([model.weight])
         if warm:  # buffers exist and are not zero
             step(model, optimizer, model.space.largest, False)
-        buffers = {k: v.clone() for k, v in optimizer.state[model.weight].items() if v is not None and v.shape == (5, 7)}
+        buffers = {
+            k: v.clone() for k, v in optimizer.state[model.weight].items() if v is not None and v.shape == (5, 7)
+        }
         before = model.weight.detach().clone()
         step(model, optimizer, NARROW, frozen)
         after = {k: v for k, v in optimizer.state[model.weight].items() if v is not None and v.shape == (5, 7)}
@@ -53,9 +57,14 @@ def test_bit_identical(name, warm):
 
 def test_used_by_the_hook_over_all_sampled_architectures(monkeypatch):
     """With accumulation, what any architecture of the window sampled may move; the rest may not."""
-    made, hook = prepared(dict(type='UniformSearchHook', freeze_unsampled=True),
-                          optim_wrapper=dict(type='OptimWrapper', accumulative_counts=2,
-                                             optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1)))
+    made, hook = prepared(
+        dict(type='UniformSearchHook', freeze_unsampled=True),
+        optim_wrapper=dict(
+            type='OptimWrapper',
+            accumulative_counts=2,
+            optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1),
+        ),
+    )
     drawn = iter([NARROW, NARROW.replace({'width': 3})] * 2)
     monkeypatch.setattr(hook.space, 'sample', lambda rng: next(drawn))
     batch = next(iter(made.train_dataloader))

@@ -12,27 +12,36 @@ from .toy import SPACE, config, loader, prepared, runner
 PARSEC = dict(type='PARSECSearchHook', num_archs=2)
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    (dict(compile=True), 'compile: found it on, expected off'),
-    (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
-    (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
-    (dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=SPACE.smallest))), 'nothing to choose'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(compile=True), 'compile: found it on, expected off'),
+        (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
+        (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
+        (
+            dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=SPACE.smallest))),
+            'nothing to choose',
+        ),
+    ],
+)
 def test_config_that_a_search_cannot_run_with(changes, message):
     """Rejects a search that starts and fails, or silently does something else, hours later."""
     with pytest.raises(ConfigError, match=re.escape(message)):
         prepared(PARSEC, **changes)
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (dict(num_arch=4), "unknown option 'num_arch'.*Did you mean 'num_archs'"),
-    (dict(mode='both'), "mode: found 'both'"),
-    (dict(cost_term='loss'), "cost_term: found 'loss'"),
-    (dict(num_archs=1), 'num_archs: found 1'),
-    (dict(num_archs=True), 'num_archs: found True'),
-    (dict(indicator=dict(type='Likelihood', reduction='max')), "reduction: found 'max'"),
-    (dict(budget=dict(flops=1)), "budget: found the keys \\['flops'\\]"),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(num_arch=4), "unknown option 'num_arch'.*Did you mean 'num_archs'"),
+        (dict(mode='both'), "mode: found 'both'"),
+        (dict(cost_term='loss'), "cost_term: found 'loss'"),
+        (dict(num_archs=1), 'num_archs: found 1'),
+        (dict(num_archs=True), 'num_archs: found True'),
+        (dict(indicator=dict(type='Likelihood', reduction='max')), "reduction: found 'max'"),
+        (dict(budget=dict(flops=1)), "budget: found the keys \\['flops'\\]"),
+    ],
+)
 def test_unknown_options_and_values(options, message):
     """Rejects options that are accepted and ignored."""
     with pytest.raises(ConfigError, match=message):
@@ -47,7 +56,7 @@ def test_uniform_counts_must_be_positive():
 
 def test_budget_that_no_architecture_meets_names_the_range():
     """Rejects a search that can only end outside its budget."""
-    with pytest.raises(ConfigError, match='budget.macs: found at most 20.*reachable range 29 to 50 MACs'):
+    with pytest.raises(ConfigError, match=r'budget.macs: found at most 20.*reachable range 29 to 50 MACs'):
         prepared({**PARSEC, 'budget': dict(macs=20)})
 
 
@@ -64,20 +73,30 @@ def test_no_held_out_data():
 
 
 def test_part_of_a_loader_is_merged_into_the_held_out_one():
-    """``arch_dataloader=dict(batch_size=...)`` changes the batch of the held-out part. Rejects it being taken for data."""
+    """``arch_dataloader=dict(batch_size=...)`` changes the batch of the held-out part. Rejects it being taken for
+    data."""
     from mmnas_video.search.base import held_out_part
-    train = dict(batch_size=5, num_workers=2, sampler=dict(type='X'), drop_last=True,
-                 dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.3)))
+
+    train = dict(
+        batch_size=5,
+        num_workers=2,
+        sampler=dict(type='X'),
+        drop_last=True,
+        dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.3)),
+    )
     assert held_out_part(train, 'x') == dict(
-        batch_size=5, num_workers=2, drop_last=True,
-        dataset=dict(type='SeededDataset', held_out=dict(part='held_out', fraction=0.3)))
+        batch_size=5,
+        num_workers=2,
+        drop_last=True,
+        dataset=dict(type='SeededDataset', held_out=dict(part='held_out', fraction=0.3)),
+    )
     with pytest.raises(ConfigError, match='arch_dataloader: found none'):
         prepared({**PARSEC, 'arch_dataloader': dict(batch_size=3)})
 
 
 def test_held_out_data_with_a_sampler():
     """Rejects a sampler that would be replaced silently."""
-    with pytest.raises(ConfigError, match='arch_dataloader.sampler: found a sampler'):
+    with pytest.raises(ConfigError, match=r'arch_dataloader.sampler: found a sampler'):
         prepared({**PARSEC, 'arch_dataloader': loader(1)})
 
 
@@ -92,9 +111,11 @@ def test_checkpoint_of_another_method_or_space_is_not_resumed(tmp_path):
 
 def test_two_searchable_modules_are_refused():
     """Rejects a search that silently ignores one of them."""
-    from mmnas_video.entangle import find_searchable
     from torch import nn
 
+    from mmnas_video.entangle import find_searchable
+
     from .toy import ToyBackbone
+
     with pytest.raises(ConfigError, match='found 2 searchable modules'):
         find_searchable(nn.ModuleList([ToyBackbone(), ToyBackbone()]))

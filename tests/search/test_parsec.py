@@ -17,7 +17,7 @@ from .toy import CLASSES, SPACE, loader, prepared, runner
 
 ALL = [SPACE.decode(index) for index in itertools.product(range(3), range(3))]
 #: A log-likelihood for each architecture: no product of two factors, so the posterior is not factorised either.
-LOGLIK = dict(zip(ALL, [0.1, -0.9, 0.6, 1.3, -0.2, 0.4, -1.1, 0.9, 1.9]))
+LOGLIK = dict(zip(ALL, [0.1, -0.9, 0.6, 1.3, -0.2, 0.4, -1.1, 0.9, 1.9], strict=True))
 
 
 def hook_with(alpha: torch.Tensor, **options) -> PARSECSearchHook:
@@ -36,7 +36,8 @@ def alpha_gradient(hook: PARSECSearchHook, archs: list[Arch]) -> torch.Tensor:
 
 
 def exact_gradient(distribution: ArchDistribution) -> torch.Tensor:
-    """∇_α log Σ_A p(A) L(A) = posterior marginal - prior, per choice and value (closed form of a factorised softmax)."""
+    """∇_α log Σ_A p(A) L(A) = posterior marginal - prior, per choice and value (closed form of a factorised
+    softmax)."""
     prior = distribution.log_probs().detach().exp()
     joint = {a: math.exp(LOGLIK[a]) * math.prod(prior[v, i] for v, i in enumerate(SPACE.encode(a))) for a in ALL}
     evidence = sum(joint.values())
@@ -62,7 +63,7 @@ def test_expected_alpha_gradient_by_enumeration(num_archs, control_variate):
         p = math.prod(float(prior[v, i]) for a in archs for v, i in enumerate(SPACE.encode(a)))
         mean += p * alpha_gradient(hook, list(archs))
         lik = [math.exp(LOGLIK[a]) for a in archs]
-        for a, value in zip(archs, lik):
+        for a, value in zip(archs, lik, strict=True):
             one_hot = torch.zeros(2, 3, dtype=torch.float64)
             for v, i in enumerate(SPACE.encode(a)):
                 one_hot[v, i] = 1
@@ -71,7 +72,8 @@ def test_expected_alpha_gradient_by_enumeration(num_archs, control_variate):
 
 
 def test_bias_vanishes_as_k_grows():
-    """The known bias: the mean estimate is a fraction of the exact gradient that grows with K towards one (none at K = 1,
+    """The known bias: the mean estimate is a fraction of the exact gradient that grows with K towards one (none at K
+    = 1,
     which is why it is refused). Rejects an estimator with another limit, such as one without importance weights."""
     hook = hook_with(ALPHA)
     exact = exact_gradient(hook.distribution)
@@ -95,7 +97,7 @@ def test_sampling_and_log_prob_follow_the_softmax():
         counts[distribution.sample(rng)] += 1
     expected = distribution.log_prob(ALL).exp().detach() * 9000
     assert float(expected.sum()) == pytest.approx(9000)
-    chi2 = sum((counts[a] - float(e))**2 / float(e) for a, e in zip(ALL, expected))
+    chi2 = sum((counts[a] - float(e)) ** 2 / float(e) for a, e in zip(ALL, expected, strict=True))
     assert chi2 < 26.1  # 8 degrees of freedom, 0.1 %
     probs = ALPHA.softmax(1)
     assert sum(distribution.entropies().values()) == pytest.approx(float(-(probs * probs.log()).sum()), abs=1e-12)
@@ -104,10 +106,19 @@ def test_sampling_and_log_prob_follow_the_softmax():
 
 @pytest.mark.parametrize('cost_term', ['weight', 'score'])
 def test_the_cost_hinge_moves_alpha(cost_term):
-    """With equal likelihoods only the cost speaks: the width above the target must lose its probability. Rejects a hinge
+    """With equal likelihoods only the cost speaks: the width above the target must lose its probability. Rejects a
+    hinge
     added to the loss as a constant, which no gradient sees, and one with the wrong sign."""
-    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=6, budget=dict(macs=3 * 7 + 15), cost_term=cost_term,
-                               cost_weight=3.0, arch_optimizer=dict(type='Adam', lr=0.1)))
+    made, hook = prepared(
+        dict(
+            type='PARSECSearchHook',
+            num_archs=6,
+            budget=dict(macs=3 * 7 + 15),
+            cost_term=cost_term,
+            cost_weight=3.0,
+            arch_optimizer=dict(type='Adam', lr=0.1),
+        )
+    )
     assert hook.hinge(Arch({'scale': 1.0, 'width': 5})) == pytest.approx((35 + 15 - 36) / 36)  # the head counts: 5 x 3
     assert hook.hinge(Arch({'scale': 1.0, 'width': 3})) == 0
     hook.score = lambda archs, wrapper: ([0.0] * len(archs), 1)
@@ -117,22 +128,35 @@ def test_the_cost_hinge_moves_alpha(cost_term):
 
 
 def test_the_cost_is_counted_as_often_as_the_clips():
-    """A summed likelihood of B clips meets B hinges, a mean one meets one: λ means the same at every batch size. Rejects
+    """A summed likelihood of B clips meets B hinges, a mean one meets one: λ means the same at every batch size.
+    Rejects
     a hinge that a batch of 512 drowns."""
     costly = Arch({'scale': 1.0, 'width': 5})
     for reduction, expected in (('sum', 17), ('mean', 1)):
-        _, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=36), cost_weight=3.0,
-                                indicator=dict(type='Likelihood', reduction=reduction)))
+        _, hook = prepared(
+            dict(
+                type='PARSECSearchHook',
+                num_archs=2,
+                budget=dict(macs=36),
+                cost_weight=3.0,
+                indicator=dict(type='Likelihood', reduction=reduction),
+            )
+        )
         assert hook._penalties([costly], 17)[0] == pytest.approx(expected * 3.0 * (50 - 36) / 36)
 
 
 @pytest.mark.parametrize('clip', [None, 0.05])
 @pytest.mark.parametrize('accumulate', [1, 2])
 def test_weight_update_equals_brute_force(accumulate, clip):
-    """One optimiser step through the Runner's own OptimWrapper against autograd on Σ_k w_k loss_k, with accumulation and
+    """One optimiser step through the Runner's own OptimWrapper against autograd on Σ_k w_k loss_k, with accumulation
+    and
     clipping. Rejects lost accumulated gradients, a doubled scale, and clipping before the weights are applied."""
-    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), accumulative_counts=accumulate,
-                   clip_grad=clip and dict(max_norm=clip))
+    wrapper = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=0.1),
+        accumulative_counts=accumulate,
+        clip_grad=clip and dict(max_norm=clip),
+    )
     made, hook = prepared(dict(type='PARSECSearchHook', num_archs=3), optim_wrapper=wrapper)
     before = {k: v.detach().clone() for k, v in made.model.named_parameters()}
     batches = list(itertools.islice(iter(made.train_dataloader), accumulate))
@@ -148,7 +172,7 @@ def test_weight_update_equals_brute_force(accumulate, clip):
 
     twin, _ = prepared(dict(type='PARSECSearchHook', num_archs=3))
     total = 0.0
-    for batch, archs in zip(batches, drawn):
+    for batch, archs in zip(batches, drawn, strict=True):
         data = twin.model.data_preprocessor(batch, True)
         values = []
         for arch in archs:
@@ -178,7 +202,7 @@ def test_scoring_writes_no_statistics_and_uses_the_batch():
     assert int(norm.num_batches_tracked) == 0
     hook.held_out.load_state_dict({'consumed': 0})
     data = hook.prepare(next(hook.held_out))
-    for arch, score in zip(archs, scores):
+    for arch, score in zip(archs, scores, strict=True):
         with made.model.backbone.use(arch), torch.no_grad():
             made.model.train()
             expected = -5 * float(made.model(**data, mode='loss')['loss_cls'])
@@ -188,8 +212,10 @@ def test_scoring_writes_no_statistics_and_uses_the_batch():
 def test_architectures_share_the_dropout_mask():
     """Two samples of one architecture in one step have one loss. Rejects masks drawn anew, which would make weights of
     luck."""
-    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2),
-                          model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.5))
+    made, hook = prepared(
+        dict(type='PARSECSearchHook', num_archs=2),
+        model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.5),
+    )
     seen = []
     original = made.model.forward
 
@@ -209,19 +235,32 @@ def test_architectures_share_the_dropout_mask():
 def test_video_accuracy_weights():
     """w_k = acc_k / Σ acc, uniform if all are 0 (Auto-TSNet). Rejects a softmax over accuracies."""
     hook = PARSECSearchHook(indicator=dict(type='VideoAccuracy'))
-    torch.testing.assert_close(hook.indicator.log_weights([0.2, 0.0, 0.6]).softmax(0),
-                               torch.tensor([0.25, 0.0, 0.75], dtype=torch.float64))
+    torch.testing.assert_close(
+        hook.indicator.log_weights([0.2, 0.0, 0.6]).softmax(0), torch.tensor([0.25, 0.0, 0.75], dtype=torch.float64)
+    )
     assert hook.indicator.log_weights([0.0, 0.0]).softmax(0).tolist() == [0.5, 0.5]
     assert hook.indicator.score(3.0, 4) == 0.75
 
 
-@pytest.mark.parametrize('options', [dict(num_archs=4), dict(num_archs=4, mode='alternating'),
-                                     dict(num_archs=4, indicator=dict(type='VideoAccuracy')),
-                                     dict(num_archs=4, indicator=dict(type='Likelihood', reduction='mean'))])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(num_archs=4),
+        dict(num_archs=4, mode='alternating'),
+        dict(num_archs=4, indicator=dict(type='VideoAccuracy')),
+        dict(num_archs=4, indicator=dict(type='Likelihood', reduction='mean')),
+    ],
+)
 def test_a_whole_search_through_the_runner(options, tmp_path):
     """Every mode runs to its end and leaves its files; α is in no parameter group of the weights' optimiser."""
-    made = runner(dict(type='PARSECSearchHook', budget=dict(macs=60), **options), work_dir=str(tmp_path), epochs=3,
-                  val_dataloader=loader(2), val_cfg=dict(), val_evaluator=dict(type='ToyMetric'))
+    made = runner(
+        dict(type='PARSECSearchHook', budget=dict(macs=60), **options),
+        work_dir=str(tmp_path),
+        epochs=3,
+        val_dataloader=loader(2),
+        val_cfg={},
+        val_evaluator=dict(type='ToyMetric'),
+    )
     made.train()
     hook = next(h for h in made.hooks if isinstance(h, PARSECSearchHook))
     groups = {id(p) for g in made.optim_wrapper.optimizer.param_groups for p in g['params']}
@@ -262,8 +301,9 @@ def test_warmup_trains_weights_and_leaves_alpha(tmp_path):
 
 def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
     """Settled far below the target: a warning that names both; settled on the target, or not settled: none."""
-    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=50),
-                               collapse_guard=dict(entropy=0.1, macs=0.8)))
+    made, hook = prepared(
+        dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=50), collapse_guard=dict(entropy=0.1, macs=0.8))
+    )
     warned = []
     made.logger.warning = lambda text, *args: warned.append(text)
     for width, settled, expected in ((0, False, 0), (2, True, 0), (0, True, 1)):

@@ -17,8 +17,14 @@ def search(work_dir: Path, method: str, ranks: int) -> list[dict]:
     work_dir.mkdir()
     launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}'] if ranks > 1 else []
     cmd = [sys.executable, *launch, '-m', 'tests.search.ranks', str(work_dir), method, str(10 // ranks)]
-    done = subprocess.run(cmd, cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)})
+    done = subprocess.run(
+        cmd,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((work_dir / f'rank{rank}.json').read_text()) for rank in range(ranks)]
 
@@ -27,8 +33,9 @@ def search(work_dir: Path, method: str, ranks: int) -> list[dict]:
 @pytest.mark.parametrize(('method', 'forwards'), [('PARSECSearchHook', 3 + 3), ('UniformSearchHook', 2)])
 def test_two_ranks_equal_one(method, forwards, tmp_path):
     """The same global samples give the same α and weights. Counting forwards rejects a method that is silently skipped
-    under DistributedDataParallel; the comparison rejects weights from one rank's likelihoods and unaveraged gradients."""
-    one, = search(tmp_path / 'one', method, 1)
+    under DistributedDataParallel; the comparison rejects weights from one rank's likelihoods and unaveraged
+    gradients."""
+    (one,) = search(tmp_path / 'one', method, 1)
     first, second = search(tmp_path / 'two', method, 2)
     assert first['forwards'] == second['forwards'] == one['forwards'] == [forwards] * 6
     assert first['weight'] == second['weight'] and first['alpha'] == second['alpha'] and first['arch'] == second['arch']

@@ -20,19 +20,38 @@ ROOT = Path(__file__).parents[2]
 def videos(tmp_path_factory):
     """A small motion set of real mp4 files."""
     folder = tmp_path_factory.mktemp('data')
-    make_demo(folder, DemoOptions(motion_classes=4, motion_clips=(8, 2, 2)), sets=('motion', ))
+    make_demo(folder, DemoOptions(motion_classes=4, motion_clips=(8, 2, 2)), sets=('motion',))
     return folder / 'motion'
 
 
 def command(videos: Path, work_dir: Path, *more: str) -> list[str]:
     """tools/search.py with two persistent workers, EMA, and validation every epoch."""
     data = [f'{loader}_dataloader.dataset.dataset.data_root={videos}/' for loader in ('train', 'val', 'test')]
-    options = ['train_cfg.max_epochs=3', 'train_cfg.val_interval=1', 'train_dataloader.num_workers=2',
-               'train_dataloader.batch_size=4', 'model.cls_head.num_classes=4', 'custom_hooks.0.num_archs=2', 'custom_hooks.0.mode=joint',
-               'custom_hooks.0.warmup_epochs=0',
-               'custom_hooks.0.calibration_clips=4', 'val_dataloader.num_workers=2', 'default_hooks.ema.type=EMAHook', *data]
-    return [sys.executable, 'tools/search.py', 'configs/demo/autox3d.py', '--work-dir', str(work_dir), '--no-retrain',
-            '--cfg-options', *options, *more]
+    options = [
+        'train_cfg.max_epochs=3',
+        'train_cfg.val_interval=1',
+        'train_dataloader.num_workers=2',
+        'train_dataloader.batch_size=4',
+        'model.cls_head.num_classes=4',
+        'custom_hooks.0.num_archs=2',
+        'custom_hooks.0.mode=joint',
+        'custom_hooks.0.warmup_epochs=0',
+        'custom_hooks.0.calibration_clips=4',
+        'val_dataloader.num_workers=2',
+        'default_hooks.ema.type=EMAHook',
+        *data,
+    ]
+    return [
+        sys.executable,
+        'tools/search.py',
+        'configs/demo/autox3d.py',
+        '--work-dir',
+        str(work_dir),
+        '--no-retrain',
+        '--cfg-options',
+        *options,
+        *more,
+    ]
 
 
 def run(cmd: list[str]) -> None:
@@ -42,8 +61,14 @@ def run(cmd: list[str]) -> None:
 
 def run_and_kill(cmd: list[str], history: Path, steps: int) -> None:
     """SIGKILL the process and its workers once the history has ``steps`` lines."""
-    process = subprocess.Popen(cmd, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                               env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    process = subprocess.Popen(
+        cmd,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     try:
         deadline = time.time() + 120
         while time.time() < deadline and process.poll() is None:
@@ -74,8 +99,12 @@ def test_killed_and_resumed_equals_uninterrupted(videos, tmp_path):
         assert all(torch.equal(one[key][name], two[key][name]) for name in one[key]), key
     state, other = one['search']['state'], two['search']['state']
     assert torch.equal(state['alpha'], other['alpha'])
-    assert all(torch.equal(state['optimizer']['state'][0][k], other['optimizer']['state'][0][k])
-               for k in ('exp_avg', 'exp_avg_sq'))
+    assert all(
+        torch.equal(state['optimizer']['state'][0][k], other['optimizer']['state'][0][k])
+        for k in ('exp_avg', 'exp_avg_sq')
+    )
     assert one['search']['rng'] == two['search']['rng'] and one['search']['held_out'] == two['search']['held_out']
-    weights = [torch.load(folder / 'search/extracted.pth', weights_only=True)['state_dict'] for folder in (whole, killed)]
+    weights = [
+        torch.load(folder / 'search/extracted.pth', weights_only=True)['state_dict'] for folder in (whole, killed)
+    ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

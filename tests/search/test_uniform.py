@@ -28,8 +28,9 @@ def test_step_is_the_mean_of_the_sampled_losses(monkeypatch):
         with twin.model.backbone.use(arch):
             total = total + twin.model(**data, mode='loss')['loss_cls'] / 3
     total.backward()
-    torch.testing.assert_close(made.model.head.weight.detach(), before - 0.1 * twin.model.head.weight.grad, rtol=0,
-                               atol=1e-13)
+    torch.testing.assert_close(
+        made.model.head.weight.detach(), before - 0.1 * twin.model.head.weight.grad, rtol=0, atol=1e-13
+    )
 
 
 def test_candidates_are_admitted_and_the_best_is_named(tmp_path):

@@ -10,7 +10,7 @@ from mmnas_video.search.weighted import WeightedGradient, effective_sample_size
 def losses(weight: torch.Tensor, spread: float) -> list[torch.Tensor]:
     """Five different losses of one parameter, as five architectures would give."""
     targets = torch.linspace(-1, 2, 5, dtype=torch.float64)
-    return [spread * ((weight - target)**2).sum() for target in targets]
+    return [spread * ((weight - target) ** 2).sum() for target in targets]
 
 
 @pytest.mark.parametrize('order', [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
@@ -46,6 +46,6 @@ def test_parameters_that_no_architecture_used_keep_no_gradient():
 
 def test_effective_sample_size():
     """K for equal weights, 1 for one-hot, and 1 / sum w² between."""
-    assert effective_sample_size(torch.full((13, ), 1 / 13)) == pytest.approx(13)
+    assert effective_sample_size(torch.full((13,), 1 / 13)) == pytest.approx(13)
     assert effective_sample_size(torch.tensor([0.0, 1.0, 0.0])) == 1
     assert effective_sample_size(torch.tensor([0.75, 0.25])) == pytest.approx(1.6)

@@ -16,16 +16,16 @@ from mmnas_video.testing.toy import (
 )
 
 __all__ = [
-    "CLASSES",
-    "FEATURES",
-    "SPACE",
-    "ToyBackbone",
-    "ToyDataset",
-    "ToyMetric",
-    "ToyPreprocessor",
-    "ToyRecognizer",
-    "config",
-    "loader",
-    "prepared",
-    "runner",
+    'CLASSES',
+    'FEATURES',
+    'SPACE',
+    'ToyBackbone',
+    'ToyDataset',
+    'ToyMetric',
+    'ToyPreprocessor',
+    'ToyRecognizer',
+    'config',
+    'loader',
+    'prepared',
+    'runner',
 ]

@@ -11,12 +11,12 @@ from mmnas_video.space import Arch, Choice, SearchSpace, arch_from_json, arch_to
 SCALARS = st.one_of(
     st.integers(-(10**18), 10**18),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([0, 1, 0.0, 1.0, 2.25, True, False, None, "", "1", "none"]),
+    st.sampled_from([0, 1, 0.0, 1.0, 2.25, True, False, None, '', '1', 'none']),
     st.text(max_size=5),
 )
 VALUES = st.lists(SCALARS, min_size=1, max_size=5, unique_by=lambda v: (type(v), v))
 SPACES = st.dictionaries(st.text(max_size=6), VALUES, max_size=6).map(
-    lambda table: SearchSpace("random", [Choice(name, values) for name, values in table.items()])
+    lambda table: SearchSpace('random', [Choice(name, values) for name, values in table.items()])
 )
 
 
@@ -52,7 +52,7 @@ def test_files(space, seed):
     random.Random(seed).shuffle(shuffled)
     assert typed(space.check(Arch(dict(shuffled)))) == typed(arch)
     table = json.loads(json.dumps(space.to_dict()))
-    assert SearchSpace("again", [Choice(c["name"], c["values"]) for c in table["choices"]]).hash == space.hash
+    assert SearchSpace('again', [Choice(c['name'], c['values']) for c in table['choices']]).hash == space.hash
 
 
 @settings(max_examples=100, deadline=None)
@@ -63,6 +63,6 @@ def test_spaces_from_spaces(first, second, seed):
     pinned = first.fix(arch)
     assert pinned.size == 1 and typed(pinned.smallest) == typed(arch) == typed(pinned.largest)
     half = first.fix(dict(list(arch.items())[::2]))
-    assert arch in half and half.size * SearchSpace("x", first.choices[::2]).size == first.size
-    both = SearchSpace.union("both", first.prefixed("a."), second.prefixed("b."))
+    assert arch in half and half.size * SearchSpace('x', first.choices[::2]).size == first.size
+    both = SearchSpace.union('both', first.prefixed('a.'), second.prefixed('b.'))
     assert both.size == first.size * second.size

@@ -34,7 +34,7 @@ SMALL = dict(
     stages=(((3, 9, 3), (1, 2)), ((5, 15, 5), (2,))),
     spatial_strides=(1, 2),
     expansions=(1.5, 2.25, 3.0),
-    attentions=("none", "glore", "nonlocal"),
+    attentions=('none', 'glore', 'nonlocal'),
     stem_channels=7,
     out_channels=11,
     se_ratio=0.5,
@@ -51,42 +51,42 @@ def channels_first(window, *_):
 
 #: Name to the arguments of check_layer: make, largest, ats, shape, cost.
 LAYERS = {
-    "SuperConv3d": (
+    'SuperConv3d': (
         lambda out, inp: SuperConv3d(inp.length, out.length, (1, 3, 3), (1, 2, 2), bias=True),
         (whole(11), whole(13)),
         [(FIRST, Window(8, 7, 13)), (WRAPPED, Window(2, 5, 13)), (MIDDLE, whole(13))],
         lambda out, inp: (inp.length, *SIZE),
         lambda layer, out, inp: layer.cost(out.length, inp.length, SIZE),
     ),
-    "SuperDepthwiseConv3d": (
+    'SuperDepthwiseConv3d': (
         lambda at, kernel: SuperDepthwiseConv3d(at.length, kernel, 2),
         (whole(11), (5, 5)),
         [(FIRST, (3, 3)), (WRAPPED, (1, 5)), (MIDDLE, (5, 3))],
         channels_first,
         lambda layer, at, kernel: layer.cost(at.length, kernel, SIZE),
     ),
-    "SuperBatchNorm3d": (
+    'SuperBatchNorm3d': (
         lambda at: SuperBatchNorm3d(at.length),
         (whole(11),),
         [(FIRST,), (WRAPPED,), (MIDDLE,)],
         channels_first,
         lambda layer, at: layer.cost(at.length),
     ),
-    "SuperSqueezeExcite": (
+    'SuperSqueezeExcite': (
         lambda at, inner: SuperSqueezeExcite(at.length, inner.length),
         (whole(11), whole(5)),
         [(FIRST, Window(4, 3, 5)), (WRAPPED, Window(1, 2, 5))],
         channels_first,
         lambda layer, at, inner: layer.cost(at.length, inner.length),
     ),
-    "SuperGloRe": (
+    'SuperGloRe': (
         lambda at: SuperGloRe(at.length, 3),
         (whole(11),),
         [(FIRST,), (WRAPPED,)],
         channels_first,
         lambda layer, at: layer.cost(at.length, SIZE),
     ),
-    "SuperNonLocal": (
+    'SuperNonLocal': (
         lambda at: SuperNonLocal(at.length, 3),
         (whole(11),),
         [(FIRST,), (WRAPPED,)],
@@ -95,32 +95,32 @@ LAYERS = {
     ),
 }
 SPACES = {
-    "autox3d": mbconv3d_space(mbconv3d_groups()),
-    "autox3d with non-local": mbconv3d_space(mbconv3d_groups(attentions=("none", "glore", "nonlocal"))),
-    "toy": SPACE,
+    'autox3d': mbconv3d_space(mbconv3d_groups()),
+    'autox3d with non-local': mbconv3d_space(mbconv3d_groups(attentions=('none', 'glore', 'nonlocal'))),
+    'toy': SPACE,
 }
 #: Name to make and the shape of one input.
 SEARCHABLES = {
-    "SuperMBConv3D fair": (partial(SuperMBConv3D, **SMALL), (3, 5, 13, 11)),
-    "SuperMBConv3D prefix": (partial(SuperMBConv3D, **SMALL, sharing="prefix"), (3, 5, 13, 11)),
-    "ToyBackbone": (ToyBackbone, (7,)),
+    'SuperMBConv3D fair': (partial(SuperMBConv3D, **SMALL), (3, 5, 13, 11)),
+    'SuperMBConv3D prefix': (partial(SuperMBConv3D, **SMALL, sharing='prefix'), (3, 5, 13, 11)),
+    'ToyBackbone': (ToyBackbone, (7,)),
 }
 METHODS = {
-    "PARSEC": dict(type="PARSECSearchHook", num_archs=3),
-    "PARSEC alternating": dict(type="PARSECSearchHook", num_archs=2, mode="alternating", cost_term="score"),
-    "PARSEC by accuracy": dict(type="PARSECSearchHook", num_archs=3, indicator=dict(type="VideoAccuracy")),
-    "uniform": dict(type="UniformSearchHook", num_archs=2, candidates=3, score_batches=2),
-    "uniform, frozen": dict(type="UniformSearchHook", candidates=3, score_batches=2, freeze_unsampled=True),
+    'PARSEC': dict(type='PARSECSearchHook', num_archs=3),
+    'PARSEC alternating': dict(type='PARSECSearchHook', num_archs=2, mode='alternating', cost_term='score'),
+    'PARSEC by accuracy': dict(type='PARSECSearchHook', num_archs=3, indicator=dict(type='VideoAccuracy')),
+    'uniform': dict(type='UniformSearchHook', num_archs=2, candidates=3, score_batches=2),
+    'uniform, frozen': dict(type='UniformSearchHook', candidates=3, score_batches=2, freeze_unsampled=True),
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize('name', LAYERS)
 def test_layer(name):
     """Every layer obeys the law of shared weights."""
     check_layer(*LAYERS[name])
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize('name', SPACES)
 def test_space(name):
     """Every space can be sampled, walked, written and read."""
     check_space(SPACES[name])
@@ -133,13 +133,13 @@ def searchable_case(make, shape, number: int = 10):
     return make, inputs, [space.sample(rng) for _ in range(number)]
 
 
-@pytest.mark.parametrize("name", SEARCHABLES)
+@pytest.mark.parametrize('name', SEARCHABLES)
 def test_searchable(name):
     """Every module with an active architecture is, at each, the network that is extracted for it."""
     check_searchable(*searchable_case(*SEARCHABLES[name]))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize('name', METHODS)
 def test_search_method(name):
     """Every search method leaves its result, resumes exactly, and draws from its own generators."""
     check_search_method(METHODS[name])
@@ -147,13 +147,11 @@ def test_search_method(name):
 
 def test_every_hook_is_in_the_list():
     """Rejects a search method that is registered and never put through its suite."""
-    tried = {cfg["type"] for cfg in METHODS.values()}
+    tried = {cfg['type'] for cfg in METHODS.values()}
     registered = {
         name
         for name, hook in HOOKS.module_dict.items()
-        if isinstance(hook, type)
-        and issubclass(hook, SearchHook)
-        and hook.__module__.startswith("mmnas_video.")
+        if isinstance(hook, type) and issubclass(hook, SearchHook) and hook.__module__.startswith('mmnas_video.')
     }
     assert registered - tried == set()
 
@@ -163,8 +161,8 @@ class WrongAxis(SuperConv3d):
     """Slices the output channels where the input channels are meant, and the other way round."""
 
     def slices(self, prefix, out, inp):
-        yield Slice(f"{prefix}weight", (inp, out))
-        yield Slice(f"{prefix}bias", (out,))
+        yield Slice(f'{prefix}weight', (inp, out))
+        yield Slice(f'{prefix}bias', (out,))
 
 
 class Prefix(SuperConv3d):
@@ -185,7 +183,7 @@ class NoBiasSlice(SuperConv3d):
     """Forgets the bias in its slices."""
 
     def slices(self, prefix, out, inp):
-        yield Slice(f"{prefix}weight", (out, inp))
+        yield Slice(f'{prefix}weight', (out, inp))
 
 
 class Detached(SuperConv3d):
@@ -216,34 +214,34 @@ class WritesAll(SuperBatchNorm3d):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ('wrong', 'message'),
     [
-        (WrongAxis, "cuts dimension 0 of weight as one of 13"),
-        (Prefix, "output: found a difference"),
-        (NoBiasCost, "cost says"),
-        (NoBiasSlice, "slices are not the state"),
-        (Detached, "no gradient reaches the input"),
+        (WrongAxis, 'cuts dimension 0 of weight as one of 13'),
+        (Prefix, 'output: found a difference'),
+        (NoBiasCost, 'cost says'),
+        (NoBiasSlice, 'slices are not the state'),
+        (Detached, 'no gradient reaches the input'),
     ],
 )
 def test_a_wrong_convolution_fails(wrong, message):
     """Each mistake is found, and named."""
-    _, *rest = LAYERS["SuperConv3d"]
+    _, *rest = LAYERS['SuperConv3d']
     with pytest.raises(AssertionError, match=message):
         check_layer(lambda out, inp: wrong(inp.length, out.length, (1, 3, 3), (1, 2, 2), bias=True), *rest)
 
 
-@pytest.mark.parametrize(("wrong", "message"), [(WritesAll, "wrote to running_var outside the slice")])
+@pytest.mark.parametrize(('wrong', 'message'), [(WritesAll, 'wrote to running_var outside the slice')])
 def test_a_wrong_norm_fails(wrong, message):
     """Statistics that other widths own are not touched."""
-    _, *rest = LAYERS["SuperBatchNorm3d"]
+    _, *rest = LAYERS['SuperBatchNorm3d']
     with pytest.raises(AssertionError, match=message):
         check_layer(lambda at: wrong(at.length), *rest)
 
 
 def test_a_norm_that_keeps_its_statistics_only_where_it_is_narrow_fails():
     """A window's statistics go back into the shared buffers."""
-    _, *rest = LAYERS["SuperBatchNorm3d"]
-    with pytest.raises(AssertionError, match="running_mean after the step"):
+    _, *rest = LAYERS['SuperBatchNorm3d']
+    with pytest.raises(AssertionError, match='running_mean after the step'):
         check_layer(lambda at: (LosesStatistics if at.length == 11 else SuperBatchNorm3d)(at.length), *rest)
 
 
@@ -265,7 +263,7 @@ class GlobalSample(SearchSpace):
 class Lenient(SearchSpace):
     """Takes anything."""
 
-    def check(self, arch, source="arch"):
+    def check(self, arch, source='arch'):
         return arch
 
     def __contains__(self, arch):
@@ -280,14 +278,14 @@ class MutatesNothing(SearchSpace):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ('wrong', 'message'),
     [
-        (NeverLast("n", SPACE.choices), "never was"),
-        (GlobalSample("g", SPACE.choices), "global generator"),
-        (Lenient("l", SPACE.choices), "contains: took|check: took"),
-        (MutatesNothing("m", SPACE.choices), "mutate: with"),
-        (SearchSpace("d", [Choice("width", (5, 3, 2))]), "do not ascend"),
-        (SearchSpace("pinned", [Choice("width", (5,))]), "nothing is open"),
+        (NeverLast('n', SPACE.choices), 'never was'),
+        (GlobalSample('g', SPACE.choices), 'global generator'),
+        (Lenient('l', SPACE.choices), 'contains: took|check: took'),
+        (MutatesNothing('m', SPACE.choices), 'mutate: with'),
+        (SearchSpace('d', [Choice('width', (5, 3, 2))]), 'do not ascend'),
+        (SearchSpace('pinned', [Choice('width', (5,))]), 'nothing is open'),
     ],
 )
 def test_a_wrong_space_fails(wrong, message):
@@ -318,7 +316,7 @@ class ShiftedSlices(ToyBackbone):
 
     def slices(self, arch):
         for part in super().slices(arch):
-            moved = part.name == "weight" and arch["width"] < 5 and self.space.size > 1
+            moved = part.name == 'weight' and arch['width'] < 5 and self.space.size > 1
             yield part._replace(windows=(part.windows[0]._replace(start=1), None)) if moved else part
 
 
@@ -347,14 +345,14 @@ class IgnoresScale(ToyBackbone):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ('wrong', 'message'),
     [
-        (ForgetsTheNorm, "cost of the supernet says"),
-        (KeepsTheArch, r"use\(\)"),
-        (ShiftedSlices, "output"),
+        (ForgetsTheNorm, 'cost of the supernet says'),
+        (KeepsTheArch, r'use\(\)'),
+        (ShiftedSlices, 'output'),
         (DeadParameter, r"uses \['dead'\]"),
-        (WrongRange, "outside the range"),
-        (IgnoresScale, "output: found a difference"),
+        (WrongRange, 'outside the range'),
+        (IgnoresScale, 'output: found a difference'),
     ],
 )
 def test_a_wrong_searchable_fails(wrong, message):
@@ -365,12 +363,12 @@ def test_a_wrong_searchable_fails(wrong, message):
 
 def test_a_supernet_with_other_windows_than_its_slices_fails(monkeypatch):
     """The real backbone with the mistake that a fair window invites: forward takes the prefix."""
-    make, shape = SEARCHABLES["SuperMBConv3D fair"]
+    make, shape = SEARCHABLES['SuperMBConv3D fair']
     assert any(w.start for w in lay_windows((3, 6, 9)))
     monkeypatch.setattr(
-        "mmnas_video.entangle.conv3d.take", lambda weight, dim, window: weight.narrow(dim, 0, window.length)
+        'mmnas_video.entangle.conv3d.take', lambda weight, dim, window: weight.narrow(dim, 0, window.length)
     )
-    with pytest.raises(AssertionError, match="output: found a difference"):
+    with pytest.raises(AssertionError, match='output: found a difference'):
         check_searchable(*searchable_case(make, shape))
 
 
@@ -387,7 +385,7 @@ class ForgetsTheOptimiser(PARSECSearchHook):
 
     def load_state_dict(self, state):
         fresh = self.alpha_optimizer.state_dict()
-        super().load_state_dict({**state, "optimizer": fresh})
+        super().load_state_dict({**state, 'optimizer': fresh})
 
 
 class OwnSeed(UniformSearchHook):
@@ -470,31 +468,29 @@ class OutsideTheSpace(UniformSearchHook):
     """Ends with an architecture that nobody offered."""
 
     def select(self, runner):
-        return self.space.largest.replace({"width": 4})
+        return self.space.largest.replace({'width': 4})
 
 
 WRONG = {
-    ForgetsAlpha: "killed and resumed",
-    ForgetsTheOptimiser: "killed and resumed",
-    OwnSeed: "killed and resumed",
-    FixedSeed: "another seed",
-    GlobalGenerator: "GlobalGenerator.step: drew from the global generator of random",
-    GlobalAtTheEnd: "select: drew from the global generator of torch",
-    KeepsTheStep: "train_step back",
-    NeverSteps: "step was never called",
-    TakesAnything: "took an option",
-    LearnsNothing: "do not learn",
-    LeavesTheArch: "left the architecture",
-    OutsideTheSpace: "not of its space",
+    ForgetsAlpha: 'killed and resumed',
+    ForgetsTheOptimiser: 'killed and resumed',
+    OwnSeed: 'killed and resumed',
+    FixedSeed: 'another seed',
+    GlobalGenerator: 'GlobalGenerator.step: drew from the global generator of random',
+    GlobalAtTheEnd: 'select: drew from the global generator of torch',
+    KeepsTheStep: 'train_step back',
+    NeverSteps: 'step was never called',
+    TakesAnything: 'took an option',
+    LearnsNothing: 'do not learn',
+    LeavesTheArch: 'left the architecture',
+    OutsideTheSpace: 'not of its space',
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda hook: hook.__name__)
+@pytest.mark.parametrize('wrong', WRONG, ids=lambda hook: hook.__name__)
 def test_a_wrong_method_fails(wrong):
     """Each mistake is found, and named."""
-    options = (
-        dict(num_archs=3) if issubclass(wrong, PARSECSearchHook) else dict(candidates=3, score_batches=1)
-    )
+    options = dict(num_archs=3) if issubclass(wrong, PARSECSearchHook) else dict(candidates=3, score_batches=1)
     HOOKS.register_module(module=wrong, force=True)
     try:
         with pytest.raises(AssertionError, match=WRONG[wrong]):
@@ -505,8 +501,6 @@ def test_a_wrong_method_fails(wrong):
 
 def test_a_searchable_that_is_wrapped_is_refused():
     """Rejects a suite that tests nothing, because what it was given is not the searchable module."""
-    with pytest.raises(AssertionError, match="not itself the outermost"):
-        check_searchable(
-            lambda **cfg: torch.nn.Sequential(ToyBackbone(**cfg)), torch.zeros(2, 7, dtype=torch.float64)
-        )
+    with pytest.raises(AssertionError, match='not itself the outermost'):
+        check_searchable(lambda **cfg: torch.nn.Sequential(ToyBackbone(**cfg)), torch.zeros(2, 7, dtype=torch.float64))
     assert issubclass(ToyBackbone, Searchable)

@@ -18,7 +18,7 @@ def run_forked(argv: list[str]) -> int:
     """Run a script as ``python argv...`` would, and return its exit status."""
     sys.argv = argv
     try:
-        runpy.run_path(argv[0], run_name="__main__")
+        runpy.run_path(argv[0], run_name='__main__')
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -33,15 +33,15 @@ def serve() -> int:
         request = json.loads(line)
         child = os.fork()
         if not child:
-            os.chdir(request["cwd"])
-            for name, number in (("stdout", 1), ("stderr", 2)):
+            os.chdir(request['cwd'])
+            for name, number in (('stdout', 1), ('stderr', 2)):
                 file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 os.dup2(file, number)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            return run_forked(request["argv"])
+            return run_forked(request['argv'])
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(serve())

@@ -18,37 +18,37 @@ from mmnas_video.registry import MODELS
 from mmnas_video.space import Choice, SearchSpace, arch_to_json
 from tests.tools.conftest import LOADERS, SEARCH
 
-SEARCH_CONFIG, RETRAIN_CONFIG = "configs/demo/autox3d.py", "configs/demo/autox3d_retrain.py"
-HOST_TOOLS = Path(importlib.util.find_spec("mmaction").origin).parent / ".mim" / "tools"
-OTHER_SPACE = "configs/autox3d/archs/x3d.json"
+SEARCH_CONFIG, RETRAIN_CONFIG = 'configs/demo/autox3d.py', 'configs/demo/autox3d_retrain.py'
+HOST_TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
+OTHER_SPACE = 'configs/autox3d/archs/x3d.json'
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def searched(process, tiny, tmp_path_factory):
     """Work dir and output of a whole search with its retraining, one epoch each."""
-    folder = tmp_path_factory.mktemp("searched")
+    folder = tmp_path_factory.mktemp('searched')
     done = process(
-        "tools/search.py",
+        'tools/search.py',
         SEARCH_CONFIG,
-        "--work-dir",
+        '--work-dir',
         folder,
-        "--cfg-options",
+        '--cfg-options',
         *tiny(),
         *SEARCH,
-        *tiny("retrain.cfg_options."),
+        *tiny('retrain.cfg_options.'),
     ).ok()
     return folder, done
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def supernet(searched, tiny):
     """The searched supernet and a checkpoint of it in which no norm has its default weights, as (model,
     file)."""
     folder, _ = searched
-    cfg = load_config(SEARCH_CONFIG, {"model.cls_head.num_classes": 4})
+    cfg = load_config(SEARCH_CONFIG, {'model.cls_head.num_classes': 4})
     model = MODELS.build(cfg.model)
-    data = torch.load(folder / "epoch_1.pth", weights_only=True)
-    model.load_state_dict(data["state_dict"])
+    data = torch.load(folder / 'epoch_1.pth', weights_only=True)
+    model.load_state_dict(data['state_dict'])
     generator = torch.Generator().manual_seed(0)
     for norm in norm_layers(model):
         for tensor in (norm.weight, norm.running_var):
@@ -56,18 +56,18 @@ def supernet(searched, tiny):
         for tensor in (norm.bias, norm.running_mean):
             tensor.data.normal_(0, 0.3, generator=generator)
     for module in model.modules():
-        if type(module).__name__ == "SuperGloRe":  # of third degree in its input
+        if type(module).__name__ == 'SuperGloRe':  # of third degree in its input
             module.extend_norm.weight.data.mul_(0.03)
-    file = folder / "randomised.pth"
-    torch.save({**data, "state_dict": model.state_dict()}, file)
+    file = folder / 'randomised.pth'
+    torch.save({**data, 'state_dict': model.state_dict()}, file)
     return model.eval(), file
 
 
 def built(config: Path):
     """The network of an extracted config with the weights beside it."""
-    init_default_scope("mmaction")
+    init_default_scope('mmaction')
     model = MODELS.build(Config.fromfile(config).model)
-    weights = torch.load(config.with_suffix(".pth"), weights_only=True)["state_dict"]
+    weights = torch.load(config.with_suffix('.pth'), weights_only=True)['state_dict']
     model.load_state_dict(weights, strict=True)
     return model.eval()
 
@@ -76,12 +76,12 @@ def logits(model, seed: int = 0):
     """Scores of two random clips."""
     clips = torch.randn(2, 1, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        return model(clips, mode="tensor", stage="head")
+        return model(clips, mode='tensor', stage='head')
 
 
 def data_options(videos: Path) -> list[str]:
     """The data's place alone."""
-    return [f"{loader}.dataset.dataset.data_root={videos}/" for loader in LOADERS]
+    return [f'{loader}.dataset.dataset.data_root={videos}/' for loader in LOADERS]
 
 
 def test_a_search_leaves_what_it_says(searched):
@@ -90,30 +90,31 @@ def test_a_search_leaves_what_it_says(searched):
     are not there."""
     folder, done = searched
     said = dict(
-        line.split(": ", 1)
+        line.split(': ', 1)
         for line in done.out.splitlines()
-        if line.split(": ")[0] in ("arch", "config", "weights", "retrained", "metrics")
+        if line.split(': ')[0] in ('arch', 'config', 'weights', 'retrained', 'metrics')
     )
-    assert all(Path(said[what]).exists() for what in ("arch", "config", "weights", "retrained"))
-    found = json.loads(Path(said["arch"]).read_text())
-    space = json.loads((folder / "search/space.json").read_text())
-    assert found["space"] == {"name": space["name"], "hash": space["hash"]}
-    assert all(found["arch"][choice["name"]] in choice["values"] for choice in space["choices"])
-    assert found["search"]["final"] and found["cost"]["shape"] == [3, 8, 32, 32]
-    for config in (folder / "search/extracted.py", next((folder / "retrain").glob("*.py"))):
+    assert all(Path(said[what]).exists() for what in ('arch', 'config', 'weights', 'retrained'))
+    found = json.loads(Path(said['arch']).read_text())
+    space = json.loads((folder / 'search/space.json').read_text())
+    assert found['space'] == {'name': space['name'], 'hash': space['hash']}
+    assert all(found['arch'][choice['name']] in choice['values'] for choice in space['choices'])
+    assert found['search']['final'] and found['cost']['shape'] == [3, 8, 32, 32]
+    for config in (folder / 'search/extracted.py', next((folder / 'retrain').glob('*.py'))):
         arch = Config.fromfile(config).model.backbone.arch
-        arch = found["arch"] if arch == said["arch"] else arch  # the retraining names the file
-        assert dict(arch) == found["arch"]
-    weights = built(folder / "search/extracted.py")
-    assert sum(p.numel() for p in weights.parameters()) == found["cost"]["params"]
-    retrained = torch.load(folder / "retrain/epoch_1.pth", weights_only=True)["state_dict"]
+        arch = found['arch'] if arch == said['arch'] else arch  # the retraining names the file
+        assert dict(arch) == found['arch']
+    weights = built(folder / 'search/extracted.py')
+    assert sum(p.numel() for p in weights.parameters()) == found['cost']['params']
+    retrained = torch.load(folder / 'retrain/epoch_1.pth', weights_only=True)['state_dict']
     assert {k: v.shape for k, v in retrained.items()} == {k: v.shape for k, v in weights.state_dict().items()}
-    top1 = json.loads((folder / "retrain/test.json").read_text())["acc/top1"]
-    assert 0 <= top1 <= 1 and f"'acc/top1': {top1}" in said["metrics"]
-    assert "search" in (folder / "search/report.html").read_text()
-    assert {
-        json.loads(line)["kind"] for line in (folder / "search/history.jsonl").read_text().splitlines()
-    } == {"step", "epoch"}
+    top1 = json.loads((folder / 'retrain/test.json').read_text())['acc/top1']
+    assert 0 <= top1 <= 1 and f"'acc/top1': {top1}" in said['metrics']
+    assert 'search' in (folder / 'search/report.html').read_text()
+    assert {json.loads(line)['kind'] for line in (folder / 'search/history.jsonl').read_text().splitlines()} == {
+        'step',
+        'epoch',
+    }
 
 
 def accuracy(config: Path, videos: Path) -> float:
@@ -121,11 +122,11 @@ def accuracy(config: Path, videos: Path) -> float:
     model, cfg = built(config), Config.fromfile(config)
     loader = cfg.test_dataloader
     loader.update(num_workers=0, persistent_workers=False)
-    loader.dataset.dataset.data_root = f"{videos}/"
+    loader.dataset.dataset.data_root = f'{videos}/'
     right, count = 0, 0
     for batch in Runner.build_dataloader(loader):
         with torch.no_grad():
-            samples = model(**model.data_preprocessor(batch, False), mode="predict")
+            samples = model(**model.data_preprocessor(batch, False), mode='predict')
         right += sum(int(s.pred_score.argmax()) == int(s.gt_label) for s in samples)
         count += len(samples)
     assert count == 12
@@ -137,35 +138,33 @@ def test_our_test_tool_and_the_hosts_give_the_networks_accuracy(searched, tool, 
     extracted config that only our tools can run: a plain loop over the test list, ours and MMAction2's
     stock tool agree."""
     folder, _ = searched
-    config, weights = folder / "search/extracted.py", folder / "search/extracted.pth"
+    config, weights = folder / 'search/extracted.py', folder / 'search/extracted.pth'
     expected = accuracy(config, videos)
-    ours = tool("tools/test.py", config, weights, "--work-dir", tmp_path / "ours").ok()
-    assert json.loads((tmp_path / "ours/test.json").read_text())["acc/top1"] == pytest.approx(
-        expected, abs=1e-6
-    )
+    ours = tool('tools/test.py', config, weights, '--work-dir', tmp_path / 'ours').ok()
+    assert json.loads((tmp_path / 'ours/test.json').read_text())['acc/top1'] == pytest.approx(expected, abs=1e-6)
     assert f'"acc/top1": {expected:.4f}'[:16] in ours.out
-    assert stock_top1(process, config, weights, tmp_path / "stock") == pytest.approx(expected, abs=1e-4)
+    assert stock_top1(process, config, weights, tmp_path / 'stock') == pytest.approx(expected, abs=1e-4)
 
 
 def test_testing_a_search_leaves_its_files_alone(searched, tool, tiny):
     """Rejects a test that sets the search up anew: the hook moved ``search/`` aside, and wrote an empty
     one."""
     folder, _ = searched
-    before = (folder / "search/arch.json").read_bytes()
+    before = (folder / 'search/arch.json').read_bytes()
     tool(
-        "tools/test.py",
+        'tools/test.py',
         SEARCH_CONFIG,
-        folder / "epoch_1.pth",
-        "--work-dir",
+        folder / 'epoch_1.pth',
+        '--work-dir',
         folder,
-        "--cfg-options",
+        '--cfg-options',
         *tiny(),
         *SEARCH,
     ).ok()
-    assert (folder / "search/arch.json").read_bytes() == before and not (folder / "search-1").exists()
+    assert (folder / 'search/arch.json').read_bytes() == before and not (folder / 'search-1').exists()
 
 
-@pytest.mark.parametrize("which", ["found", "random"])
+@pytest.mark.parametrize('which', ['found', 'random'])
 def test_extracted_files_are_the_supernet(which, searched, supernet, tool, tmp_path):
     """Rejects windows that the files' network and the supernet see differently, weights saved before they
     were sliced, and norm statistics that change although no calibration was asked for. All norms are
@@ -174,28 +173,28 @@ def test_extracted_files_are_the_supernet(which, searched, supernet, tool, tmp_p
     model, checkpoint = supernet
     space = find_searchable(model)[1].space
     arch = {
-        "found": lambda: space.read(folder / "search/arch.json"),
-        "random": lambda: space.sample(random.Random(5)),
+        'found': lambda: space.read(folder / 'search/arch.json'),
+        'random': lambda: space.sample(random.Random(5)),
     }[which]()
-    file = tmp_path / "a.json"
+    file = tmp_path / 'a.json'
     file.write_text(arch_to_json(arch, space.identity))
     done = tool(
-        "tools/extract.py",
+        'tools/extract.py',
         SEARCH_CONFIG,
         checkpoint,
-        "--arch",
+        '--arch',
         file,
-        "--calibration-clips",
+        '--calibration-clips',
         0,
-        "--out",
-        tmp_path / "out",
-        "--work-dir",
-        tmp_path / "w",
-        "--cfg-options",
-        "model.cls_head.num_classes=4",
+        '--out',
+        tmp_path / 'out',
+        '--work-dir',
+        tmp_path / 'w',
+        '--cfg-options',
+        'model.cls_head.num_classes=4',
     ).ok()
-    assert done.out.split() == [str(tmp_path / "out/extracted.py"), str(tmp_path / "out/extracted.pth")]
-    pinned = built(tmp_path / "out/extracted.py")
+    assert done.out.split() == [str(tmp_path / 'out/extracted.py'), str(tmp_path / 'out/extracted.pth')]
+    pinned = built(tmp_path / 'out/extracted.py')
     with find_searchable(model)[1].use(arch):
         expected = logits(model)
     assert expected.abs().max() > 0.1
@@ -209,49 +208,47 @@ def test_extraction_calibrates_on_training_clips(searched, supernet, tool, tiny,
     states = []
     for clips in (0, 8):
         tool(
-            "tools/extract.py",
+            'tools/extract.py',
             SEARCH_CONFIG,
             checkpoint,
-            "--arch",
-            folder / "search/arch.json",
-            "--calibration-clips",
+            '--arch',
+            folder / 'search/arch.json',
+            '--calibration-clips',
             clips,
-            "--out",
+            '--out',
             tmp_path / str(clips),
-            "--work-dir",
-            tmp_path / "w",
-            "--cfg-options",
+            '--work-dir',
+            tmp_path / 'w',
+            '--cfg-options',
             *tiny(),
         ).ok()
-        states.append(torch.load(tmp_path / str(clips) / "extracted.pth", weights_only=True)["state_dict"])
+        states.append(torch.load(tmp_path / str(clips) / 'extracted.pth', weights_only=True)['state_dict'])
     moved = {name for name, value in states[0].items() if not torch.equal(value, states[1][name])}
-    assert moved and all("running_" in name or "tracked" in name for name in moved)
-    assert all(name in moved for name in states[0] if "running_mean" in name)
+    assert moved and all('running_' in name or 'tracked' in name for name in moved)
+    assert all(name in moved for name in states[0] if 'running_mean' in name)
 
 
 # ---------------------------------------------------------------------------- MMAction2's own tools
 def stock_top1(process, config, weights, work_dir: Path, *options: str) -> float:
     """Top-1 as MMAction2's tools/test.py logs it."""
-    more = ["--cfg-options", *options] if options else []
-    process(HOST_TOOLS / "test.py", config, weights, "--work-dir", work_dir, *more).ok()
-    (log,) = work_dir.glob("*/*.json")
-    return json.loads(log.read_text().splitlines()[-1])["acc/top1"]
+    more = ['--cfg-options', *options] if options else []
+    process(HOST_TOOLS / 'test.py', config, weights, '--work-dir', work_dir, *more).ok()
+    (log,) = work_dir.glob('*/*.json')
+    return json.loads(log.read_text().splitlines()[-1])['acc/top1']
 
 
 def test_stock_tools_train_and_test_our_config(searched, process, tiny, tmp_path):
     """Rejects a config that needs our launcher: MMAction2's own train.py and test.py, by path, in
     processes that know of this library by ``custom_imports`` alone."""
     folder, _ = searched
-    options = [*tiny(), f"model.backbone.arch={folder / 'search/arch.json'}"]
-    process(
-        HOST_TOOLS / "train.py", RETRAIN_CONFIG, "--work-dir", tmp_path / "t", "--cfg-options", *options
-    ).ok()
-    top1 = stock_top1(process, RETRAIN_CONFIG, tmp_path / "t/epoch_1.pth", tmp_path / "e", *options)
+    options = [*tiny(), f'model.backbone.arch={folder / "search/arch.json"}']
+    process(HOST_TOOLS / 'train.py', RETRAIN_CONFIG, '--work-dir', tmp_path / 't', '--cfg-options', *options).ok()
+    top1 = stock_top1(process, RETRAIN_CONFIG, tmp_path / 't/epoch_1.pth', tmp_path / 'e', *options)
     assert 0 <= top1 <= 1
     # The same seed, data and step as our own retraining: the same weights, bit for bit.
     ours, theirs = (
-        torch.load(path / "epoch_1.pth", weights_only=True)["state_dict"]
-        for path in (folder / "retrain", tmp_path / "t")
+        torch.load(path / 'epoch_1.pth', weights_only=True)['state_dict']
+        for path in (folder / 'retrain', tmp_path / 't')
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -260,10 +257,10 @@ def test_stock_train_runs_the_extracted_config(searched, tool, tmp_path):
     """Rejects an extracted config with parts of the search left in it, and one that does not start from
     its weights."""
     folder, _ = searched
-    done = tool(HOST_TOOLS / "train.py", folder / "search/extracted.py", "--work-dir", tmp_path).ok()
-    assert f"Load checkpoint from {folder / 'search/extracted.pth'}" in done.out
-    assert (tmp_path / "epoch_1.pth").is_file() and not (tmp_path / "search").exists()
-    assert "SearchHook" not in (folder / "search/extracted.py").read_text()
+    done = tool(HOST_TOOLS / 'train.py', folder / 'search/extracted.py', '--work-dir', tmp_path).ok()
+    assert f'Load checkpoint from {folder / "search/extracted.pth"}' in done.out
+    assert (tmp_path / 'epoch_1.pth').is_file() and not (tmp_path / 'search').exists()
+    assert 'SearchHook' not in (folder / 'search/extracted.py').read_text()
 
 
 # ---------------------------------------------------------------------------- what cannot be used
@@ -274,78 +271,78 @@ class RunsCode:
         self.marker = marker
 
     def __reduce__(self):
-        return os.system, (f"touch {self.marker}",)
+        return os.system, (f'touch {self.marker}',)
 
 
 def other_space_checkpoint(folder: Path, file: Path) -> None:
     """The search's checkpoint under the name of another space (its network has the same parameters)."""
-    data = torch.load(folder / "epoch_1.pth", weights_only=True)
-    data["search"]["space"] = SearchSpace("elsewhere", [Choice("width", (2, 3))]).identity
+    data = torch.load(folder / 'epoch_1.pth', weights_only=True)
+    data['search']['space'] = SearchSpace('elsewhere', [Choice('width', (2, 3))]).identity
     torch.save(data, file)
 
 
 def other_network(folder: Path, file: Path) -> None:
     """Weights of which one has another shape: what MMEngine skips with a warning."""
-    data = torch.load(folder / "search/extracted.pth", weights_only=True)
-    data["state_dict"]["backbone.last.weight"] = torch.zeros(7, 5, 1, 1, 1)
+    data = torch.load(folder / 'search/extracted.pth', weights_only=True)
+    data['state_dict']['backbone.last.weight'] = torch.zeros(7, 5, 1, 1, 1)
     torch.save(data, file)
 
 
 CHECKPOINTS = {
-    "missing": (lambda folder, file: None, ["no such file"]),
-    "empty": (lambda folder, file: file.touch(), ["broken or not safe"]),
-    "truncated": (
-        lambda folder, file: file.write_bytes((folder / "epoch_1.pth").read_bytes()[:-5003]),
-        ["broken"],
+    'missing': (lambda folder, file: None, ['no such file']),
+    'empty': (lambda folder, file: file.touch(), ['broken or not safe']),
+    'truncated': (
+        lambda folder, file: file.write_bytes((folder / 'epoch_1.pth').read_bytes()[:-5003]),
+        ['broken'],
     ),
-    "runs code": (
-        lambda folder, file: torch.save({"state_dict": {}, "x": RunsCode(file.with_suffix(".ran"))}, file),
-        ["not safe", "system"],
+    'runs code': (
+        lambda folder, file: torch.save({'state_dict': {}, 'x': RunsCode(file.with_suffix('.ran'))}, file),
+        ['not safe', 'system'],
     ),
-    "no weights": (lambda folder, file: torch.save([1, 2], file), ["found a list"]),
-    "other network": (other_network, ["another network", "backbone.last.weight"]),
+    'no weights': (lambda folder, file: torch.save([1, 2], file), ['found a list']),
+    'other network': (other_network, ['another network', 'backbone.last.weight']),
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "which"),
+    ('name', 'which'),
     [
-        *(("test", which) for which in CHECKPOINTS),
-        *(("extract", which) for which in ("truncated", "runs code", "other network")),
+        *(('test', which) for which in CHECKPOINTS),
+        *(('extract', which) for which in ('truncated', 'runs code', 'other network')),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used_is_one_clear_error(name, which, searched, tool, tmp_path):
     """Rejects a traceback, an accuracy of random weights, and above all a file that runs code when it is
     opened."""
     folder, _ = searched
-    file = tmp_path / "checkpoint.pth"
+    file = tmp_path / 'checkpoint.pth'
     make, words = CHECKPOINTS[which]
     make(folder, file)
     arguments = {
-        "extract": [SEARCH_CONFIG, file, "--arch", folder / "search/arch.json"],
-        "test": [folder / "search/extracted.py", file],
+        'extract': [SEARCH_CONFIG, file, '--arch', folder / 'search/arch.json'],
+        'test': [folder / 'search/extracted.py', file],
     }[name]
-    words = ["weights of another network"] if (name, which) == ("extract", "other network") else words
-    line = tool(f"tools/{name}.py", *arguments, "--work-dir", tmp_path / "w").refused(str(file), *words)
-    assert "weights_only" not in line  # torch's advice to read it unsafely
-    assert not file.with_suffix(".ran").exists()
+    words = ['weights of another network'] if (name, which) == ('extract', 'other network') else words
+    line = tool(f'tools/{name}.py', *arguments, '--work-dir', tmp_path / 'w').refused(str(file), *words)
+    assert 'weights_only' not in line  # torch's advice to read it unsafely
+    assert not file.with_suffix('.ran').exists()
 
 
 def test_a_checkpoint_of_another_space_is_refused(searched, tool, tmp_path):
     """Rejects slicing by the windows of another space, although every weight has the right shape."""
     folder, _ = searched
-    other_space_checkpoint(folder, tmp_path / "c.pth")
+    other_space_checkpoint(folder, tmp_path / 'c.pth')
     tool(
-        "tools/extract.py",
+        'tools/extract.py',
         SEARCH_CONFIG,
-        tmp_path / "c.pth",
-        "--arch",
-        folder / "search/arch.json",
-        "--work-dir",
-        tmp_path / "w",
-        "--cfg-options",
-        "model.cls_head.num_classes=4",
-    ).refused("elsewhere", "autox3d-demo")
+        tmp_path / 'c.pth',
+        '--arch',
+        folder / 'search/arch.json',
+        '--work-dir',
+        tmp_path / 'w',
+        '--cfg-options',
+        'model.cls_head.num_classes=4',
+    ).refused('elsewhere', 'autox3d-demo')
 
 
 def test_an_arch_of_another_space_is_refused_by_every_tool(searched, tool, tiny, tmp_path):
@@ -353,52 +350,52 @@ def test_an_arch_of_another_space_is_refused_by_every_tool(searched, tool, tiny,
     folder, _ = searched
     for args in (
         [
-            "extract.py",
+            'extract.py',
             SEARCH_CONFIG,
-            folder / "epoch_1.pth",
-            "--arch",
+            folder / 'epoch_1.pth',
+            '--arch',
             OTHER_SPACE,
-            "--work-dir",
+            '--work-dir',
             tmp_path,
-            "--cfg-options",
-            "model.cls_head.num_classes=4",
+            '--cfg-options',
+            'model.cls_head.num_classes=4',
         ],
         [
-            "train.py",
+            'train.py',
             RETRAIN_CONFIG,
-            "--work-dir",
+            '--work-dir',
             tmp_path,
-            "--cfg-options",
+            '--cfg-options',
             *tiny(),
-            f"model.backbone.arch={OTHER_SPACE}",
+            f'model.backbone.arch={OTHER_SPACE}',
         ],
     ):
-        tool(f"tools/{args[0]}", *args[1:]).refused(OTHER_SPACE, "'autox3d'", "'autox3d-demo'")
+        tool(f'tools/{args[0]}', *args[1:]).refused(OTHER_SPACE, "'autox3d'", "'autox3d-demo'")
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ('options', 'words'),
     [
-        (["retrain.config=configs/nowhere.py"], ["configs/nowhere.py"]),
+        (['retrain.config=configs/nowhere.py'], ['configs/nowhere.py']),
         (
-            ["retrain.cfg_options.test_dataloader.dataset.dataset.data_root=/nowhere/"],
-            ["retrain.config", "test_dataloader.dataset.dataset.ann_file", "/nowhere/test.txt"],
+            ['retrain.cfg_options.test_dataloader.dataset.dataset.data_root=/nowhere/'],
+            ['retrain.config', 'test_dataloader.dataset.dataset.ann_file', '/nowhere/test.txt'],
         ),
-        (["custom_hooks.0.temperature=1"], ["unknown option 'temperature'"]),
+        (['custom_hooks.0.temperature=1'], ["unknown option 'temperature'"]),
     ],
-    ids=["no retrain config", "no retrain data", "option"],
+    ids=['no retrain config', 'no retrain data', 'option'],
 )
 def test_a_search_that_cannot_end_well_does_not_start(options, words, tool, tiny, tmp_path):
     """Rejects an error after the search: a retraining that finds no data has cost the whole search."""
     line = tool(
-        "tools/search.py",
+        'tools/search.py',
         SEARCH_CONFIG,
-        "--work-dir",
+        '--work-dir',
         tmp_path,
-        "--cfg-options",
+        '--cfg-options',
         *tiny(),
         *SEARCH,
-        *tiny("retrain.cfg_options."),
+        *tiny('retrain.cfg_options.'),
         *options,
     ).refused(*words)
-    assert line and not list(tmp_path.rglob("*.pth"))
+    assert line and not list(tmp_path.rglob('*.pth'))

@@ -12,7 +12,7 @@ from mmnas_video.visualization.arch_diagram import arch_figure, describe_arch, r
 from mmnas_video.visualization.choice_grid import choices_figure
 from mmnas_video.visualization.style import KERNEL_COLOURS, kernel_colour, kernel_label, text_on
 
-GROUPS = mbconv3d_groups(attentions=("none", "glore", "nonlocal"))
+GROUPS = mbconv3d_groups(attentions=('none', 'glore', 'nonlocal'))
 BLOCKS = {g.name: g.blocks for g in GROUPS}
 
 
@@ -21,39 +21,38 @@ def _arch(seed):
 
 
 def _by_gid(figure, prefix):
-    artists = figure.findobj(lambda artist: (artist.get_gid() or "").startswith(prefix))
+    artists = figure.findobj(lambda artist: (artist.get_gid() or '').startswith(prefix))
     return {artist.get_gid()[len(prefix) :]: artist for artist in artists}
 
 
-@pytest.mark.parametrize("seed", [2, 3, 5])
+@pytest.mark.parametrize('seed', [2, 3, 5])
 def test_width_is_proportional_to_expansion_and_colour_is_the_kernel(seed):
     """Rejects: equal widths, widths by channels, a colour of the neighbour's kernel, a group left out."""
     arch = _arch(seed)
-    blocks = _by_gid(arch_figure(arch, BLOCKS), "block:")
+    blocks = _by_gid(arch_figure(arch, BLOCKS), 'block:')
     assert list(blocks) == [g.name for g in GROUPS]
-    units = [block.get_width() / arch[f"{name}.expansion"] for name, block in blocks.items()]
+    units = [block.get_width() / arch[f'{name}.expansion'] for name, block in blocks.items()]
     assert np.ptp(units) < 1e-9 and units[0] > 0
     for name, block in blocks.items():
-        assert to_hex(block.get_facecolor()) == KERNEL_COLOURS[arch[f"{name}.kernel"]]
+        assert to_hex(block.get_facecolor()) == KERNEL_COLOURS[arch[f'{name}.kernel']]
 
 
 def test_blocks_run_left_to_right_without_overlap_and_stay_in_the_figure():
     """Rejects: order by name as text ('s10' before 's2'), repeats or stars that push blocks together."""
     arch = {}
     for stage, group in itertools.product((2, 10), (1, 2, 3)):
-        arch.update({f"s{stage}.g{group}.kernel": "t3_s3", f"s{stage}.g{group}.expansion": 6.0})
-        arch[f"s{stage}.g{group}.attention"] = "glore"
-    figure = arch_figure(arch, {name.rpartition(".")[0]: 4 for name in arch})
+        arch.update({f's{stage}.g{group}.kernel': 't3_s3', f's{stage}.g{group}.expansion': 6.0})
+        arch[f's{stage}.g{group}.attention'] = 'glore'
+    figure = arch_figure(arch, {name.rpartition('.')[0]: 4 for name in arch})
     width, height = figure.get_size_inches()
-    blocks, stars = _by_gid(figure, "block:"), _by_gid(figure, "star:")
+    blocks, stars = _by_gid(figure, 'block:'), _by_gid(figure, 'star:')
     places = [(block.get_y(), block.get_x(), block.get_width()) for block in blocks.values()]
     # The three repeats peep out by 0.045 inches each, then comes the star, about 0.17 inches wide.
     ends = [star.get_xdata()[0] + 0.085 for star in stars.values()]
     assert all(
-        star.get_xdata()[0] - 0.085 > x + w + 3 * 0.045
-        for star, (_, x, w) in zip(stars.values(), places, strict=True)
+        star.get_xdata()[0] - 0.085 > x + w + 3 * 0.045 for star, (_, x, w) in zip(stars.values(), places, strict=True)
     )
-    for end, (y, _, _), (next_y, next_x, _) in zip(ends, places, places[1:], strict=False):
+    for end, (y, _, _), (next_y, next_x, _) in zip(ends, places, places[1:], strict=True):
         assert next_y < y or (next_y == y and end < next_x)
     assert all(x >= 0 and x + w <= width and 0 <= y <= height for y, x, w in places)
 
@@ -61,15 +60,15 @@ def test_blocks_run_left_to_right_without_overlap_and_stay_in_the_figure():
 def test_a_star_stands_after_every_group_with_attention_and_nowhere_else():
     """Rejects: a star per block, a star for 'none', GloRe and non-local drawn alike."""
     arch = _arch(7)
-    with_attention = [g.name for g in GROUPS if arch[f"{g.name}.attention"] != "none"]
+    with_attention = [g.name for g in GROUPS if arch[f'{g.name}.attention'] != 'none']
     figure = arch_figure(arch, BLOCKS)
-    stars, blocks = _by_gid(figure, "star:"), _by_gid(figure, "block:")
+    stars, blocks = _by_gid(figure, 'star:'), _by_gid(figure, 'block:')
     assert list(stars) == with_attention and 0 < len(with_attention) < len(GROUPS)
     fills = {}
     for name, star in stars.items():
         block = blocks[name]
         assert star.get_xdata()[0] > block.get_x() + block.get_width()
-        fills.setdefault(arch[f"{name}.attention"], set()).add(star.get_markerfacecolor())
+        fills.setdefault(arch[f'{name}.attention'], set()).add(star.get_markerfacecolor())
     assert len(fills) == 2 and not set.intersection(*fills.values())
 
 
@@ -77,50 +76,50 @@ def test_channels_and_repeats_are_written_in_order():
     """Rejects: the middle width (expansion x channels) in the block, repeats of another group."""
     arch = _arch(11)
     written = [t.get_text() for t in arch_figure(arch, BLOCKS).axes[0].texts]
-    numbers = [text for text in written if text.isdigit() and text != "6"]
-    assert numbers == [str(arch[f"{g.name}.channels"]) for g in GROUPS]
-    assert [t for t in written if t.startswith("×")] == [f"×{g.blocks}" for g in GROUPS]
+    numbers = [text for text in written if text.isdigit() and text != '6']
+    assert numbers == [str(arch[f'{g.name}.channels']) for g in GROUPS]
+    assert [t for t in written if t.startswith('×')] == [f'×{g.blocks}' for g in GROUPS]
 
 
 def test_what_is_not_searched_is_not_invented():
     """Rejects: a default kernel or ×1 where the arch says nothing (Table 4 searches two factors)."""
-    arch = {"s1.g1.expansion": 3.0, "s1.g1.channels": 17, "s1.g2.expansion": 1.5, "s1.g2.channels": 19}
+    arch = {'s1.g1.expansion': 3.0, 's1.g1.channels': 17, 's1.g2.expansion': 1.5, 's1.g2.channels': 19}
     figure = arch_figure(arch)
-    colours = {to_hex(block.get_facecolor()) for block in _by_gid(figure, "block:").values()}
+    colours = {to_hex(block.get_facecolor()) for block in _by_gid(figure, 'block:').values()}
     assert colours.isdisjoint(KERNEL_COLOURS.values())
-    assert not [t for t in figure.axes[0].texts if t.get_text().startswith("×")]
-    assert "Kernels" not in describe_arch(read_groups(arch))
+    assert not [t for t in figure.axes[0].texts if t.get_text().startswith('×')]
+    assert 'Kernels' not in describe_arch(read_groups(arch))
 
 
 def test_description_counts_kernels():
     """Rejects: counts over blocks instead of groups."""
-    arch = {f"s1.g{i}.kernel": kernel for i, kernel in enumerate(["t3_s5"] * 3 + ["t1_s3"] * 2, start=1)}
-    assert "3×5² in 3, 1×3² in 2 of 5 groups" in describe_arch(read_groups(arch, {"s1.g1": 7}))
+    arch = {f's1.g{i}.kernel': kernel for i, kernel in enumerate(['t3_s5'] * 3 + ['t1_s3'] * 2, start=1)}
+    assert '3×5² in 3, 1×3² in 2 of 5 groups' in describe_arch(read_groups(arch, {'s1.g1': 7}))
 
 
-@pytest.mark.parametrize("arch", [{}, {"depth": 11}, {"layer0.heads.extra": 3}, {"a.b.channels": 5}])
+@pytest.mark.parametrize('arch', [{}, {'depth': 11}, {'layer0.heads.extra': 3}, {'a.b.channels': 5}])
 def test_other_spaces_have_no_diagram(arch):
     """Rejects: an empty picture for a space that has no groups."""
     assert read_groups(arch) == ()
-    with pytest.raises(ValueError, match="expected <stage>"):
+    with pytest.raises(ValueError, match='expected <stage>'):
         arch_figure(arch)
 
 
 # Machado, Oliveira and Fernandes (2009), "A physiologically-based model for simulation of color vision
 # deficiency", severity 1.0, on linear RGB.
 DEFICIENCIES = {
-    "none": np.eye(3),
-    "protan": [
+    'none': np.eye(3),
+    'protan': [
         [0.152286, 1.052583, -0.204868],
         [0.114503, 0.786281, 0.099216],
         [-0.003882, -0.048116, 1.051998],
     ],
-    "deutan": [
+    'deutan': [
         [0.367322, 0.860646, -0.227968],
         [0.280085, 0.672501, 0.047413],
         [-0.011820, 0.042940, 0.968881],
     ],
-    "tritan": [
+    'tritan': [
         [1.255528, -0.076749, -0.178779],
         [-0.078411, 0.930809, 0.147602],
         [0.004733, 0.691367, 0.303900],
@@ -137,7 +136,7 @@ def _lab(colour, deficiency):
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize('deficiency', DEFICIENCIES)
 def test_kernel_colours_can_be_told_apart(deficiency):
     """Rejects: a red-green pair, or the default colour cycle (green and purple: 11 under tritanopia).
 
@@ -147,7 +146,7 @@ def test_kernel_colours_can_be_told_apart(deficiency):
         assert np.linalg.norm(_lab(one, deficiency) - _lab(other, deficiency)) > 15, (one, other)
 
 
-@pytest.mark.parametrize("colour", KERNEL_COLOURS.values())
+@pytest.mark.parametrize('colour', KERNEL_COLOURS.values())
 def test_numbers_read_on_their_block(colour):
     """Rejects: white on the light colours. WCAG 2 asks for a contrast of 4.5 for small text."""
     contrast = [(_luminance(c) + 0.05) for c in (colour, text_on(colour))]
@@ -156,50 +155,48 @@ def test_numbers_read_on_their_block(colour):
 
 def _luminance(colour):
     rgb = np.array(to_rgb(colour))
-    return float(
-        np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
-    )
+    return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
 
 
 def test_kernel_names():
     """Rejects: time and space swapped."""
-    assert kernel_label("t3_s5") == "3×5²" and kernel_label("swin") == "swin"
-    assert kernel_colour("swin") not in KERNEL_COLOURS.values()
+    assert kernel_label('t3_s5') == '3×5²' and kernel_label('swin') == 'swin'
+    assert kernel_colour('swin') not in KERNEL_COLOURS.values()
 
 
 def test_grid_frames_the_chosen_value_and_shades_by_probability(grid_space):
     """Rejects: the frame on the most probable value instead of the chosen one; a shade that ignores probs."""
     arch = dict(zip(grid_space.names, (13, 192, 9, 3.5), strict=True))
-    probs = {"layer0.heads": [0.1, 0.05, 0.55, 0.2, 0.1]}
+    probs = {'layer0.heads': [0.1, 0.05, 0.55, 0.2, 0.1]}
     figure = choices_figure(grid_space.choices, arch, probs)
-    cells, frames = _by_gid(figure, "cell:"), _by_gid(figure, "chosen:")
+    cells, frames = _by_gid(figure, 'cell:'), _by_gid(figure, 'chosen:')
     assert list(frames) == list(grid_space.names)
-    assert frames["layer0.heads"].get_xy() == cells["layer0.heads:3"].get_xy()
-    shades = [cells[f"layer0.heads:{i}"].get_facecolor()[3] for i in range(5)]
-    assert np.argsort(shades, kind="stable").tolist() == [1, 0, 4, 3, 2]
+    assert frames['layer0.heads'].get_xy() == cells['layer0.heads:3'].get_xy()
+    shades = [cells[f'layer0.heads:{i}'].get_facecolor()[3] for i in range(5)]
+    assert np.argsort(shades, kind='stable').tolist() == [1, 0, 4, 3, 2]
     # without probabilities the chosen cell alone is filled
-    shades = [cells[f"embed:{i}"].get_facecolor()[3] for i in range(3)]
+    shades = [cells[f'embed:{i}'].get_facecolor()[3] for i in range(3)]
     assert shades[0] > 0.8 and max(shades[1:]) < 0.1
 
 
 def test_a_long_choice_names_the_chosen_value():
     """Rejects: twenty cells without a word."""
-    choice = Choice("ratio", tuple(i / 4 for i in range(1, 24)))
-    texts = [t.get_text() for t in choices_figure([choice], {"ratio": 4.75}).axes[0].texts]
-    assert texts == ["ratio", "4.75"]
+    choice = Choice('ratio', tuple(i / 4 for i in range(1, 24)))
+    texts = [t.get_text() for t in choices_figure([choice], {'ratio': 4.75}).axes[0].texts]
+    assert texts == ['ratio', '4.75']
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize('seed', [2, 3])
 def test_nothing_is_drawn_outside(seed):
     """Rejects: a legend or a last star that is cut off (a small network is narrower than its legend)."""
-    attentions = ("glore", "nonlocal")
+    attentions = ('glore', 'nonlocal')
     groups = mbconv3d_groups((((12, 28, 4), (1, 2)),), attentions=attentions)
     arch = {
         **mbconv3d_space(groups).sample(random.Random(seed)),
-        "s1.g1.expansion": 5.25,
-        "s1.g2.expansion": 6.0,
+        's1.g1.expansion': 5.25,
+        's1.g2.expansion': 6.0,
     }
-    arch.update({"s1.g1.attention": "glore", "s1.g2.attention": "nonlocal"})
+    arch.update({'s1.g1.attention': 'glore', 's1.g2.attention': 'nonlocal'})
     figure = arch_figure(arch, {g.name: g.blocks for g in groups})
     renderer = figure.canvas.get_renderer()
     page = figure.bbox
@@ -210,5 +207,5 @@ def test_nothing_is_drawn_outside(seed):
 
 def test_grid_of_an_arch_from_a_wider_space_has_no_frame(grid_space):
     """Rejects: an error, or the first value framed, for a value that is not offered."""
-    frames = _by_gid(choices_figure(grid_space.choices, {"depth": 12, "embed": 240}), "chosen:")
-    assert list(frames) == ["embed"]
+    frames = _by_gid(choices_figure(grid_space.choices, {'depth': 12, 'embed': 240}), 'chosen:')
+    assert list(frames) == ['embed']

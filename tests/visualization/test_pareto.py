@@ -65,34 +65,34 @@ def test_inherited_scores_and_accuracies_have_their_own_axes(make_search):
 def test_a_panel_without_points_is_left_out(make_search):
     """Rejects: an empty panel beside the full one."""
     work_dir, _, _ = make_search(candidates=0)
-    assert [axes.get_title(loc="left") for axes in pareto_figure([read_search(work_dir)]).axes] == [
-        "Trained alone, each the same way"
+    assert [axes.get_title(loc='left') for axes in pareto_figure([read_search(work_dir)]).axes] == [
+        'Trained alone, each the same way'
     ]
 
 
 def _rows(*top1):
     return [
-        {"name": "searched", "top1": 0.5},
-        *({"name": f"random {i}", "top1": t} for i, t in enumerate(top1, start=1)),
+        {'name': 'searched', 'top1': 0.5},
+        *({'name': f'random {i}', 'top1': t} for i, t in enumerate(top1, start=1)),
     ]
 
 
 @pytest.mark.parametrize(
-    ("top1", "median", "best"),
-    [((0.3, 0.1, 0.7, 0.2, 0.5), "random 1", "random 3"), ((0.3, 0.1, 0.7, 0.2), "random 4", "random 3")],
+    ('top1', 'median', 'best'),
+    [((0.3, 0.1, 0.7, 0.2, 0.5), 'random 1', 'random 3'), ((0.3, 0.1, 0.7, 0.2), 'random 4', 'random 3')],
 )
 def test_median_and_best_are_networks(top1, median, best):
     """Rejects: the middle by position in the file, the mean of two, the last for the best."""
     rows = summary_rows(_rows(*top1))
     assert [row.name for row in rows] == [
-        "searched",
-        f"median of {len(top1)} random ({median})",
-        f"best of {len(top1)} random ({best})",
+        'searched',
+        f'median of {len(top1)} random ({median})',
+        f'best of {len(top1)} random ({best})',
     ]
-    by_name = {row["name"]: row["top1"] for row in json.loads(json.dumps(_rows(*top1)))}
+    by_name = {row['name']: row['top1'] for row in json.loads(json.dumps(_rows(*top1)))}
     assert [row.top1 for row in rows[1:]] == [by_name[median], by_name[best]]
 
 
 def test_a_single_random_network_stays_itself():
     """Rejects: 'median of 1'."""
-    assert [row.name for row in summary_rows(_rows(0.3))] == ["searched", "random 1"]
+    assert [row.name for row in summary_rows(_rows(0.3))] == ['searched', 'random 1']

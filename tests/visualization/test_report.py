@@ -19,14 +19,14 @@ from mmnas_video.visualization.commands import next_commands
 from mmnas_video.visualization.recorded import read_search
 
 ROOT = Path(__file__).parents[2]
-VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
+VOID = {'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Figures are made but not drawn: for tests of the words alone."""
-    monkeypatch.setattr(sections, "svg_text", lambda figure: "<svg></svg>")
-    monkeypatch.setattr(sections, "save_figure", lambda figure, path: path)
+    monkeypatch.setattr(sections, 'svg_text', lambda figure: '<svg></svg>')
+    monkeypatch.setattr(sections, 'save_figure', lambda figure, path: path)
 
 
 class _Page(HTMLParser):
@@ -41,7 +41,7 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self._look(attrs)
-        if tag not in VOID or tag in ("use", "path"):
+        if tag not in VOID or tag in ('use', 'path'):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -56,82 +56,79 @@ class _Page(HTMLParser):
 
     def _look(self, attrs):
         for name, value in attrs:
-            if name == "id":
+            if name == 'id':
                 self.ids.append(value)
-            if name in ("src", "href", "xlink:href", "action", "data"):
+            if name in ('src', 'href', 'xlink:href', 'action', 'data'):
                 self.fetched.append(value)
-            assert not name.startswith("on")
+            assert not name.startswith('on')
 
     @property
     def text(self):
-        return " ".join(" ".join(self.words).split())
+        return ' '.join(' '.join(self.words).split())
 
 
 def _read(path):
-    return _Page(Path(path).read_text(encoding="utf-8"))
+    return _Page(Path(path).read_text(encoding='utf-8'))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def finished(tmp_path_factory, search_writer):
     """The work directory of a finished search with its report."""
-    work_dir = tmp_path_factory.mktemp("finished")
+    work_dir = tmp_path_factory.mktemp('finished')
     search_writer(work_dir)
-    assert write_report(work_dir, png=False) == work_dir / "search" / "report.html"
+    assert write_report(work_dir, png=False) == work_dir / 'search' / 'report.html'
     return work_dir
 
 
 def test_every_row_stands_in_the_page_in_its_units(finished):
     """Rejects: top-1 as a share, MACs in G or FLOPs = 2 x MACs, random rows dropped, not folded."""
-    path = finished / "search" / "report.html"
+    path = finished / 'search' / 'report.html'
     html = path.read_text()
-    rows = json.loads((finished / "search" / "table.json").read_text())["rows"]
+    rows = json.loads((finished / 'search' / 'table.json').read_text())['rows']
     for row in rows:
         cells = (
-            row["name"],
-            f"{row['params'] / 1e6:.3f}",
-            f"{row['macs'] / 1e6:.2f}",
-            f"{100 * row['top1']:.1f}",
+            row['name'],
+            f'{row["params"] / 1e6:.3f}',
+            f'{row["macs"] / 1e6:.2f}',
+            f'{100 * row["top1"]:.1f}',
         )
-        assert "".join(f"<td>{cell}</td>" for cell in cells) in html, row["name"]
+        assert ''.join(f'<td>{cell}</td>' for cell in cells) in html, row['name']
     text = _read(path).text
-    assert "place 1 of 7 networks" in text
-    assert (
-        "uniform (X3D-like) 68.2 %, median of 5 random (random 5) 64.1 %, best of 5 random (random 2) 70.7 %"
-        in text
-    )
+    assert 'place 1 of 7 networks' in text
+    assert 'uniform (X3D-like) 68.2 %, median of 5 random (random 5) 64.1 %, best of 5 random (random 2) 70.7 %' in text
 
 
 def test_a_searched_network_that_loses_is_shown_as_it_is(quick, make_search):
     """Rejects: the searched network called first whatever came out."""
     work_dir, _, _ = make_search()
-    path = work_dir / "search" / "table.json"
+    path = work_dir / 'search' / 'table.json'
     data = json.loads(path.read_text())
-    data["rows"][0]["top1"] = 0.659  # that of random 4
+    data['rows'][0]['top1'] = 0.659  # that of random 4
     path.write_text(json.dumps(data))
-    assert "place 3 (shared) of 7 networks" in _read(write_report(work_dir, png=False)).text
+    assert 'place 3 (shared) of 7 networks' in _read(write_report(work_dir, png=False)).text
 
 
 def test_heading_says_what_was_run(quick, make_search):
     """Rejects: a report from which the search cannot be repeated."""
     work_dir, space, _ = make_search(epochs=5, steps=3, stages=AUTOX3D_STAGES)
-    text = _read(write_report(work_dir, png=False)).text.replace("\N{NO-BREAK SPACE}", " ")
+    text = _read(write_report(work_dir, png=False)).text.replace('\N{NO-BREAK SPACE}', ' ')
     assert space.size == 6**11 * 7**11 * 3**11 * 5**2 * 6**2 * 8**7
     facts = [
-        "PARSEC",
-        "41",
-        "MACs ≤ 53.00 M",
-        "autox3d",
+        'PARSEC',
+        '41',
+        'MACs ≤ 53.00 M',
+        'autox3d',
         space.hash,
-        "2.4 × 10³² networks",
-        "44 of 44",
-        "c0ffee1",
+        '2.4 × 10³² networks',
+        '44 of 44',
+        'c0ffee1',
     ]
     facts += [
-        "torch 2.11.0",
-        "5 epochs, 15 steps",
-        "52.35 M MACs",
-        "1.235 M parameters",
-        "input 3×13×160×160",
+        'torch 2.11.0',
+        '5 epochs, 15 steps',
+        '52.35 M MACs',
+        '1.235 M parameters',
+        'input 3×13×160×160',
     ]
     for fact in facts:
         assert fact in text, fact
@@ -140,123 +137,121 @@ def test_heading_says_what_was_run(quick, make_search):
 def test_names_from_files_are_escaped(make_search):
     """Rejects: a name, value, kernel, note or directory that runs as markup, in HTML or in SVG."""
     evil = "<script>alert('x')</script>&\"</svg>"
-    choices = [Choice("s1.g1.kernel", (evil, "t3_s3")), Choice(f"{evil}.g.kernel", ("t1_s3", evil))]
+    choices = [Choice('s1.g1.kernel', (evil, 't3_s3')), Choice(f'{evil}.g.kernel', ('t1_s3', evil))]
     space = SearchSpace(evil, [*choices, Choice(evil, (evil, 3))])
     work_dir, _, _ = make_search(name="a<b> & 'c'", space=space, epochs=3)
-    for name in ("arch.json", "table.json"):
-        path = work_dir / "search" / name
+    for name in ('arch.json', 'table.json'):
+        path = work_dir / 'search' / name
         data = json.loads(path.read_text())
-        for item in (data.get("search", {}), *data.get("rows", ())):
+        for item in (data.get('search', {}), *data.get('rows', ())):
             item.update(
                 {
-                    "name": evil + item.get("name", ""),
-                    "method": evil,
-                    "commit": evil,
-                    "versions": {evil: evil},
+                    'name': evil + item.get('name', ''),
+                    'method': evil,
+                    'commit': evil,
+                    'versions': {evil: evil},
                 }
             )
         path.write_text(json.dumps(data))
-    other, _, _ = make_search(name="b", epochs=3)
+    other, _, _ = make_search(name='b', epochs=3)
     for path in (write_report(work_dir, png=False), write_report([work_dir, other], png=False)):
         parsed = _read(path)
-        assert "script" not in parsed.tags and "alert('x')" in parsed.text
-        assert "<script" not in path.read_text().lower()
-    for svg in (work_dir / "search" / "figures").glob("*.svg"):
-        assert not [e for e in ElementTree.parse(svg).iter() if e.tag.endswith("script")]
+        assert 'script' not in parsed.tags and "alert('x')" in parsed.text
+        assert '<script' not in path.read_text().lower()
+    for svg in (work_dir / 'search' / 'figures').glob('*.svg'):
+        assert not [e for e in ElementTree.parse(svg).iter() if e.tag.endswith('script')]
 
 
 def test_page_needs_nothing_else(finished):
     """Rejects: pictures by link, fonts or scripts from a network, ids that two figures share."""
-    parsed = _read(finished / "search" / "report.html")
-    assert all(ref.startswith(("#", "data:image/png;base64,")) or ref == "figures/" for ref in parsed.fetched)
+    parsed = _read(finished / 'search' / 'report.html')
+    assert all(ref.startswith(('#', 'data:image/png;base64,')) or ref == 'figures/' for ref in parsed.fetched)
     assert len(parsed.ids) == len(set(parsed.ids)) > 100
-    assert {ref[1:] for ref in parsed.fetched if ref.startswith("#")} <= set(parsed.ids)
-    html = (finished / "search" / "report.html").read_text()
-    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(parsed.ids)
-    assert "prefers-color-scheme: dark" in html and 'name="viewport"' in html
+    assert {ref[1:] for ref in parsed.fetched if ref.startswith('#')} <= set(parsed.ids)
+    html = (finished / 'search' / 'report.html').read_text()
+    assert set(re.findall(r'url\(#([^)]+)\)', html)) <= set(parsed.ids)
+    assert 'prefers-color-scheme: dark' in html and 'name="viewport"' in html
 
 
 def test_inline_figures_take_the_colours_of_the_page(finished):
     """Rejects: black text on the dark page, a white sheet behind each figure; files that have no paper."""
     from mmnas_video.visualization.style import INK, PAPER
 
-    html = (finished / "search" / "report.html").read_text()
-    svgs = re.findall(r"<svg.*?</svg>", html, flags=re.S)
-    assert len(svgs) == 11 and all(
-        "currentColor" in svg and INK not in svg and PAPER not in svg for svg in svgs
-    )
-    assert PAPER in (finished / "search" / "figures" / "arch.svg").read_text()
+    html = (finished / 'search' / 'report.html').read_text()
+    svgs = re.findall(r'<svg.*?</svg>', html, flags=re.S)
+    assert len(svgs) == 11 and all('currentColor' in svg and INK not in svg and PAPER not in svg for svg in svgs)
+    assert PAPER in (finished / 'search' / 'figures' / 'arch.svg').read_text()
 
 
-@pytest.mark.parametrize("missing", ["space.json", "arch.json", "history.jsonl", "table.json"])
+@pytest.mark.parametrize('missing', ['space.json', 'arch.json', 'history.jsonl', 'table.json'])
 def test_a_missing_file_is_said_and_the_rest_is_shown(quick, make_search, missing):
     """Rejects: an error, or silence, when one file is not there yet."""
     work_dir, _, _ = make_search(epochs=3)
-    (work_dir / "search" / missing).unlink()
+    (work_dir / 'search' / missing).unlink()
     text = _read(write_report(work_dir, png=False)).text
-    assert f"{missing} is not there yet" in text and text.count("is not there yet") == 1
-    assert "tools/report.py" in text
-    assert ("The chosen network" in text) == (missing != "arch.json")
-    assert ("The most probable network so far" in text) == (missing == "arch.json")
-    assert ("How the search went" in text) == (missing != "history.jsonl")
+    assert f'{missing} is not there yet' in text and text.count('is not there yet') == 1
+    assert 'tools/report.py' in text
+    assert ('The chosen network' in text) == (missing != 'arch.json')
+    assert ('The most probable network so far' in text) == (missing == 'arch.json')
+    assert ('How the search went' in text) == (missing != 'history.jsonl')
 
 
 def test_a_search_under_way_shows_the_most_probable_network(quick, make_search):
     """Rejects: no network before the end; a most probable one passed off as the chosen one."""
     work_dir, _, _ = make_search(finished=False, epochs=2, candidates=0)
     text = _read(write_report(work_dir, png=False)).text
-    assert "most probable at epoch 2; the search has not written arch.json" in text
-    assert "The alternatives have not been trained yet" in text and "--resume" in text
+    assert 'most probable at epoch 2; the search has not written arch.json' in text
+    assert 'The alternatives have not been trained yet' in text and '--resume' in text
 
 
 def test_a_checkpoint_is_not_the_end(quick, make_search):
     """Rejects: the arch of a checkpoint (arch.json with "final": false) passed off as the result."""
     work_dir, _, _ = make_search(epochs=3)
-    path = work_dir / "search" / "arch.json"
+    path = work_dir / 'search' / 'arch.json'
     data = json.loads(path.read_text())
-    data["search"].update({"final": False, "epoch": 2, "method": "PARSECSearchHook"})
+    data['search'].update({'final': False, 'epoch': 2, 'method': 'PARSECSearchHook'})
     path.write_text(json.dumps(data))
     text = _read(write_report(work_dir)).text
-    assert "written at epoch 2 of a search that is still under way" in text and "--resume" in text
-    assert "The most probable network so far" in text and "PARSEC on autox3d" in text
+    assert 'written at epoch 2 of a search that is still under way' in text and '--resume' in text
+    assert 'The most probable network so far' in text and 'PARSEC on autox3d' in text
 
 
 @pytest.mark.parametrize(
-    ("budget", "text"),
+    ('budget', 'text'),
     [
-        ({"macs": 12_000_000}, "MACs ≤ 12.00 M"),
-        ({"macs": [3e6, 12e6], "params": [None, 5e5]}, "3.00 M ≤ MACs ≤ 12.00 M, parameters ≤ 0.50 M"),
-        ({"latency": [None, 7.5]}, "latency ≤ 7.5"),
-        (None, ""),
-        ({"macs": [None, None]}, ""),
+        ({'macs': 12_000_000}, 'MACs ≤ 12.00 M'),
+        ({'macs': [3e6, 12e6], 'params': [None, 5e5]}, '3.00 M ≤ MACs ≤ 12.00 M, parameters ≤ 0.50 M'),
+        ({'latency': [None, 7.5]}, 'latency ≤ 7.5'),
+        (None, ''),
+        ({'macs': [None, None]}, ''),
     ],
 )
 def test_budgets(budget, text):
     """Rejects: the lower bound taken for the upper one, a bound that is not set shown as one."""
-    assert page.bounds(budget).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert page.bounds(budget).replace('\N{NO-BREAK SPACE}', ' ') == text
 
 
 def test_an_empty_search_folder(tmp_path):
     """Rejects: an error in the first seconds of a search."""
-    (tmp_path / "search").mkdir()
+    (tmp_path / 'search').mkdir()
     text = _read(write_report(tmp_path)).text
-    assert text.count("is not there yet") == 4
+    assert text.count('is not there yet') == 4
 
 
 def test_broken_files_are_notes(quick, make_search):
     """Rejects: a report that fails because table.json was edited by hand."""
     work_dir, _, _ = make_search(epochs=2)
-    (work_dir / "search" / "table.json").write_text('{"rows": [17, {"name": "searched", "top1": "high"}]}')
-    (work_dir / "search" / "space.json").write_text('{"choices": [{"name": "a", "values": []}]}')
+    (work_dir / 'search' / 'table.json').write_text('{"rows": [17, {"name": "searched", "top1": "high"}]}')
+    (work_dir / 'search' / 'space.json').write_text('{"choices": [{"name": "a", "values": []}]}')
     text = _read(write_report(work_dir, png=False)).text
-    assert "rows that are no objects" in text and "space.json cannot be read" in text
+    assert 'rows that are no objects' in text and 'space.json cannot be read' in text
 
 
 def test_no_search_folder_is_one_clear_error(tmp_path):
     """Rejects: a report of nothing for a mistyped directory."""
-    with pytest.raises(ConfigError, match=r"typo.*search"):
-        write_report(tmp_path / "typo")
-    with pytest.raises(ConfigError, match="found none"):
+    with pytest.raises(ConfigError, match=r'typo.*search'):
+        write_report(tmp_path / 'typo')
+    with pytest.raises(ConfigError, match='found none'):
         write_report([])
 
 
@@ -264,10 +259,10 @@ def test_same_files_same_bytes(make_search):
     """Rejects: dates, random ids or set order in the page: a report could not be compared with another."""
     work_dir, _, _ = make_search(epochs=3)
     path = write_report(work_dir)
-    first = {p.name: p.read_bytes() for p in (path, *path.parent.glob("figures/*"))}
+    first = {p.name: p.read_bytes() for p in (path, *path.parent.glob('figures/*'))}
     write_report(work_dir)
-    assert first == {p.name: p.read_bytes() for p in (path, *path.parent.glob("figures/*"))}
-    assert {"arch.svg", "arch.png", "macs.png", "pareto.png", "entropy_map.png"} <= set(first)
+    assert first == {p.name: p.read_bytes() for p in (path, *path.parent.glob('figures/*'))}
+    assert {'arch.svg', 'arch.png', 'macs.png', 'pareto.png', 'entropy_map.png'} <= set(first)
 
 
 def test_a_failed_write_leaves_the_old_report(quick, make_search, monkeypatch):
@@ -275,47 +270,47 @@ def test_a_failed_write_leaves_the_old_report(quick, make_search, monkeypatch):
     work_dir, _, _ = make_search(epochs=2)
     path = write_report(work_dir, png=False)
     old = path.read_bytes()
-    (work_dir / "search" / "table.json").unlink()
+    (work_dir / 'search' / 'table.json').unlink()
     replace = os.replace
 
     def full_disk(source, target):
         if Path(target) == path:
-            raise OSError(28, "No space left on device")
+            raise OSError(28, 'No space left on device')
         replace(source, target)
 
-    monkeypatch.setattr("os.replace", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr('os.replace', full_disk)
+    with pytest.raises(OSError, match='No space'):
         write_report(work_dir, png=False)
-    assert path.read_bytes() == old and not [p for p in path.parent.rglob(".*") if p.is_file()]
+    assert path.read_bytes() == old and not [p for p in path.parent.rglob('.*') if p.is_file()]
 
 
 def test_side_by_side(make_search):
     """Rejects: the second search's figures over the first one's, one search's own report overwritten."""
-    one, _, _ = make_search(name="seed7", seed=7, epochs=3)
-    two, _, _ = make_search(name="seed11", seed=11, epochs=5)
+    one, _, _ = make_search(name='seed7', seed=7, epochs=3)
+    two, _, _ = make_search(name='seed11', seed=11, epochs=5)
     own = write_report(one, png=False).read_bytes()
     path = write_report([one, two], png=False)
-    assert path.name == "report_of_2.html" and (one / "search" / "report.html").read_bytes() == own
+    assert path.name == 'report_of_2.html' and (one / 'search' / 'report.html').read_bytes() == own
     parsed = _read(path)
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert "seed7" in parsed.text and "seed11" in parsed.text and "5 epochs" in parsed.text
-    figures = path.parent / "figures"
-    assert (figures / "1-arch.svg").read_bytes() != (figures / "2-arch.svg").read_bytes()
+    assert 'seed7' in parsed.text and 'seed11' in parsed.text and '5 epochs' in parsed.text
+    figures = path.parent / 'figures'
+    assert (figures / '1-arch.svg').read_bytes() != (figures / '2-arch.svg').read_bytes()
 
 
 def test_a_space_without_groups_is_drawn_as_a_grid(make_search, grid_space):
     """Rejects: a report that works for one space alone."""
     work_dir, _, _ = make_search(space=grid_space, epochs=3)
     html = write_report(work_dir).read_text()
-    figures = {path.name for path in (work_dir / "search" / "figures").iterdir()}
-    assert "choices.png" in figures and "arch.svg" not in figures
-    assert "60 networks" in html and "4 of 4" in html  # 2 * 3 * 5 * 2
+    figures = {path.name for path in (work_dir / 'search' / 'figures').iterdir()}
+    assert 'choices.png' in figures and 'arch.svg' not in figures
+    assert '60 networks' in html and '4 of 4' in html  # 2 * 3 * 5 * 2
 
 
 def test_global_state_is_left_alone(make_search):
     """Rejects: pyplot (its figures stay open through a search) and changed rcParams for the caller."""
     work_dir, _, _ = make_search(epochs=2)
-    with matplotlib.rc_context({"font.size": 17.0, "svg.fonttype": "path"}):
+    with matplotlib.rc_context({'font.size': 17.0, 'svg.fonttype': 'path'}):
         before, figures = dict(matplotlib.rcParams), list(Gcf.figs)
         write_report(work_dir, png=False)
         assert dict(matplotlib.rcParams) == before and list(Gcf.figs) == figures
@@ -323,18 +318,18 @@ def test_global_state_is_left_alone(make_search):
 
 def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
     """Rejects: the checkpoint's path before a move, unquoted spaces, a config guessed among two."""
-    work_dir, _, _ = make_search(name="my search", epochs=2)
+    work_dir, _, _ = make_search(name='my search', epochs=2)
     commands = dict(next_commands(read_search(work_dir)))
-    assert any(" CONFIG CHECKPOINT " in command for command in commands.values())
-    (work_dir / "s_k200.py").write_text("")
-    (work_dir / "epoch_3.pth").write_text("")
-    (work_dir / "last_checkpoint").write_text("/elsewhere/epoch_3.pth")
+    assert any(' CONFIG CHECKPOINT ' in command for command in commands.values())
+    (work_dir / 's_k200.py').write_text('')
+    (work_dir / 'epoch_3.pth').write_text('')
+    (work_dir / 'last_checkpoint').write_text('/elsewhere/epoch_3.pth')
     monkeypatch.chdir(work_dir.parent)
-    extract = next(command for _, command in next_commands(read_search("my search")) if "extract" in command)
+    extract = next(command for _, command in next_commands(read_search('my search')) if 'extract' in command)
     arguments = "'my search/s_k200.py' 'my search/epoch_3.pth' --arch 'my search/search/arch.json'"
-    assert extract == f"python tools/extract.py {arguments}"
-    (work_dir / "other.py").write_text("")
-    assert any(" CONFIG " in command for _, command in next_commands(read_search(work_dir)))
+    assert extract == f'python tools/extract.py {arguments}'
+    (work_dir / 'other.py').write_text('')
+    assert any(' CONFIG ' in command for _, command in next_commands(read_search(work_dir)))
 
 
 @pytest.mark.parametrize(
@@ -345,28 +340,28 @@ def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
 )  # fmt: skip
 def test_big_numbers(number, text):
     """Rejects: float overflow (7^401 > 1e308), 10.0 × 10⁷ from rounding."""
-    assert page.big(number).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert page.big(number).replace('\N{NO-BREAK SPACE}', ' ') == text
 
 
 def test_tool(quick, make_search, monkeypatch, capsys, tmp_path):
     """Rejects: a traceback for a wrong directory, a path that is not printed."""
-    sys.path.insert(0, str(ROOT / "tools"))
+    sys.path.insert(0, str(ROOT / 'tools'))
     try:
         import importlib.util
 
-        spec = importlib.util.spec_from_file_location("report_tool", ROOT / "tools" / "report.py")
+        spec = importlib.util.spec_from_file_location('report_tool', ROOT / 'tools' / 'report.py')
         tool = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(tool)
     finally:
         sys.path.pop(0)
     work_dir, _, _ = make_search(epochs=2)
-    monkeypatch.setattr(sys, "argv", ["report.py", str(work_dir), "--out", str(tmp_path / "x" / "r.html")])
-    assert tool.main() == 0 and capsys.readouterr().out.strip() == str(tmp_path / "x" / "r.html")
-    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path / "typo")])
-    assert tool.main() == 2 and "typo" in capsys.readouterr().err
+    monkeypatch.setattr(sys, 'argv', ['report.py', str(work_dir), '--out', str(tmp_path / 'x' / 'r.html')])
+    assert tool.main() == 0 and capsys.readouterr().out.strip() == str(tmp_path / 'x' / 'r.html')
+    monkeypatch.setattr(sys, 'argv', ['report.py', str(tmp_path / 'typo')])
+    assert tool.main() == 2 and 'typo' in capsys.readouterr().err
 
 
 def test_a_path_as_text(quick, make_search):
     """Rejects: a string iterated letter by letter."""
     work_dir, _, _ = make_search(epochs=2)
-    assert write_report(str(work_dir), png=False) == work_dir / "search" / "report.html"
+    assert write_report(str(work_dir), png=False) == work_dir / 'search' / 'report.html'

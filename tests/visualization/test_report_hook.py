@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-pytest.importorskip("mmengine")
+pytest.importorskip('mmengine')
 
 from mmengine.hooks import CheckpointHook
 from mmengine.hooks.hook import Hook
@@ -27,32 +27,30 @@ class _Log(logging.Handler):
 
 @pytest.fixture
 def runner(tmp_path):
-    logger, log = logging.Logger("test"), _Log()
+    logger, log = logging.Logger('test'), _Log()
     logger.addHandler(log)
-    return types.SimpleNamespace(
-        work_dir=str(tmp_path / "a"), logger=logger, epoch=0, iter=0, log=log.messages
-    )
+    return types.SimpleNamespace(work_dir=str(tmp_path / 'a'), logger=logger, epoch=0, iter=0, log=log.messages)
 
 
 @pytest.fixture
 def written(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "mmnas_video.visualization.report.write_report", lambda work_dir, png: calls.append((work_dir, png))
+        'mmnas_video.visualization.report.write_report', lambda work_dir, png: calls.append((work_dir, png))
     )
     return calls
 
 
 def test_registered_and_runs_last():
     """Rejects: a hook that draws before the checkpoint (and the search's files) are written."""
-    hook = HOOKS.build({"type": "ReportHook", "interval": 3})
+    hook = HOOKS.build({'type': 'ReportHook', 'interval': 3})
     assert isinstance(hook, ReportHook) and isinstance(hook, Hook)
     assert get_priority(hook.priority) > get_priority(CheckpointHook.priority)
 
 
 def test_writes_every_interval_and_at_the_end(runner, written, make_search):
     """Rejects: off by one epoch (before that checkpoint), PNGs at every epoch, no last report."""
-    make_search("a")
+    make_search('a')
     hook = ReportHook(interval=3)
     for runner.epoch in range(8):
         hook.after_train_epoch(runner)
@@ -66,7 +64,7 @@ def test_writes_every_interval_and_at_the_end(runner, written, make_search):
 
 def test_counts_iterations_if_asked(runner, written, make_search):
     """Rejects: by_epoch that is ignored."""
-    make_search("a")
+    make_search('a')
     hook = ReportHook(interval=5, by_epoch=False)
     for runner.iter in range(13):
         hook.after_train_iter(runner, runner.iter)
@@ -76,26 +74,26 @@ def test_counts_iterations_if_asked(runner, written, make_search):
 
 def test_never_kills_a_search_and_warns_once(runner, monkeypatch, make_search):
     """Rejects: an exception that reaches the training loop; a traceback at every epoch; silence."""
-    make_search("a")
+    make_search('a')
 
     def broken(*args, **kwargs):
-        raise MemoryError("no room for a picture")
+        raise MemoryError('no room for a picture')
 
-    monkeypatch.setattr("mmnas_video.visualization.report.write_report", broken)
+    monkeypatch.setattr('mmnas_video.visualization.report.write_report', broken)
     hook = ReportHook()
     for runner.epoch in range(3):
         hook.after_train_epoch(runner)
     hook.after_run(runner)
     assert len(runner.log) == 1
     level, message = runner.log[0]
-    assert level == "WARNING" and "no room for a picture" in message and "Traceback" in message
+    assert level == 'WARNING' and 'no room for a picture' in message and 'Traceback' in message
 
 
 def test_interrupts_pass(runner, monkeypatch, make_search):
     """Rejects: `except BaseException`, which would swallow Ctrl-C."""
-    make_search("a")
+    make_search('a')
     monkeypatch.setattr(
-        "mmnas_video.visualization.report.write_report",
+        'mmnas_video.visualization.report.write_report',
         lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt),
     )
     with pytest.raises(KeyboardInterrupt):
@@ -107,27 +105,27 @@ def test_without_a_search_it_says_so_once(runner, written):
     hook = ReportHook()
     hook.after_train_epoch(runner)
     hook.after_run(runner)
-    assert not written and len(runner.log) == 1 and "search hook" in runner.log[0][1]
+    assert not written and len(runner.log) == 1 and 'search hook' in runner.log[0][1]
 
 
 def test_only_the_main_process_writes(runner, written, monkeypatch, make_search):
     """Rejects: every rank writing the same file."""
-    make_search("a")
-    monkeypatch.setattr("mmengine.dist.utils.get_rank", lambda group=None: 1)
+    make_search('a')
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: 1)
     ReportHook().after_run(runner)
     assert not written
 
 
 def test_writes_a_real_report(runner, make_search):
     """Rejects: a hook whose call does not fit write_report."""
-    work_dir, _, _ = make_search("a", epochs=2)
+    work_dir, _, _ = make_search('a', epochs=2)
     ReportHook().after_train_epoch(runner)
-    assert not runner.log and (work_dir / "search" / "report.html").is_file()
-    assert not list((work_dir / "search" / "figures").glob("*.png"))
+    assert not runner.log and (work_dir / 'search' / 'report.html').is_file()
+    assert not list((work_dir / 'search' / 'figures').glob('*.png'))
 
 
-@pytest.mark.parametrize("interval", [0, -2, 1.5, "1", True])
+@pytest.mark.parametrize('interval', [0, -2, 1.5, '1', True])
 def test_wrong_interval(interval):
     """Rejects: interval 0 taken as 'every epoch'."""
-    with pytest.raises(ConfigError, match=r"ReportHook.interval"):
+    with pytest.raises(ConfigError, match=r'ReportHook.interval'):
         ReportHook(interval=interval)

@@ -24,8 +24,8 @@ from mmnas_video.visualization.search_curves import (
 
 
 def _lines(work_dir, kind):
-    text = (work_dir / "search" / "history.jsonl").read_text()
-    return [line for line in map(json.loads, text.splitlines()) if line["kind"] == kind]
+    text = (work_dir / 'search' / 'history.jsonl').read_text()
+    return [line for line in map(json.loads, text.splitlines()) if line['kind'] == kind]
 
 
 def test_entropy_map_shows_the_entropies_of_the_file(make_search):
@@ -33,9 +33,9 @@ def test_entropy_map_shows_the_entropies_of_the_file(make_search):
     work_dir, space, _ = make_search(epochs=13)
     record = read_search(work_dir)
     names, epochs, table = entropy_table(record)
-    lines = _lines(work_dir, "epoch")
-    assert epochs.tolist() == [line["epoch"] for line in lines] and sorted(names) == sorted(space.names)
-    expected = np.array([[line["entropies"][name] for line in lines] for name in names])
+    lines = _lines(work_dir, 'epoch')
+    assert epochs.tolist() == [line['epoch'] for line in lines] and sorted(names) == sorted(space.names)
+    expected = np.array([[line['entropies'][name] for line in lines] for name in names])
     np.testing.assert_array_equal(table, expected)
     figure = entropy_map_figure(record)
     axes = figure.axes[0]
@@ -50,13 +50,13 @@ def test_entropy_map_shows_the_entropies_of_the_file(make_search):
 def test_entropy_map_groups_by_what_is_chosen(make_search):
     """Rejects: the space's own order, in which the four kinds alternate and no pattern is seen."""
     work_dir, _, _ = make_search(epochs=2, stages=AUTOX3D_STAGES)
-    kinds = [name.rpartition(".")[2] for name in entropy_table(read_search(work_dir))[0]]
-    assert kinds == ["kernel"] * 11 + ["expansion"] * 11 + ["channels"] * 11 + ["attention"] * 11
+    kinds = [name.rpartition('.')[2] for name in entropy_table(read_search(work_dir))[0]]
+    assert kinds == ['kernel'] * 11 + ['expansion'] * 11 + ['channels'] * 11 + ['attention'] * 11
 
 
 def test_entropy_map_of_a_long_search_keeps_epochs_and_averages_none(make_search, monkeypatch):
     """Rejects: a picture per epoch without a bound; averaged columns (a value that no epoch had)."""
-    monkeypatch.setattr(entropy_map, "MAX_COLUMNS", 7)
+    monkeypatch.setattr(entropy_map, 'MAX_COLUMNS', 7)
     work_dir, space, _ = make_search(epochs=31, steps=1)
     record = read_search(work_dir)
     names, _, table = entropy_table(record)
@@ -72,9 +72,9 @@ def test_settled_on_names_the_most_probable_value(make_search):
     """Rejects: the index instead of the value, the first epoch instead of the last."""
     work_dir, space, arch = make_search(epochs=23)
     record = read_search(work_dir)
-    last = _lines(work_dir, "epoch")[-1]["probs"]
+    last = _lines(work_dir, 'epoch')[-1]['probs']
     for name, text in zip(space.names, settled_on(record, space.names), strict=True):
-        assert text == f"{arch[name]} {max(last[name]):.2f}"
+        assert text == f'{arch[name]} {max(last[name]):.2f}'
 
 
 def test_macs_curve_is_in_millions_beside_the_target(make_search):
@@ -82,9 +82,9 @@ def test_macs_curve_is_in_millions_beside_the_target(make_search):
     work_dir, _, _ = make_search(target=53_000_000)
     axes = macs_figure([read_search(work_dir)]).axes[0]
     curve, target = axes.lines
-    lines = _lines(work_dir, "epoch")
-    np.testing.assert_allclose(curve.get_ydata(), [line["macs"] / 1e6 for line in lines])
-    np.testing.assert_allclose(curve.get_xdata(), [line["epoch"] for line in lines])
+    lines = _lines(work_dir, 'epoch')
+    np.testing.assert_allclose(curve.get_ydata(), [line['macs'] / 1e6 for line in lines])
+    np.testing.assert_allclose(curve.get_xdata(), [line['epoch'] for line in lines])
     np.testing.assert_allclose(target.get_ydata(), 53.0)
 
 
@@ -92,17 +92,17 @@ def test_sampled_range_is_that_of_the_epoch(make_search):
     """Rejects: percentiles over the whole search, or over the means of the steps."""
     work_dir, _, _ = make_search(epochs=3, steps=5, arms=7)
     epochs, low, high = sampled_range(read_search(work_dir))
-    macs = [m for line in _lines(work_dir, "step") if line["epoch"] == 2 for m in line["macs"]]
+    macs = [m for line in _lines(work_dir, 'step') if line['epoch'] == 2 for m in line['macs']]
     assert epochs.tolist() == [1, 2, 3] and len(macs) == 35
     assert (low[1], high[1]) == (np.percentile(macs, 10), np.percentile(macs, 90))
 
 
-@pytest.mark.parametrize("first_epoch", [0, 1])
+@pytest.mark.parametrize('first_epoch', [0, 1])
 def test_steps_stand_before_the_epoch_that_they_lead_to(make_search, first_epoch):
     """Rejects: steps drawn behind their epoch; an epoch under way stretched to look finished."""
     work_dir, _, _ = make_search(epochs=1)
-    lines = [{"kind": "step", "step": s, "epoch": first_epoch + s // 5} for s in range(13)]
-    (work_dir / "search" / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [{'kind': 'step', 'step': s, 'epoch': first_epoch + s // 5} for s in range(13)]
+    (work_dir / 'search' / 'history.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
     positions = step_positions(read_search(work_dir)) - first_epoch
     np.testing.assert_allclose(positions, np.arange(1, 14) / 5 - 1)
 
@@ -121,55 +121,51 @@ def test_binning_keeps_the_mean_and_thinning_keeps_the_points():
 def test_without_a_loss_the_sampled_scores_are_drawn(make_search):
     """Rejects: an empty panel for a method that records no loss; the best score instead of the mean."""
     work_dir, _, _ = make_search(epochs=3, steps=5)
-    path = work_dir / "search" / "history.jsonl"
+    path = work_dir / 'search' / 'history.jsonl'
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text(
-        "".join(json.dumps({k: v for k, v in line.items() if k != "loss"}) + "\n" for line in lines)
-    )
+    path.write_text(''.join(json.dumps({k: v for k, v in line.items() if k != 'loss'}) + '\n' for line in lines))
     lower = score_figure(read_search(work_dir)).axes[1]
-    assert lower.get_ylabel() == "sampled score"
-    expected = [np.mean(line["scores"]) for line in lines if line["kind"] == "step"]
+    assert lower.get_ylabel() == 'sampled score'
+    expected = [np.mean(line['scores']) for line in lines if line['kind'] == 'step']
     np.testing.assert_allclose(lower.lines[0].get_ydata(), expected)
 
 
 def test_changed_choices_counts_differences():
     """Rejects: counting epochs with any change, comparing with the first epoch."""
-    epochs = tuple(
-        {"epoch": e, "most_probable": b} for e, b in ((3, [1, 2, 3]), (5, [1, 0, 0]), (7, [1, 0, 1]))
-    )
+    epochs = tuple({'epoch': e, 'most_probable': b} for e, b in ((3, [1, 2, 3]), (5, [1, 0, 0]), (7, [1, 0, 1])))
     x, y = changed_choices(recorded.RecordedSearch(work_dir=None, epochs=epochs))
     assert (x.tolist(), y.tolist()) == ([5, 7], [2, 1])
 
 
 def test_non_finite_figures_are_left_out():
     """Rejects: one NaN loss that empties the whole curve, None drawn as 0, True drawn as 1."""
-    values = [3.0, float("nan"), None, True, float("inf"), "7", 5]
-    epochs = tuple({"epoch": i, "score": value} for i, value in enumerate(values))
-    x, y = epoch_series(recorded.RecordedSearch(work_dir=None, epochs=epochs), "score")
+    values = [3.0, float('nan'), None, True, float('inf'), '7', 5]
+    epochs = tuple({'epoch': i, 'score': value} for i, value in enumerate(values))
+    x, y = epoch_series(recorded.RecordedSearch(work_dir=None, epochs=epochs), 'score')
     assert (x.tolist(), y.tolist()) == ([0, 6], [3, 5])
 
 
 def test_long_histories_are_thinned_evenly(make_search, monkeypatch):
     """Rejects: the first lines only (the end is lost), a last step that is lost, a wrong total."""
-    monkeypatch.setattr(recorded, "MAX_STEPS", 11)
+    monkeypatch.setattr(recorded, 'MAX_STEPS', 11)
     work_dir, _, _ = make_search(epochs=29, steps=7, arms=2)
     record = read_search(work_dir)
-    steps = [line["step"] for line in record.steps]
+    steps = [line['step'] for line in record.steps]
     assert record.steps_total == 203 and len(record.epochs) == 29 and len(record.candidates) == 23
     assert steps[0] == 0 and steps[-1] == 202 and 11 <= len(steps) <= 23
     assert len(set(np.diff(steps[:-1]))) == 1
-    assert step_series(record, "loss")[1].size == len(steps)
+    assert step_series(record, 'loss')[1].size == len(steps)
 
 
 def test_history_of_a_killed_search(make_search):
     """Rejects: an error on the half line that is being written, silence on a broken one, an epoch twice."""
     work_dir, _, _ = make_search(epochs=3, steps=2, candidates=0)
-    path = work_dir / "search" / "history.jsonl"
+    path = work_dir / 'search' / 'history.jsonl'
     again = json.loads(path.read_text().splitlines()[-1])
-    again["macs"] = 97
+    again['macs'] = 97
     path.write_text(f'{path.read_text()}{json.dumps(again)}\n{{"kind":"epo\n{{"kind":"epoch","epoch":4,"entr')
     record = read_search(work_dir)
-    assert [line["epoch"] for line in record.epochs] == [1, 2, 3] and record.epochs[-1]["macs"] == 97
-    assert [note for note in record.notes if "line" in note] == [
-        "history.jsonl: left out 1 line(s) that cannot be read, the first is line 11."
+    assert [line['epoch'] for line in record.epochs] == [1, 2, 3] and record.epochs[-1]['macs'] == 97
+    assert [note for note in record.notes if 'line' in note] == [
+        'history.jsonl: left out 1 line(s) that cannot be read, the first is line 11.'
     ]

@@ -2,7 +2,8 @@
 
     python tools/benchmarks/claims_autox3d.py --seeds 5 --archs 20
 
-1. Fig. 4 and Tab. 4: with only output channels and expansion open, naive (prefix) windows collapse below the target cost,
+1. Fig. 4 and Tab. 4: with only output channels and expansion open, naive (prefix) windows collapse below the target
+cost,
    fair windows land on it.
 2. Whether scores with inherited weights rank architectures as training each alone does: Kendall's tau over random
    architectures of any cost, with the weights of one fair search over the whole space.
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import show
 from mmengine.config import Config
 from scipy.stats import kendalltau
 
-from common import show
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
 from mmnas_video.launch import build_runner, load_config
 from mmnas_video.pipeline import retrain_arch
@@ -30,12 +31,21 @@ CONFIG = 'configs/demo/autox3d.py'
 
 def search_config(work_dir: Path, seed: int, epochs: int, **backbone: Any) -> Config:
     """The demo's search, shorter."""
-    cfg = load_config(CONFIG, {'randomness.seed': seed, 'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs,
-                               'param_scheduler.0.T_max': epochs})
+    cfg = load_config(
+        CONFIG,
+        {
+            'randomness.seed': seed,
+            'train_cfg.max_epochs': epochs,
+            'train_cfg.val_interval': epochs,
+            'param_scheduler.0.T_max': epochs,
+        },
+    )
     cfg.work_dir, cfg.log_level = str(work_dir), 'ERROR'
     cfg.model.backbone.update(backbone)
-    cfg.custom_hooks = [*(h for h in cfg.custom_hooks if h['type'] != 'ReportHook'),
-                        dict(type='ProgressHook', name=work_dir.name)]
+    cfg.custom_hooks = [
+        *(h for h in cfg.custom_hooks if h['type'] != 'ReportHook'),
+        dict(type='ProgressHook', name=work_dir.name),
+    ]
     return cfg
 
 
@@ -45,14 +55,25 @@ def collapse(root: Path, seeds: int, epochs: int) -> list[tuple[Any, ...]]:
     for sharing in ('prefix', 'fair'):
         for seed in range(seeds):
             folder = root / f'{sharing}_{seed}'
-            cfg = search_config(folder, seed, epochs, sharing=sharing, fixed={'*.kernel': 't3_s3', '*.attention': 'none'})
+            cfg = search_config(
+                folder, seed, epochs, sharing=sharing, fixed={'*.kernel': 't3_s3', '*.attention': 'none'}
+            )
             if not (folder / 'done').exists():
                 build_runner(cfg).train()
                 (folder / 'done').touch()
             lines = [json.loads(line) for line in (folder / 'search' / 'history.jsonl').read_text().splitlines()]
             last = [line for line in lines if line['kind'] == 'epoch'][-1]
-            rows.append((sharing, seed, f'{last["macs"] / 1e6:.2f}', f'{last["target"] / 1e6:.2f}',
-                         f'{last["macs"] / last["target"]:.2f}', f'{last["smallest_share"]:.2f}', f'{last["entropy"]:.1f}'))
+            rows.append(
+                (
+                    sharing,
+                    seed,
+                    f'{last["macs"] / 1e6:.2f}',
+                    f'{last["target"] / 1e6:.2f}',
+                    f'{last["macs"] / last["target"]:.2f}',
+                    f'{last["smallest_share"]:.2f}',
+                    f'{last["entropy"]:.1f}',
+                )
+            )
     return rows
 
 
@@ -86,11 +107,13 @@ def main() -> None:
     parser.add_argument('--only', choices=('collapse', 'ranking'))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    make_demo(Path('data/demo'), DemoOptions(), sets=('motion', ))
+    make_demo(Path('data/demo'), DemoOptions(), sets=('motion',))
     if args.only != 'ranking':
-        show(f'Naive against fair windows ({args.epochs} epochs)',
-             ('windows', 'seed', 'found MMACs', 'target', 'ratio', 'smallest share', 'entropy (nats)'),
-             collapse(args.work_dir, args.seeds, args.epochs))
+        show(
+            f'Naive against fair windows ({args.epochs} epochs)',
+            ('windows', 'seed', 'found MMACs', 'target', 'ratio', 'smallest share', 'entropy (nats)'),
+            collapse(args.work_dir, args.seeds, args.epochs),
+        )
     if args.only != 'collapse':
         rows, tau, p = ranking(args.work_dir, args.archs, args.epochs)
         show('Inherited against stand-alone top-1 (%)', ('arch', 'MMACs', 'inherited', 'alone'), rows)

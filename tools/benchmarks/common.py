@@ -16,14 +16,29 @@ import torch
 
 def machine() -> dict[str, Any]:
     """Processor, cores, GPU, versions and commit."""
-    model = next((line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
-                  if line.startswith('model name')), platform.processor()) if Path('/proc/cpuinfo').exists() else ''
+    model = (
+        next(
+            (
+                line.split(':')[1].strip()
+                for line in Path('/proc/cpuinfo').read_text().splitlines()
+                if line.startswith('model name')
+            ),
+            platform.processor(),
+        )
+        if Path('/proc/cpuinfo').exists()
+        else ''
+    )
     commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True).stdout.strip()
-    return {'cpu': model, 'cores': os.cpu_count(), 'threads': torch.get_num_threads(),
-            'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            'python': platform.python_version(),
-            **{name: metadata.version(name) for name in ('torch', 'mmengine', 'mmaction2')}, 'commit': commit,
-            'date': time.strftime('%Y-%m-%d')}
+    return {
+        'cpu': model,
+        'cores': os.cpu_count(),
+        'threads': torch.get_num_threads(),
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        'python': platform.python_version(),
+        **{name: metadata.version(name) for name in ('torch', 'mmengine', 'mmaction2')},
+        'commit': commit,
+        'date': time.strftime('%Y-%m-%d'),
+    }
 
 
 def cpu_times() -> tuple[float, float]:
@@ -31,7 +46,9 @@ def cpu_times() -> tuple[float, float]:
     fields = [int(x) for x in Path('/proc/stat').read_text().splitlines()[0].split()[1:]]
     idle = fields[3] + fields[4]
     own = os.times()
-    return (sum(fields[:8]) - idle) / os.sysconf('SC_CLK_TCK'), own.user + own.system + own.children_user + own.children_system
+    return (sum(fields[:8]) - idle) / os.sysconf(
+        'SC_CLK_TCK'
+    ), own.user + own.system + own.children_user + own.children_system
 
 
 class Interleaved:
@@ -83,5 +100,9 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: 
     found = machine()
     print('\n' + ', '.join(f'{k} {v}' for k, v in found.items() if v is not None))
     if out:
-        Path(out).write_text(json.dumps({'title': title, 'header': list(header), 'rows': [list(r) for r in rows],
-                                         'machine': found}, indent=1) + '\n')
+        Path(out).write_text(
+            json.dumps(
+                {'title': title, 'header': list(header), 'rows': [list(r) for r in rows], 'machine': found}, indent=1
+            )
+            + '\n'
+        )

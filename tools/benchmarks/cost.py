@@ -1,6 +1,6 @@
 """How many architectures a second the closed-form cost answers, on one core.
 
-    python tools/benchmarks/cost.py
+python tools/benchmarks/cost.py
 """
 
 import argparse
@@ -8,8 +8,8 @@ import random
 import time
 
 import torch
-
 from common import show
+
 from mmnas_video.models.backbones import SuperMBConv3D
 
 
@@ -30,8 +30,12 @@ def main() -> None:
         for arch in archs:
             cost(arch)
         rates.append(args.archs / (time.perf_counter() - start))
-    show('cost() of AutoX3D architectures', ('tables', 'archs/s'),
-         [('empty at the start', f'{rates[0]:,.0f}'), (f'full (best of {args.repeats})', f'{max(rates[1:]):,.0f}')], args.out)
+    show(
+        'cost() of AutoX3D architectures',
+        ('tables', 'archs/s'),
+        [('empty at the start', f'{rates[0]:,.0f}'), (f'full (best of {args.repeats})', f'{max(rates[1:]):,.0f}')],
+        args.out,
+    )
 
 
 if __name__ == '__main__':

@@ -14,16 +14,20 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show  # noqa: E402
-from demo import RANDOM_ARCHS, run  # noqa: E402
+from common import show
+from demo import RANDOM_ARCHS, run
 
 
 def summary(rows: list[dict]) -> dict[str, float]:
     """Top-1 (%) of the four networks that the demo compares."""
     top1 = {row['name']: 100 * row['top1'] for row in rows}
     others = [value for name, value in top1.items() if name.startswith('random')]
-    return {'searched': top1['searched'], 'uniform': top1['uniform (X3D-like)'],
-            'median random': statistics.median(others), 'best random': max(others)}
+    return {
+        'searched': top1['searched'],
+        'uniform': top1['uniform (X3D-like)'],
+        'median random': statistics.median(others),
+        'best random': max(others),
+    }
 
 
 def main() -> None:
@@ -46,12 +50,25 @@ def main() -> None:
         found.append(summary(result['rows']))
         seconds.append(result['seconds'])
         print(f'seed {seed}: ' + '  '.join(f'{name} {value:.1f}' for name, value in found[-1].items()), flush=True)
-    rows = [(name, f'{statistics.mean(f[name] for f in found):.1f}',
-             f'{statistics.stdev(f[name] for f in found):.1f}' if len(found) > 1 else '-',
-             sum(f[name] >= max(f.values()) for f in found)) for name in found[0]]
-    show(f'The demo over {len(found)} seeds', ('network', 'mean top-1 %', 'sd', 'times first (ties count)'), rows, args.out)
-    print('\nmedian seconds: ' + '  '.join(f'{name} {statistics.median(s.get(name, 0) for s in seconds):.0f}'
-                                           for name in seconds[0]))
+    rows = [
+        (
+            name,
+            f'{statistics.mean(f[name] for f in found):.1f}',
+            f'{statistics.stdev(f[name] for f in found):.1f}' if len(found) > 1 else '-',
+            sum(f[name] >= max(f.values()) for f in found),
+        )
+        for name in found[0]
+    ]
+    show(
+        f'The demo over {len(found)} seeds',
+        ('network', 'mean top-1 %', 'sd', 'times first (ties count)'),
+        rows,
+        args.out,
+    )
+    print(
+        '\nmedian seconds: '
+        + '  '.join(f'{name} {statistics.median(s.get(name, 0) for s in seconds):.0f}' for name in seconds[0])
+    )
 
 
 if __name__ == '__main__':

@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable
 
 import torch
+from common import Interleaved, show
 from torch import nn
 
-from common import Interleaved, show
 from mmnas_video.entangle import copy_slices
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.space import Arch
@@ -23,6 +23,7 @@ SHAPES = ((8, 3, 4, 64, 64), (2, 3, 13, 112, 112))
 
 def training_pass(model: nn.Module, x: torch.Tensor, arch: Arch | None = None) -> Callable[[], None]:
     """Forward, mean square, backward."""
+
     def once() -> None:
         model.zero_grad(set_to_none=True)
         if arch is None:
@@ -30,6 +31,7 @@ def training_pass(model: nn.Module, x: torch.Tensor, arch: Arch | None = None) -
         else:
             with model.use(arch):
                 model(x).square().mean().backward()
+
     return once
 
 
@@ -59,15 +61,29 @@ def main() -> None:
             own = copy_slices(supernet, arch, SuperMBConv3D(arch=arch)).train()
             timer = Interleaved({'sampled': training_pass(supernet.train(), x, arch), 'own': training_pass(own, x)})
             found = timer.run(args.rounds)
-            rows.append(('x'.join(map(str, size)), name, f'{supernet.cost(arch, size[1:]).macs / 1e6:,.0f}',
-                         f'{1e3 * found["own"]:.0f}', f'{1e3 * found["sampled"]:.0f}',
-                         f'{found["sampled"] / found["own"]:.3f}', timer.dropped))
-    show('Sampled against extracted, forward + backward', ('input', 'arch', 'MMACs', 'extracted ms', 'sampled ms', 'ratio',
-                                                           'rounds dropped'), rows, args.out)
+            rows.append(
+                (
+                    'x'.join(map(str, size)),
+                    name,
+                    f'{supernet.cost(arch, size[1:]).macs / 1e6:,.0f}',
+                    f'{1e3 * found["own"]:.0f}',
+                    f'{1e3 * found["sampled"]:.0f}',
+                    f'{found["sampled"] / found["own"]:.3f}',
+                    timer.dropped,
+                )
+            )
+    show(
+        'Sampled against extracted, forward + backward',
+        ('input', 'arch', 'MMACs', 'extracted ms', 'sampled ms', 'ratio', 'rounds dropped'),
+        rows,
+        args.out,
+    )
     own = copy_slices(supernet, archs['median of 101'], SuperMBConv3D(arch=archs['median of 101']))
     steps = Interleaved({'sampled': optimiser_step(supernet), 'own': optimiser_step(own)}).run(args.rounds)
-    print(f'\nSGD step: {1e3 * steps["sampled"]:.1f} ms over all super-weights, {1e3 * steps["own"]:.1f} ms over the median '
-          "network's")
+    print(
+        f'\nSGD step: {1e3 * steps["sampled"]:.1f} ms over all super-weights, '
+        f'{1e3 * steps["own"]:.1f} ms over the parameters of the median network'
+    )
 
 
 if __name__ == '__main__':

@@ -16,32 +16,32 @@ from mmnas_video.datasets.demo import SETS, DemoOptions, make_demo
 from mmnas_video.errors import ConfigError, StackError
 
 HELP = {
-    "seed": "every pixel is a function of the seed and the options",
-    "height": "pixels, even",
-    "width": "pixels, even",
-    "min_frames": "shortest clip",
-    "max_frames": "longest clip; lengths are uniform between the two",
-    "fps": "frames a second, as written into the files",
-    "noise": "standard deviation in grey levels (0 to 255), new in every frame",
-    "motion_classes": "even: time-reversed pairs",
-    "scene_classes": "classes of the scene and the image set",
-    "motion_clips": "clips per class in train, val and test",
-    "scene_clips": "clips per class in train, val and test",
-    "image_clips": "images per class in train, val and test",
+    'seed': 'every pixel is a function of the seed and the options',
+    'height': 'pixels, even',
+    'width': 'pixels, even',
+    'min_frames': 'shortest clip',
+    'max_frames': 'longest clip; lengths are uniform between the two',
+    'fps': 'frames a second, as written into the files',
+    'noise': 'standard deviation in grey levels (0 to 255), new in every frame',
+    'motion_classes': 'even: time-reversed pairs',
+    'scene_classes': 'classes of the scene and the image set',
+    'motion_clips': 'clips per class in train, val and test',
+    'scene_clips': 'clips per class in train, val and test',
+    'image_clips': 'images per class in train, val and test',
 }
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; one option per field of :class:`DemoOptions`."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--out", default="data/demo", help="folder of the sets")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="which sets to make")
+    parser.add_argument('--out', default='data/demo', help='folder of the sets')
+    parser.add_argument('--sets', nargs='+', choices=SETS, default=list(SETS), help='which sets to make')
     for field in fields(DemoOptions):
-        many = {"nargs": 3, "metavar": ("TRAIN", "VAL", "TEST")} if field.name.endswith("_clips") else {}
+        many = {'nargs': 3, 'metavar': ('TRAIN', 'VAL', 'TEST')} if field.name.endswith('_clips') else {}
         kind = int if many else type(field.default)
-        flag = "--" + field.name.replace("_", "-")
+        flag = '--' + field.name.replace('_', '-')
         parser.add_argument(flag, type=kind, default=field.default, help=HELP[field.name], **many)
     return parser.parse_args(argv)
 
@@ -49,15 +49,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the sets; returns the exit status (2 for a bad option)."""
     args = vars(parse_args(argv))
-    out, sets = args.pop("out"), tuple(args.pop("sets"))
+    out, sets = args.pop('out'), tuple(args.pop('sets'))
     args = {key: tuple(value) if isinstance(value, list) else value for key, value in args.items()}
     try:
         make_demo(out, DemoOptions(**args), sets, report=lambda line: print(line, flush=True))
     except (ConfigError, StackError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f'error: {error}', file=sys.stderr)
         return 2
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -16,8 +16,17 @@ from mmnas_video.cost import ChainCost, Cost
 from mmnas_video.entangle import Searchable, Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
-from mmnas_video.space import (ATTENTIONS, AUTOX3D_STAGES, EXPANSIONS, KERNELS, Arch, Value, mbconv3d_groups,
-                               mbconv3d_space, narrowed)
+from mmnas_video.space import (
+    ATTENTIONS,
+    AUTOX3D_STAGES,
+    EXPANSIONS,
+    KERNELS,
+    Arch,
+    Value,
+    mbconv3d_groups,
+    mbconv3d_space,
+    narrowed,
+)
 
 from ..blocks import GroupWindows, MBConv3DGroup, Stem
 
@@ -55,33 +64,41 @@ class SuperMBConv3D(Searchable, BaseModule):
         ConfigError: a malformed table, or an arch that is not of the space.
     """
 
-    def __init__(self,
-                 stages: Sequence[Sequence] = AUTOX3D_STAGES,
-                 kernels: Sequence[str] = tuple(KERNELS),
-                 expansions: Sequence[float] = EXPANSIONS,
-                 attentions: Sequence[str] = ATTENTIONS,
-                 fixed: Mapping[str, Value] | None = None,
-                 arch: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-                 space_name: str = 'autox3d',
-                 in_channels: int = 3,
-                 stem_channels: int = 24,
-                 stem_temporal_kernel: int | None = None,
-                 stem_stride: int = 2,
-                 spatial_strides: Sequence[int] = (2, 2, 2, 2),
-                 depth_scale: float = 1.0,
-                 out_channels: int = 432,
-                 se_ratio: float | None = 1 / 16,
-                 sharing: str = 'fair',
-                 glore_nodes: Sequence[int] = (34, 93, 144, 209),
-                 nonlocal_widths: Sequence[int] = (12, 24, 48, 96),
-                 drop_path: float = 0.0,
-                 zero_init_residual: bool = True,
-                 norm_eval: bool = False,
-                 with_cp: bool = False,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Sequence] = AUTOX3D_STAGES,
+        kernels: Sequence[str] = tuple(KERNELS),
+        expansions: Sequence[float] = EXPANSIONS,
+        attentions: Sequence[str] = ATTENTIONS,
+        fixed: Mapping[str, Value] | None = None,
+        arch: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        space_name: str = 'autox3d',
+        in_channels: int = 3,
+        stem_channels: int = 24,
+        stem_temporal_kernel: int | None = None,
+        stem_stride: int = 2,
+        spatial_strides: Sequence[int] = (2, 2, 2, 2),
+        depth_scale: float = 1.0,
+        out_channels: int = 432,
+        se_ratio: float | None = 1 / 16,
+        sharing: str = 'fair',
+        glore_nodes: Sequence[int] = (34, 93, 144, 209),
+        nonlocal_widths: Sequence[int] = (12, 24, 48, 96),
+        drop_path: float = 0.0,
+        zero_init_residual: bool = True,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         BaseModule.__init__(self, init_cfg)
-        groups = mbconv3d_groups(stages, spatial_strides=spatial_strides, expansions=expansions, kernels=kernels,
-                                 attentions=attentions, depth_scale=depth_scale)
+        groups = mbconv3d_groups(
+            stages,
+            spatial_strides=spatial_strides,
+            expansions=expansions,
+            kernels=kernels,
+            attentions=attentions,
+            depth_scale=depth_scale,
+        )
         space = mbconv3d_space(groups, space_name)
         space = space.fix(space.match(fixed or {}, 'backbone.fixed'))
         if arch is not None:
@@ -90,7 +107,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         self.in_channels, self.stem_channels, self.norm_eval = in_channels, stem_channels, norm_eval
         self._costs: dict[tuple[int, ...], ChainCost] = {}
 
-        self.total_stride = stem_stride * math.prod(spatial_strides[:len(stages)])
+        self.total_stride = stem_stride * math.prod(spatial_strides[: len(stages)])
         self.stem = Stem(in_channels, stem_channels, stem_temporal_kernel, stem_stride)
         self.group_specs = narrowed(groups, space)
         sites = (_per_stage('glore_nodes', glore_nodes, stages), _per_stage('nonlocal_widths', nonlocal_widths, stages))
@@ -103,8 +120,14 @@ class SuperMBConv3D(Searchable, BaseModule):
                 for block in group.blocks:
                     nn.init.zeros_(block.project_norm.weight)
 
-    def _make_groups(self, se_ratio: float | None, sharing: str, sites: tuple[Sequence[int], Sequence[int]],
-                     drop_path: float, with_cp: bool) -> nn.ModuleList:
+    def _make_groups(
+        self,
+        se_ratio: float | None,
+        sharing: str,
+        sites: tuple[Sequence[int], Sequence[int]],
+        drop_path: float,
+        with_cp: bool,
+    ) -> nn.ModuleList:
         total = sum(group.blocks for group in self.group_specs)
         inputs: Mapping[int, Window] = {self.stem_channels: whole(self.stem_channels)}
         groups, done, in_stage, stage = nn.ModuleList(), 0, 0, ''
@@ -114,8 +137,18 @@ class SuperMBConv3D(Searchable, BaseModule):
             numbers = range(done, done + group.blocks)
             nodes, width = (site[int(stage[1:]) - 1] for site in sites)
             groups.append(
-                MBConv3DGroup(group, inputs, se_ratio, tuple((in_stage + b) % 2 == 0 for b in range(group.blocks)), sharing,
-                              nodes, width, tuple(drop_path * n / max(total - 1, 1) for n in numbers), with_cp))
+                MBConv3DGroup(
+                    group,
+                    inputs,
+                    se_ratio,
+                    tuple((in_stage + b) % 2 == 0 for b in range(group.blocks)),
+                    sharing,
+                    nodes,
+                    width,
+                    tuple(drop_path * n / max(total - 1, 1) for n in numbers),
+                    with_cp,
+                )
+            )
             inputs, done, in_stage = groups[-1].outputs, done + group.blocks, in_stage + group.blocks
         return groups
 
@@ -130,7 +163,8 @@ class SuperMBConv3D(Searchable, BaseModule):
         """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H / 32, W / 32)`` with the active architecture."""
         self._check_size(x.shape[-2:])
         if x.device.type == 'cpu':
-            # oneDNN's depthwise kernels want it: for some sizes the backward pass in the default layout takes 50 x longer.
+            # oneDNN's depthwise kernels want it: for some sizes the backward pass in the default layout takes 50 x
+            # longer.
             x = x.contiguous(memory_format=torch.channels_last_3d)
         x = self.stem(x)
         for group, at in self._walk(self.arch):
@@ -174,14 +208,17 @@ class SuperMBConv3D(Searchable, BaseModule):
                 return self.groups[i].cost(self.groups[i].windows(*values), sizes[i])
 
             last = {c: self.last.cost(out, c, sizes[-1]) + SuperBatchNorm3d.cost(out) for c in self.groups[-1].outputs}
-            self._costs[shape] = ChainCost(self.group_specs, self.stem_channels, self.stem.cost(shape[1:]), group_cost,
-                                           last.__getitem__)
+            self._costs[shape] = ChainCost(
+                self.group_specs, self.stem_channels, self.stem.cost(shape[1:]), group_cost, last.__getitem__
+            )
         return self._costs[shape]
 
     def _check_size(self, size: Sequence[int]) -> None:
         if min(size) < self.total_stride:
-            raise ConfigError(f'crop size: found {size[0]}x{size[1]} pixels, expected at least {self.total_stride} on each '
-                              'side: stem and stages halve it down to nothing (backbone.spatial_strides)')
+            raise ConfigError(
+                f'crop size: found {size[0]}x{size[1]} pixels, expected at least {self.total_stride} on each '
+                'side: stem and stages halve it down to nothing (backbone.spatial_strides)'
+            )
 
     def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
@@ -201,5 +238,7 @@ class SuperMBConv3D(Searchable, BaseModule):
 
 def _per_stage(key: str, values: Sequence[int], stages: Sequence) -> tuple[int, ...]:
     if len(values) < len(stages):
-        raise ConfigError(f'backbone.{key}: found {len(values)} values, expected one for each of the {len(stages)} stages')
+        raise ConfigError(
+            f'backbone.{key}: found {len(values)} values, expected one for each of the {len(stages)} stages'
+        )
     return tuple(values)

@@ -8,6 +8,13 @@ from .squeeze_excite import SuperSqueezeExcite, squeeze_width
 from .stem import Stem
 
 __all__ = [
-    'BlockWindows', 'GroupWindows', 'MBConv3D', 'MBConv3DGroup', 'Stem', 'SuperGloRe', 'SuperNonLocal',
-    'SuperSqueezeExcite', 'squeeze_width'
+    'BlockWindows',
+    'GroupWindows',
+    'MBConv3D',
+    'MBConv3DGroup',
+    'Stem',
+    'SuperGloRe',
+    'SuperNonLocal',
+    'SuperSqueezeExcite',
+    'squeeze_width',
 ]

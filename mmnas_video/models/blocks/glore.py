@@ -18,9 +18,9 @@ from mmnas_video.entangle import Slice, SuperBatchNorm3d, SuperConv3d, Window, w
 class SuperGloRe(nn.Module):
     """Project positions to M nodes with 2M states, reason by two 1-D convolutions, project back, add.
 
-    ``V = S P^T / L``; ``V' = W relu(V + A V)``; ``y = x + bn(extend(V' P))`` with L = T·H·W. The division by L keeps the
-    nodes' scale when the clip size changes. The last BN starts at zero: a new block is the identity. Inner sizes are
-    fixed; only the channels of the features are a window. Parameters: 5CM + 5M² + 4M + 2C.
+    ``V = S P^T / L``; ``V' = W relu(V + A V)``; ``y = x + bn(extend(V' P))`` with L = T·H·W. The division by L keeps
+    the nodes' scale when the clip size changes. The last BN starts at zero: a new block is the identity. Inner sizes
+    are fixed; only the channels of the features are a window. Parameters: 5CM + 5M² + 4M + 2C.
 
     Args:
         channels: largest width C.

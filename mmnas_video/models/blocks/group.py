@@ -41,18 +41,29 @@ class MBConv3DGroup(nn.Module):
         drop_path: one probability per block.
     """
 
-    def __init__(self, group: Group, inputs: Mapping[int, Window], se_ratio: float | None, se_blocks: tuple[bool, ...],
-                 sharing: str, glore_nodes: int, nonlocal_width: int, drop_path: tuple[float, ...],
-                 with_cp: bool = False) -> None:
+    def __init__(
+        self,
+        group: Group,
+        inputs: Mapping[int, Window],
+        se_ratio: float | None,
+        se_blocks: tuple[bool, ...],
+        sharing: str,
+        glore_nodes: int,
+        nonlocal_width: int,
+        drop_path: tuple[float, ...],
+        with_cp: bool = False,
+    ) -> None:
         super().__init__()
         self.group, self.inputs, self.with_cp = group, dict(inputs), with_cp
-        self.outputs = dict(zip(group.channels, lay_windows(group.channels, sharing)))
+        self.outputs = dict(zip(group.channels, lay_windows(group.channels, sharing), strict=True))
         # The middle width follows from two choices: its windows are laid over all their pairs.
         pairs = list(product(group.expansions, group.channels))
         mids = [int(e * c) for e, c in pairs]
-        self.mids = dict(zip(pairs, lay_windows(mids, sharing)))
+        self.mids = dict(zip(pairs, lay_windows(mids, sharing), strict=True))
         squeezes = [squeeze_width(mid, se_ratio) for mid in mids] if se_ratio else []
-        self.squeezes = dict(zip(pairs, lay_windows(squeezes, sharing) if squeezes else [whole(0)] * len(pairs)))
+        self.squeezes = dict(
+            zip(pairs, lay_windows(squeezes, sharing) if squeezes else [whole(0)] * len(pairs), strict=True)
+        )
         self._windows: dict[tuple[Value, ...], GroupWindows] = {}
         self._rest_costs: dict[tuple, Cost] = {}
         self._build(se_blocks, drop_path)
@@ -69,15 +80,26 @@ class MBConv3DGroup(nn.Module):
         kernel = (max(KERNELS[k][0] for k in group.kernels), max(KERNELS[k][1] for k in group.kernels))
         shortcut = group.stride != 1 or any(i != o for i in self.inputs for o in self.outputs)  # widths, not windows
         self.blocks = nn.ModuleList(
-            MBConv3D(inp if b == 0 else out, mid, out, squeeze if se_blocks[b] else 0, kernel,
-                     group.stride if b == 0 else 1, shortcut and b == 0, drop_path[b]) for b in range(group.blocks))
+            MBConv3D(
+                inp if b == 0 else out,
+                mid,
+                out,
+                squeeze if se_blocks[b] else 0,
+                kernel,
+                group.stride if b == 0 else 1,
+                shortcut and b == 0,
+                drop_path[b],
+            )
+            for b in range(group.blocks)
+        )
 
     # ------------------------------------------------------------------ an architecture's part
     def at(self, arch: Mapping[str, Value], inp: Value) -> GroupWindows:
         """The windows for this group's values in ``arch`` and the previous group's channels ``inp``."""
         name = self.group.name
-        return self.windows(inp, arch[f'{name}.kernel'], arch[f'{name}.expansion'], arch[f'{name}.channels'],
-                            arch[f'{name}.attention'])
+        return self.windows(
+            inp, arch[f'{name}.kernel'], arch[f'{name}.expansion'], arch[f'{name}.channels'], arch[f'{name}.attention']
+        )
 
     def windows(self, inp: Value, kernel: Value, expansion: Value, channels: Value, attention: Value) -> GroupWindows:
         """As :meth:`at`, from the values."""

@@ -36,9 +36,9 @@ class MBConv3D(nn.Module):
 
     ``relu(bn(expand))``, ``swish(se(bn(depthwise)))``, ``bn(project)``, plus the shortcut, ``relu``: X3D's order
     (MMAction2 ``BlockX3D``). The shortcut is the identity where the stride is 1 and the input and output widths are
-    equal, else a strided 1x1x1 convolution with BN. Equal widths, not equal windows: where two groups offer other widths
-    (the stem and the first group, a fixed group, a stage without stride), equal widths may have other windows, but the
-    pinned network has widths only, and must be the same network.
+    equal, else a strided 1x1x1 convolution with BN. Equal widths, not equal windows: where two groups offer other
+    widths (the stem and the first group, a fixed group, a stage without stride), equal widths may have other windows,
+    but the pinned network has widths only, and must be the same network.
 
     Args:
         inp, mid, out, squeeze: largest widths; ``squeeze=0`` for no SE.
@@ -48,8 +48,17 @@ class MBConv3D(nn.Module):
         drop_path: probability that a sample skips the block (stochastic depth), in training.
     """
 
-    def __init__(self, inp: int, mid: int, out: int, squeeze: int, kernel: tuple[int, int], stride: int = 1,
-                 shortcut: bool = False, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        inp: int,
+        mid: int,
+        out: int,
+        squeeze: int,
+        kernel: tuple[int, int],
+        stride: int = 1,
+        shortcut: bool = False,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         self.stride, self.drop_path = stride, drop_path
         self.expand = SuperConv3d(inp, mid)

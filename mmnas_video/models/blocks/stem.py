@@ -28,8 +28,14 @@ class Stem(nn.Module):
         self.spatial = nn.Conv3d(in_channels, channels, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)
         self.temporal = None
         if temporal_kernel:
-            self.temporal = nn.Conv3d(channels, channels, (temporal_kernel, 1, 1), padding=(temporal_kernel // 2, 0, 0),
-                                      groups=channels, bias=False)
+            self.temporal = nn.Conv3d(
+                channels,
+                channels,
+                (temporal_kernel, 1, 1),
+                padding=(temporal_kernel // 2, 0, 0),
+                groups=channels,
+                bias=False,
+            )
         self.norm = nn.BatchNorm3d(channels)
         for conv in (self.spatial, self.temporal):
             if conv is not None:
