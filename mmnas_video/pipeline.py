@@ -116,7 +116,7 @@ def retrain_arch(
     if not (done.is_file() and search.get('resume')):
         cfg = retrain_config(retrain, arch, work_dir, search, backbone)
         if any(hook['type'] == 'ProgressHook' for hook in search.get('custom_hooks') or []):
-            cfg.setdefault('custom_hooks', []).append(dict(type='ProgressHook', name=name))
+            cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
         runner = build_runner(cfg)
         runner.train()
         metrics = runner.test()

@@ -69,7 +69,7 @@ class Phases:
 def quiet(cfg: Config, name: str) -> Config:
     """Our progress line in the place of MMEngine's log on the screen (the log file has all of it)."""
     cfg.log_level = 'ERROR'
-    cfg.setdefault('custom_hooks', []).append(dict(type='ProgressHook', name=name))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
     return cfg
 
 
