@@ -17,7 +17,7 @@ def requirements(name: str) -> list[str]:
 def version() -> str:
     """Read from the source: importing the package would need what is about to be installed."""
     source = (ROOT / 'mmnas_video' / '__init__.py').read_text(encoding='utf-8')
-    return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
+    return re.search(r"""^__version__ = ['"](.+)['"]$""", source, re.MULTILINE)[1]
 
 
 def readme() -> str:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from mmnas_video import compat
 from mmnas_video.errors import ConfigError, StackError
 from mmnas_video.registry import HOOKS, RUNNERS
+from mmnas_video.search import read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -125,6 +126,8 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.depth_scale is not None:
         cfg.model.backbone.depth_scale = args.depth_scale
     if args.resume:
+        if args.resume != 'auto':
+            read_checkpoint(args.resume)  # a file that cannot be resumed from is refused now, with its one error
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.amp:

@@ -24,11 +24,11 @@ custom_hooks = [
         type='PARSECSearchHook',
         num_archs=8,
         mode='alternating',
-        warmup_epochs=14,
+        warmup_epochs=12,
         arch_dataloader=dict(batch_size=32),
         control_variate=True,
         budget=dict(macs=4e6),
-        arch_optimizer=dict(type='Adam', lr=0.15, weight_decay=0)),
+        arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
     dict(type='ReportHook', interval=epochs)
 ]
 retrain = dict(config='{{ fileDirname }}/autox3d_retrain.py')

@@ -104,6 +104,8 @@ def mbconv3d_groups(
         raise ConfigError(
             f'spatial_strides: found {len(spatial_strides)} strides, expected one for each of the {len(stages)} stages'
         )
+    if not depth_scale > 0:
+        raise ConfigError(f'depth_scale: found {depth_scale!r}, expected a positive factor on the number of blocks')
     unknown = [k for k in kernels if k not in KERNELS] + [
         a for a in attentions if a not in ('none', 'glore', 'nonlocal')
     ]

@@ -135,3 +135,10 @@ def test_tables_are_immutable_data():
     """Rejects lists, which one caller could change for all others."""
     hash(AUTOX3D_STAGES), hash(EXPANSIONS), hash(mbconv3d_groups()[3])
     assert json.dumps(AUTOX3D_STAGES)
+
+
+@pytest.mark.parametrize('factor', [0, -1.0])
+def test_depth_scale_must_leave_blocks(factor):
+    """Rejects groups without a block, which no error would meet before the first forward pass."""
+    with pytest.raises(ConfigError, match='depth_scale: found'):
+        mbconv3d_groups(depth_scale=factor)
