@@ -24,7 +24,7 @@ custom_hooks = [
         type='PARSECSearchHook',
         num_archs=8,
         mode='alternating',
-        warmup_epochs=12,
+        warmup_epochs=14,
         arch_dataloader=dict(batch_size=32),
         control_variate=True,
         budget=dict(macs=4e6),

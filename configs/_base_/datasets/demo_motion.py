@@ -5,8 +5,8 @@ train_pipeline = [
     dict(type='DecordInit', num_threads=1),
     dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1),
     dict(type='DecordDecode'),
-    dict(type='RandomResizedCrop', area_range=(0.7, 1.0), aspect_ratio_range=(0.9, 1.1)),
-    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='Resize', scale=(36, 36), keep_ratio=False),
+    dict(type='RandomCrop', size=32),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]
@@ -14,7 +14,8 @@ test_pipeline = [
     dict(type='DecordInit', num_threads=1),
     dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='Resize', scale=(36, 36), keep_ratio=False),
+    dict(type='CenterCrop', crop_size=32),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]

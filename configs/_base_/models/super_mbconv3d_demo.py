@@ -14,7 +14,7 @@ model = dict(
         glore_nodes=(8, 12, 16),
         nonlocal_widths=(4, 8, 16)),
     cls_head=dict(
-        type='I3DHead', num_classes=8, in_channels=96, spatial_type='avg', dropout_ratio=0.2, average_clips='prob'),
+        type='I3DHead', num_classes=8, in_channels=96, spatial_type='avg', dropout_ratio=0.0, average_clips='prob'),
     data_preprocessor=dict(
         type='ActionDataPreprocessor', mean=[114.75, 114.75, 114.75], std=[57.375, 57.375, 57.375],
         format_shape='NCTHW'),
