@@ -31,15 +31,14 @@ CONFIG = 'configs/demo/autox3d.py'
 
 def search_config(work_dir: Path, seed: int, epochs: int, **backbone: Any) -> Config:
     """The demo's search, shorter."""
-    cfg = load_config(
-        CONFIG,
-        {
-            'randomness.seed': seed,
-            'train_cfg.max_epochs': epochs,
-            'train_cfg.val_interval': epochs,
-            'param_scheduler.0.T_max': epochs,
-        },
-    )
+    options = {
+        'randomness.seed': seed,
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_interval': epochs,
+        'param_scheduler.0.T_max': epochs,
+        'custom_hooks.0.warmup_epochs': epochs // 2,  # the demo's share
+    }
+    cfg = load_config(CONFIG, options)
     cfg.work_dir, cfg.log_level = str(work_dir), 'ERROR'
     cfg.model.backbone.update(backbone)
     cfg.custom_hooks = [
