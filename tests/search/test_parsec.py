@@ -127,6 +127,27 @@ def test_the_cost_hinge_moves_alpha(cost_term):
     assert hook.distribution.probs()['width'][2] < 0.05
 
 
+def test_the_cost_term_enters_the_update_exactly():
+    """With equal likelihoods a costly architecture's weight is exp(-λ c) times the cheap one's; with the score term the
+    loss moves by λ (c - mean c) log p / K. Rejects a cost term that is left out (drift alone can starve a width)."""
+    cheap, costly = (Arch({'scale': 1.0, 'width': width}) for width in (3, 5))
+    for cost_term in ('weight', 'score'):
+        made, hook = prepared(
+            dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=36), cost_term=cost_term, cost_weight=3.0)
+        )
+        hook.score = lambda archs, wrapper: ([0.0] * len(archs), 1)
+        hinge = (50 - 36) / 36
+        even = torch.full((2,), 0.5, dtype=torch.float64)
+        with torch.no_grad():
+            hook.distribution.alpha[1, 2] = 1.7
+            log_p = hook.distribution.log_prob([cheap, costly])
+            expected = -(even * log_p).sum() + (3 * hinge * (log_p[1] - log_p[0]) / 4 if cost_term == 'score' else 0)
+        torch.testing.assert_close(hook.arch_loss([cheap, costly], even).detach(), expected)
+        weights, _ = hook._arch_step([cheap, costly], made.optim_wrapper)
+        ratio = math.exp(-3 * hinge) if cost_term == 'weight' else 1.0
+        assert float(weights[1] / weights[0]) == pytest.approx(ratio)
+
+
 def test_the_cost_is_counted_as_often_as_the_clips():
     """A summed likelihood of B clips meets B hinges, a mean one meets one: λ means the same at every batch size.
     Rejects
