@@ -32,7 +32,7 @@ from .seed import derive_seed
 
 SETS = ('motion', 'scene', 'image')
 SPLITS = ('train', 'val', 'test')
-FORMAT = 'mmnas-video/demo@1'  # raise the number when the same options give other pixels
+FORMAT = 'mmnas-video/demo@2'  # raise the number when the same options give other pixels
 JPEG_QUALITY = 92
 
 
@@ -41,15 +41,15 @@ class DemoOptions:
     """What the demo data looks like. Sizes in pixels, lengths in frames, clips per class in each split."""
 
     seed: int = 0
-    height: int = 64
-    width: int = 64
-    min_frames: int = 24  # a clip's length is uniform in min_frames … max_frames
-    max_frames: int = 24
+    height: int = 40
+    width: int = 40
+    min_frames: int = 16  # a clip's length is uniform in min_frames … max_frames
+    max_frames: int = 16
     fps: int = 12
     noise: float = 4.0  # standard deviation in grey levels (0 to 255), new in every frame
     motion_classes: int = 8  # even: classes come in pairs
     scene_classes: int = 8  # of the scene and the image set
-    motion_clips: tuple[int, int, int] = (100, 10, 20)
+    motion_clips: tuple[int, int, int] = (100, 10, 40)
     scene_clips: tuple[int, int, int] = (20, 5, 10)
     image_clips: tuple[int, int, int] = (40, 10, 20)
 

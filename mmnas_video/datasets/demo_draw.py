@@ -59,11 +59,14 @@ def bar(dy: np.ndarray, dx: np.ndarray, radius: np.ndarray, angle: np.ndarray) -
 SHAPES: tuple[Callable[..., np.ndarray], ...] = (disc, square, cross, ring)
 
 
-def texture(rng: Rng, size: tuple[int, int]) -> np.ndarray:
-    """A smooth random coloured picture with a few faint still shapes in it: H × W × 3, about 0 to 255."""
+def texture(rng: Rng, size: tuple[int, int], brightness: tuple[float, float]) -> np.ndarray:
+    """A smooth random coloured picture with a few faint still shapes in it: H × W × 3, about 0 to 255.
+
+    ``brightness`` is the range of its mean in each colour, in grey levels.
+    """
     grid = int(rng.integers(3, 7))
     coarse = rng.uniform(-35, 35, (grid, grid, 3)).astype(np.float32)
-    picture = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC) + rng.uniform(60, 195, 3)
+    picture = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC) + rng.uniform(*brightness, 3)
     for _ in range(int(rng.integers(1, 4))):
         dy, dx = offsets(size, (rng.uniform(0, size[0], 1), rng.uniform(0, size[1], 1)))
         mask = SHAPES[rng.integers(len(SHAPES))](dy, dx, rng.uniform(0.05, 0.14) * min(size))[0]

@@ -3,18 +3,16 @@ data_root = 'data/demo/motion/'
 videos = dict(video='videos')
 train_pipeline = [
     dict(type='DecordInit', num_threads=1),
-    dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1),
+    dict(type='SampleFrames', clip_len=8, frame_interval=1, num_clips=1),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(36, 36), keep_ratio=False),
     dict(type='RandomCrop', size=32),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]
 test_pipeline = [
     dict(type='DecordInit', num_threads=1),
-    dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1, test_mode=True),
+    dict(type='SampleFrames', clip_len=8, frame_interval=1, num_clips=1, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(36, 36), keep_ratio=False),
     dict(type='CenterCrop', crop_size=32),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
