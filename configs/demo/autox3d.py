@@ -1,8 +1,8 @@
 # Search: AutoX3D's kinds of choices in a small space, on generated motion videos, for 2 CPU cores.
 #   python tools/search.py configs/demo/autox3d.py
-# Cost: 28 epochs x 37 steps of 16 clips (600 clips train the weights, 200 held-out ones the architecture), then 10
+# Cost: 28 epochs x 37 steps of 16 clips (600 clips train the weights, 200 held-out ones the architecture), then 14
 #   epochs of training what was found; about 3 minutes on 2 idle cores. Needs python tools/data/make_demo.py once.
-# Space (computed): 7,962,624 architectures, 1,358,976 to 11,036,416 MACs at 8 x 32 x 32; target 4e6.
+# Space (computed): 7,962,624 architectures, 1,358,976 to 11,036,416 MACs at 8 x 32 x 32; target 2.5e6.
 # What comes out: work_dirs/autox3d/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}, and the
 #   network trained from scratch with its top-1 in work_dirs/autox3d/retrain/.
 _base_ = [
@@ -24,10 +24,11 @@ custom_hooks = [
         type='PARSECSearchHook',
         num_archs=8,
         mode='alternating',
-        warmup_epochs=14,
+        warmup_epochs=10,
+        cost_weight=0.4,
         arch_dataloader=dict(batch_size=32),
         control_variate=True,
-        budget=dict(macs=4e6),
+        budget=dict(macs=2.5e6),
         arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
     dict(type='ReportHook', interval=epochs)
 ]
