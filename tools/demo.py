@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmnas_video.cost import Budget, Cost, total_cost
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
@@ -137,6 +138,11 @@ def train_row(name: str, cfg: Config, backbone: Mapping[str, Any], work_dir: Pat
     return {'name': name, **cost._asdict(), 'top1': done['metrics']['acc/top1'], 'arch': backbone.get('arch') or {}}
 
 
+def _start_training() -> None:
+    torch.set_num_threads(1)
+    init_default_scope('mmaction')
+
+
 def train_rows(cfg: Config, networks: Sequence[tuple[str, Mapping[str, Any], Path]]) -> list[dict[str, Any]]:
     """The rows of several networks (name, backbone, folder), one training on each core at a time.
 
@@ -144,7 +150,7 @@ def train_rows(cfg: Config, networks: Sequence[tuple[str, Mapping[str, Any], Pat
     """
     # Fresh processes: a fork would copy the state of torch's thread pool.
     context, workers = multiprocessing.get_context('spawn'), min(len(networks), os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_training) as pool:
         jobs = [pool.submit(train_row, name, cfg, backbone, folder) for name, backbone, folder in networks]
         return [job.result() for job in jobs]
 
