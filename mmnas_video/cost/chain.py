@@ -6,7 +6,8 @@ asked, answers any architecture; and the cheapest and the dearest one follow by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from operator import itemgetter
 
@@ -14,12 +15,64 @@ from mmnas_video.space import Arch, Group, Value
 
 from .cost import Cost
 
+#: A cost as one number, multiply-adds above and parameters in the low bits: sums of costs are then sums of integers.
+_BITS = 48
+
+
+class CostTable(dict[tuple[Value, ...], int]):
+    """Packed costs by what they depend on, filled as they are asked for; a look-up then does not leave C.
+
+    Args:
+        cost: from the parts of a key to its cost.
+    """
+
+    def __init__(self, cost: Callable[..., Cost]) -> None:
+        super().__init__()
+        self._cost = cost
+
+    def __missing__(self, key: tuple[Value, ...]) -> int:
+        packed = self[key] = pack(self._cost(*key))
+        return packed
+
+    def at(self, *key: Value) -> Cost:
+        """The cost for a key."""
+        return unpack(self[key])
+
+
+def pack(cost: Cost) -> int:
+    """A cost as one number."""
+    return (cost.macs << _BITS) + cost.params
+
+
+def unpack(packed: int) -> Cost:
+    """The cost, or the sum of costs, that a number stands for."""
+    return Cost(packed >> _BITS, packed & ((1 << _BITS) - 1))
+
+
 #: (group number, channels given, kernel, expansion, channels, attention) to cost.
 GroupCost = Callable[[int, Value, Value, Value, Value, Value], Cost]
 
 
+#: A table, and what picks its key from an architecture's values.
+Term = tuple[CostTable, Callable[[Mapping[str, Value]], tuple[Value, ...]]]
+
+
+def total(terms: Iterable[Term], arch: Mapping[str, Value]) -> Cost:
+    """Sum over the terms for ``arch``."""
+    values = arch.raw if isinstance(arch, Arch) else arch  # a plain dict: the look-ups below stay in C
+    return unpack(sum([table[key_of(values)] for table, key_of in terms]))
+
+
+def _single(name: str) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
+    return lambda values: (values[name],)
+
+
 class ChainCost:
     """Closed-form cost of every architecture of a chain, for one input shape.
+
+    Attributes:
+        groups, stem: as given.
+        tables: per group the cost by the channels of the group before (the first has none) and its own four values.
 
     Args:
         groups: the groups in order, with the values that they offer.
@@ -37,34 +90,28 @@ class ChainCost:
         group_cost: GroupCost,
         last: Callable[[Value], Cost],
     ) -> None:
-        self._groups, self._stem, self._group_cost, self._last = tuple(groups), stem_channels, group_cost, last
-        self._fixed = fixed
+        self.groups, self.stem, self._last, self._fixed = tuple(groups), stem_channels, last, fixed
         names = [[choice.name for choice in group.choices()] for group in groups]
-        #: Per group what it is asked by: the channels of the group before, then its own four values.
-        self._keys = [
+        #: Per group its table, and what that is asked by: the channels of the group before, then its own four values.
+        self.tables = [
+            CostTable(partial(group_cost, i) if i else partial(group_cost, 0, stem_channels))
+            for i in range(len(groups))
+        ]
+        keys = [
             itemgetter(*own) if i == 0 else itemgetter(f'{groups[i - 1].name}.channels', *own)
             for i, own in enumerate(names)
         ]
-        self._ends = itemgetter(f'{groups[-1].name}.channels')
-        self._tables: list[dict[tuple[Value, ...], Cost]] = [{} for _ in groups]
-
-    def _entry(self, i: int, key: tuple[Value, ...]) -> Cost:
-        cost = self._tables[i].get(key)
-        if cost is None:
-            cost = self._tables[i][key] = self._group_cost(i, *(key if i else (self._stem, *key)))
-        return cost
+        ends = CostTable(self.ends)
+        #: All that an architecture's cost is the sum of.
+        self.terms = (*zip(self.tables, keys, strict=True), (ends, _single(f'{groups[-1].name}.channels')))
 
     def __call__(self, arch: Mapping[str, Value]) -> Cost:
         """MACs and parameters of ``arch``."""
-        values = arch.raw if isinstance(arch, Arch) else arch  # a plain dict: the look-ups below stay in C
-        macs, params = self._fixed
-        for i, (table, key_of) in enumerate(zip(self._tables, self._keys, strict=True)):
-            key = key_of(values)
-            cost = table.get(key) or self._entry(i, key)
-            macs += cost[0]
-            params += cost[1]
-        last = self._last(self._ends(values))
-        return Cost(macs + last[0], params + last[1])
+        return total(self.terms, arch)
+
+    def ends(self, channels: Value) -> Cost:
+        """Cost of what does not vary, and of what follows a last group of that many channels."""
+        return self._fixed + self._last(channels)
 
     def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Per quantity the least and the most, each with an arch that has it (exact: dynamic programming)."""
@@ -72,8 +119,8 @@ class ChainCost:
 
     def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
         # channels reached -> (cost so far, values so far)
-        reached: dict[Value, tuple[int, dict[str, Value]]] = {self._stem: (self._fixed[quantity], {})}
-        for i, group in enumerate(self._groups):
+        reached: dict[Value, tuple[int, dict[str, Value]]] = {self.stem: (0, {})}
+        for i, group in enumerate(self.groups):
             names = [choice.name for choice in group.choices()]
             after: dict[Value, tuple[int, dict[str, Value]]] = {}
             for channels in group.channels:
@@ -82,13 +129,13 @@ class ChainCost:
                     inner = product(group.kernels, group.expansions, group.attentions)
                     before = (given,) if i else ()
                     own = [
-                        (self._entry(i, (*before, k, e, channels, a))[quantity], (k, e, channels, a))
+                        (self.tables[i].at(*before, k, e, channels, a)[quantity], (k, e, channels, a))
                         for k, e, a in inner
                     ]
                     step, choice = best(own, key=itemgetter(0))
                     options.append((cost + step, {**values, **dict(zip(names, choice, strict=True))}))
                 after[channels] = best(options, key=itemgetter(0))
             reached = after
-        ends = [(cost + self._last(channels)[quantity], values) for channels, (cost, values) in reached.items()]
+        ends = [(cost + self.ends(channels)[quantity], values) for channels, (cost, values) in reached.items()]
         cost, values = best(ends, key=itemgetter(0))
         return cost, Arch(values)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from .cost import Cost
 from .counter import count
@@ -14,8 +16,8 @@ from .counter import count
 def rest_cost(model: Any, searchable: Any, shape: Sequence[int]) -> Cost:
     """MACs and parameters of everything in ``model`` but ``searchable``, for one clip of ``shape`` (C, T, H, W).
 
-    Neck and head see the searchable part's output, whose shape does not depend on the architecture; so torch's counter
-    runs once, on the meta device, and any architecture's total is this plus its closed form.
+    Neck and head see the supernet's output, whose shape does not depend on the architecture; so torch's counter runs
+    once, on the meta device. Of a network whose output is narrower once extracted, see :class:`RestCost`.
     """
     if model is searchable:
         return Cost()
@@ -30,6 +32,65 @@ def rest_cost(model: Any, searchable: Any, shape: Sequence[int]) -> Cost:
     return Cost(total.macs - inside.macs, total.params - inside.params)
 
 
+def output_readers(model: nn.Module, searchable: Any) -> dict[str, nn.Linear]:
+    """The linear layers outside ``searchable`` that read its output, where its width depends on the architecture.
+
+    They are told by their input features: as many as the output has at its widest.
+    """
+    window = searchable.output(searchable.space.largest)
+    if window is None or model is searchable:
+        return {}
+    inside = set(searchable.modules())
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module not in inside and module.in_features == window.total
+    }
+
+
+class RestCost:
+    """Cost of everything in ``model`` but ``searchable``, for one clip shape and any architecture: counted once.
+
+    Args:
+        model, searchable, shape: see :func:`rest_cost`.
+    """
+
+    def __init__(self, model: Any, searchable: Any, shape: Sequence[int]) -> None:
+        self._searchable, rows = searchable, {}
+        readers = output_readers(model, searchable)
+
+        def seen(name: str, reader: nn.Linear, inputs: tuple[torch.Tensor, ...]) -> None:
+            rows[name] = rows.get(name, 0) + inputs[0].numel() // reader.in_features
+
+        # The counted copy shares these functions; a head that is not run (of another data set) costs no multiply-adds.
+        hooks = [reader.register_forward_pre_hook(partial(seen, name)) for name, reader in readers.items()]
+        try:
+            self._widest = rest_cost(model, searchable, shape)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self._macs = sum(rows.get(name, 0) * reader.out_features for name, reader in readers.items())
+        self._params = sum(reader.out_features for reader in readers.values())
+
+    def __call__(self, arch: Mapping[str, Any]) -> Cost:
+        """MACs and parameters beside the searched part at ``arch``, whose output may be narrower than the widest."""
+        window = self._searchable.output(arch)
+        if window is None:
+            return self._widest
+        unused = window.total - window.length
+        return Cost(self._widest.macs - unused * self._macs, self._widest.params - unused * self._params)
+
+
 def total_cost(model: Any, searchable: Any, arch: Mapping[str, Any], shape: Sequence[int]) -> Cost:
     """Cost of the whole recognizer at ``arch``."""
-    return searchable.cost(arch, tuple(shape)) + rest_cost(model, searchable, shape)
+    return searchable.cost(arch, tuple(shape)) + RestCost(model, searchable, shape)(arch)
+
+
+def total_range(model: Any, searchable: Any, shape: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Per quantity the least and the most that the whole recognizer costs over the space."""
+    rest = RestCost(model, searchable, shape)
+    # The cheapest network also has the narrowest output, the dearest the widest.
+    return {
+        quantity: tuple(cost + getattr(rest(arch), quantity) for cost, arch in (low, high))
+        for quantity, (low, high) in searchable.cost_range(tuple(shape)).items()
+    }

@@ -1,30 +1,67 @@
 """HOW weights are shared: windows of super-weights, and the layers that use them."""
 
+from .attention import HeadsAt, MixedHeads, SuperAttention, mix_heads
 from .conv3d import SuperConv3d, SuperDepthwiseConv3d, strided
 from .extract import copy_slices, extract_state, unused_masks
+from .inherit import inherit
+from .layer_norm import SuperLayerNorm
+from .linear import SuperLinear
+from .mixture import Mixture, mix_kernels, mix_moves, mix_windows, weigh
 from .norm import SuperBatchNorm3d, batch_statistics, kept_statistics, norm_layers, recalibrate
 from .searchable import Searchable, find_searchable
-from .window import SHARINGS, Slice, Window, centre_crop, lay_windows, take, whole
+from .spread import spread
+from .tube_embed import TubeAt, TubeEmbed, tube_grid
+from .window import (
+    SHARINGS,
+    JoinedWindow,
+    MixedKernel,
+    MixedWindow,
+    Slice,
+    Window,
+    centre_crop,
+    lay_windows,
+    take,
+    whole,
+)
 
 __all__ = [
     'SHARINGS',
+    'HeadsAt',
+    'JoinedWindow',
+    'MixedHeads',
+    'MixedKernel',
+    'MixedWindow',
+    'Mixture',
     'Searchable',
     'Slice',
+    'SuperAttention',
     'SuperBatchNorm3d',
     'SuperConv3d',
     'SuperDepthwiseConv3d',
+    'SuperLayerNorm',
+    'SuperLinear',
+    'TubeAt',
+    'TubeEmbed',
     'Window',
     'batch_statistics',
     'centre_crop',
     'copy_slices',
     'extract_state',
     'find_searchable',
+    'inherit',
     'kept_statistics',
     'lay_windows',
+    'mix_heads',
+    'mix_kernels',
+    'mix_moves',
+    'mix_windows',
     'norm_layers',
     'recalibrate',
+    'spread',
     'strided',
     'take',
+    'tube_grid',
     'unused_masks',
+    'weigh',
     'whole',
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 
-from .window import Slice, Window, centre_crop, take
+from .window import JoinedWindow, MixedKernel, MixedWindow, Slice, Window, centre_crop, take
 
 
 class SuperConv3d(nn.Module):
@@ -24,6 +24,7 @@ class SuperConv3d(nn.Module):
         kernel_size: largest kernel (t, k, k).
         stride: (T, H, W).
         bias: whether there is one.
+        joined_channels: largest widths of what may be joined to the input, by name (:class:`JoinedWindow`).
     """
 
     def __init__(
@@ -33,28 +34,47 @@ class SuperConv3d(nn.Module):
         kernel_size: tuple[int, int, int] = (1, 1, 1),
         stride: tuple[int, int, int] = (1, 1, 1),
         bias: bool = False,
+        joined_channels: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.stride = stride
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel_size))
+        self.joined = None
+        if joined_channels:
+            joined = {name: torch.empty(out_channels, c, *kernel_size) for name, c in joined_channels.items()}
+            self.joined = nn.ParameterDict(joined)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.padding = tuple(size // 2 for size in kernel_size)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Kaiming normal over the fan-out, as MMAction2 initialises its 3-D networks."""
-        nn.init.kaiming_normal_(self.weight, mode='fan_out', nonlinearity='relu')
+        for weight in (self.weight, *(self.joined or {}).values()):
+            nn.init.kaiming_normal_(weight, mode='fan_out', nonlinearity='relu')
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, out: Window, inp: Window) -> Tensor:
-        """``(B, C_in, T, H, W)`` to ``(B, C_out, T', H', W')`` with ``C_in = inp.length``, ``C_out = out.length``."""
-        bias = None if self.bias is None else take(self.bias, 0, out)
-        return F.conv3d(x, take(take(self.weight, 0, out), 1, inp), bias, self.stride, self.padding)
+    def forward(self, x: Tensor, out: Window | MixedWindow, inp: Window | MixedWindow | JoinedWindow) -> Tensor:
+        """``(B, C_in, T, H, W)`` to ``(B, C_out, T', H', W')`` with ``C_in = inp.length``, ``C_out = out.length``.
 
-    def slices(self, prefix: str, out: Window, inp: Window) -> Iterator[Slice]:
+        Mixed, the weight is the sum of the zero-padded slices of all (out, inp) pairs; a convolution is linear in its
+        weight, so this is also the sum of the outputs.
+        """
+        bias = None if self.bias is None else take(self.bias, 0, out)
+        return F.conv3d(x, self._weight(out, inp), bias, self.stride, self.padding)
+
+    def _weight(self, out: Window | MixedWindow, inp: Window | MixedWindow | JoinedWindow) -> Tensor:
+        if not isinstance(inp, JoinedWindow):
+            return take(take(self.weight, 0, out), 1, inp)
+        parts = [(self.weight, inp.own), *((self.joined[name], window) for name, window in inp.joined)]
+        return torch.cat([take(take(weight, 0, out), 1, window) for weight, window in parts], 1)
+
+    def slices(self, prefix: str, out: Window, inp: Window | JoinedWindow) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""
-        yield Slice(f'{prefix}weight', (out, inp))
+        own, joined = inp if isinstance(inp, JoinedWindow) else (inp, ())
+        yield Slice(f'{prefix}weight', (out, own))
+        for name, window in joined:
+            yield Slice(f'{prefix}joined.{name}', (out, window))
         if self.bias is not None:
             yield Slice(f'{prefix}bias', (out,))
 
@@ -87,10 +107,11 @@ class SuperDepthwiseConv3d(nn.Module):
         """Kaiming normal over the fan-out."""
         nn.init.kaiming_normal_(self.weight, mode='fan_out', nonlinearity='relu')
 
-    def forward(self, x: Tensor, channels: Window, kernel: tuple[int, int]) -> Tensor:
-        """``(B, C, T, H, W)`` with ``C = channels.length``; "same" padding for the kernel that is used."""
-        t, k = kernel
+    def forward(self, x: Tensor, channels: Window | MixedWindow, kernel: tuple[int, int] | MixedKernel) -> Tensor:
+        """``(B, C, T, H, W)`` with ``C = channels.length``; "same" padding for the kernel that is used (mixed: the
+        largest, whose outer taps weigh less)."""
         weight = centre_crop(take(self.weight, 0, channels), kernel)
+        t, k = weight.shape[2:4]
         return F.conv3d(x, weight, None, self.stride, (t // 2, k // 2, k // 2), 1, channels.length)
 
     def slices(self, prefix: str, channels: Window, kernel: tuple[int, int]) -> Iterator[Slice]:

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from mmnas_video.cost import output_readers
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Value
 
 from .searchable import Searchable, find_searchable
+from .window import take
 
 
 def extract_state(model: nn.Module, arch: Mapping[str, Value]) -> dict[str, Tensor]:
     """State dict of the network that ``model`` is at ``arch``.
 
-    Parts outside the searchable module are copied whole. Loading the result strictly into the pinned network gives the
-    same outputs as the supernet at ``arch``.
+    Parts outside the searchable module are copied whole, but for the linear layers that read an output whose width
+    depends on the architecture: of those the columns of its channels. Loading the result strictly into the pinned
+    network gives the same outputs as the supernet at ``arch``.
 
     Args:
         model: a model with one :class:`Searchable` in it, or a searchable module itself.
@@ -27,7 +30,11 @@ def extract_state(model: nn.Module, arch: Mapping[str, Value]) -> dict[str, Tens
     prefix = f'{name}.' if name else ''
     state = model.state_dict()
     copied = {key: value.clone() for key, value in state.items() if not key.startswith(prefix)} if prefix else {}
-    for part in searchable.slices(searchable.space.check(arch)):
+    arch = searchable.space.check(arch)
+    for reader in output_readers(model, searchable):
+        key = f'{reader}.weight'
+        copied[key] = take(copied[key], 1, searchable.output(arch)).contiguous()
+    for part in searchable.slices(arch):
         copied[prefix + part.name] = part(state[prefix + part.name]).clone().contiguous()
     return copied
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmnas_video.cost import Cost
 
-from .window import Slice, Window, take
+from .window import MixedWindow, Slice, Window, take, whole
 
 
 class SuperBatchNorm3d(nn.BatchNorm3d):
@@ -22,8 +22,16 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
     recalibrate (:func:`recalibrate`) before a network with inherited weights is scored.
     """
 
-    def forward(self, x: Tensor, channels: Window) -> Tensor:  # type: ignore[override]
-        """``(B, C, T, H, W)`` with ``C = channels.length``."""
+    def forward(self, x: Tensor, channels: Window | MixedWindow) -> Tensor:  # type: ignore[override]
+        """``(B, C, T, H, W)`` with ``C = channels.length``.
+
+        Mixed, weight and bias are those of the expected mask (a channel that no width uses comes out as 0), and the
+        running statistics are those of all channels: normalising is not linear, so for weights that are not one-hot
+        this is not the sum of the widths' outputs.
+        """
+        weight, bias = take(self.weight, 0, channels), take(self.bias, 0, channels)
+        if isinstance(channels, MixedWindow):
+            channels = whole(channels.total)
         batch_statistics = self.training or not self.track_running_stats
         tracked = self.track_running_stats
         mean = take(self.running_mean, 0, channels) if tracked else None
@@ -34,8 +42,8 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
             x,
             mean,
             var,
-            take(self.weight, 0, channels),
-            take(self.bias, 0, channels),
+            weight,
+            bias,
             batch_statistics,
             self.momentum,
             self.eps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ from mmnas_video.cost import Cost
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace, Value
 
-from .window import Slice
+from .mixture import Mixture
+from .window import Slice, Window
 
 
 class Searchable:
@@ -24,25 +25,38 @@ class Searchable:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self._arch = space.largest
+        self._arch: Arch | Mixture = space.largest
 
     @property
-    def arch(self) -> Arch:
-        """The active architecture; the largest one where none has been set."""
+    def arch(self) -> Arch | Mixture:
+        """The active architecture, or the mixture; the largest architecture where none has been set."""
         return self._arch
 
     @contextmanager
-    def use(self, arch: Mapping[str, Value]) -> Iterator[Arch]:
+    def use(self, arch: Mapping[str, Value] | Mixture) -> Iterator[Arch | Mixture]:
         """Make ``arch`` the active architecture for a block, and give the previous one back.
 
         Raises:
-            ConfigError: the arch is not of this space.
+            ConfigError: the arch, or the mixture, is not of this space.
         """
-        previous, self._arch = self._arch, self.space.check(arch)
+        if isinstance(arch, Mixture) and arch.space != self.space:
+            raise ConfigError(f'mixture: found one over the space {arch.space!r}, expected {self.space!r}')
+        previous, self._arch = self._arch, arch if isinstance(arch, Mixture) else self.space.check(arch)
         try:
             yield self._arch
         finally:
             self._arch = previous
+
+    def derive(self, weights: Mapping[str, Sequence[float]]) -> Arch:
+        """The architecture that weights over the values stand for: the heaviest value of every choice.
+
+        Spaces of cells compare their edges with one another instead.
+
+        Args:
+            weights: per open choice one number for each value, such as softmax(α); of equals the first is taken.
+        """
+        rows = ((choice, list(weights.get(choice.name, (1.0,)))) for choice in self.space)
+        return Arch({choice.name: choice.values[row.index(max(row))] for choice, row in rows})
 
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
         """Which part of which parameter and buffer ``arch`` uses, each name once.
@@ -58,6 +72,18 @@ class Searchable:
     def cost_range(self, shape: tuple[int, ...]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Per quantity (``macs``, ``params``) the least and the most, each with an arch that has it."""
         raise TypeError(f'{type(self).__name__} declares no cost range')
+
+    def output(self, arch: Mapping[str, Value]) -> Window | None:
+        """Channels of the supernet's output (dimension 1) that ``arch`` has; the others are zero there.
+
+        None where the width does not depend on the architecture. Where it does, the linear layers outside that read the
+        output (:func:`~mmnas_video.cost.output_readers`) are cut to these channels in the extracted network.
+        """
+        return None
+
+    def canonical(self, arch: Mapping[str, Value]) -> Arch:
+        """One arch for all that are the same network: what a search compares and remembers them by."""
+        return self.space.check(arch)
 
     def describe(self) -> dict[str, Any]:
         """What a picture of an architecture needs beyond its values; stands in ``space.json``."""

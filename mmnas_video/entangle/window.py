@@ -46,6 +46,47 @@ class Window(NamedTuple):
         return ((self.start, head), (0, self.length - head))
 
 
+class MixedWindow(NamedTuple):
+    """Several windows at once: the expected mask over all channels (zero-padded slices summed in weight space).
+
+    Attributes:
+        mask: (total,), the weight of the windows that hold each channel.
+        total: number of channels, which is also what comes out: nothing is cut off, unused channels weigh 0.
+    """
+
+    mask: Tensor
+    total: int
+
+    @property
+    def length(self) -> int:
+        """All channels."""
+        return self.total
+
+
+class MixedKernel(NamedTuple):
+    """Several centred kernel extents at once: the expected mask (T, K, K) of the taps."""
+
+    mask: Tensor
+
+
+class JoinedWindow(NamedTuple):
+    """Input channels from several places, one after another: a layer's own and what is joined to them.
+
+    Attributes:
+        own: window of the channels that the layer always has.
+        joined: per further place its name and window; each place has a super-weight of its own, so that a network
+            without it has the same parameters as one that never could have it.
+    """
+
+    own: Window | MixedWindow
+    joined: tuple[tuple[str, Window | MixedWindow], ...]
+
+    @property
+    def length(self) -> int:
+        """All of them together."""
+        return self.own.length + sum(window.length for _, window in self.joined)
+
+
 def whole(channels: int) -> Window:
     """The window of a layer with nothing to choose."""
     return Window(0, channels, channels)
@@ -81,16 +122,26 @@ def lay_windows(lengths: Sequence[int], sharing: str = 'fair') -> tuple[Window, 
     return tuple(windows)
 
 
-def take(weight: Tensor, dim: int, window: Window) -> Tensor:
-    """The window of ``weight`` along ``dim``: a view where it does not wrap, two views joined where it does."""
+def take(weight: Tensor, dim: int, window: Window | MixedWindow) -> Tensor:
+    """The window of ``weight`` along ``dim``: a view where it does not wrap, two views joined where it does.
+
+    Of a mixed window all of ``weight``, each channel times its weight in the mask.
+    """
+    if isinstance(window, MixedWindow):
+        return weight * window.mask.view([-1 if d == dim else 1 for d in range(weight.dim())])
     if window.full:
         return weight
     pieces = [weight.narrow(dim, start, length) for start, length in window.spans()]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
 
 
-def centre_crop(weight: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """The central ``t x k x k`` of a kernel of shape ``(..., T, K, K)``; odd sizes, so the centre stays the centre."""
+def centre_crop(weight: Tensor, kernel: tuple[int, int] | MixedKernel) -> Tensor:
+    """The central ``t x k x k`` of a kernel of shape ``(..., T, K, K)``; odd sizes, so the centre stays the centre.
+
+    Of a mixed kernel all of ``weight``, each tap times its weight in the mask.
+    """
+    if isinstance(kernel, MixedKernel):
+        return weight * kernel.mask
     t, k = kernel
     if weight.shape[-3:] == (t, k, k):
         return weight

@@ -89,6 +89,20 @@ def arch_to_json(arch: Arch, space: Mapping[str, str], extra: Mapping[str, Any] 
     return json.dumps({'format': FORMAT, 'space': dict(space), 'arch': dict(arch), **(extra or {})}, indent=2) + '\n'
 
 
+def parse_json(text: str, source: str, expected: str) -> Any:
+    """The data that ``text`` holds; no key twice, no number that is not finite.
+
+    Raises:
+        ConfigError: names ``source``, and ``expected`` where the text is not JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_no_constant)
+    except ConfigError as error:
+        raise ConfigError(f'{source}: {error}') from None
+    except (json.JSONDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f'{source}: found text that is not JSON ({error}), expected {expected}') from None
+
+
 def arch_from_json(text: str, source: str = 'arch') -> dict[str, Any]:
     """Parse the text of an arch file; ``arch`` in the result is an :class:`Arch`, the rest plain JSON.
 
@@ -97,12 +111,7 @@ def arch_from_json(text: str, source: str = 'arch') -> dict[str, Any]:
     Raises:
         ConfigError: not JSON, not our format, a key twice, a number that is not finite, a value that is no scalar.
     """
-    try:
-        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_no_constant)
-    except ConfigError as error:
-        raise ConfigError(f'{source}: {error}') from None
-    except (json.JSONDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f'{source}: found text that is not JSON ({error}), expected an arch file') from None
+    data = parse_json(text, source, 'an arch file')
     if not isinstance(data, dict) or data.get('format') != FORMAT:
         found = data.get('format') if isinstance(data, dict) else type(data).__name__
         raise ConfigError(f'{source}: found the format {found!r}, expected {FORMAT!r}')
@@ -121,17 +130,31 @@ def read_arch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, larger than 1 MiB, not UTF-8, or not an arch file.
     """
+    source = f'arch file {str(path)!r}'
+    return arch_from_json(read_text(path, source, '; a search leaves one at WORK_DIR/search/arch.json'), source)
+
+
+def read_text(path: str | os.PathLike[str], source: str, hint: str = '') -> str:
+    """The text of a small file.
+
+    Args:
+        path: of the file.
+        source: what messages call it.
+        hint: where such a file comes from, for the message that there is none.
+
+    Raises:
+        ConfigError: the file is missing, larger than 1 MiB, or not UTF-8.
+    """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f'arch file {str(path)!r}: not found; a search leaves one at WORK_DIR/search/arch.json')
+        raise ConfigError(f'{source}: not found{hint}')
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise ConfigError(f'arch file {str(path)!r}: found {size} bytes, expected at most {MAX_BYTES}')
+        raise ConfigError(f'{source}: found {size} bytes, expected at most {MAX_BYTES}')
     try:
-        text = path.read_text(encoding='utf-8')
+        return path.read_text(encoding='utf-8')
     except UnicodeDecodeError:
-        raise ConfigError(f'arch file {str(path)!r}: found bytes that are not UTF-8, expected JSON') from None
-    return arch_from_json(text, f'arch file {str(path)!r}')
+        raise ConfigError(f'{source}: found bytes that are not UTF-8, expected JSON') from None
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:

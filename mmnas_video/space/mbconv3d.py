@@ -85,6 +85,7 @@ def mbconv3d_groups(
     expansions: Sequence[float] = EXPANSIONS,
     kernels: Sequence[str] = tuple(KERNELS),
     attentions: Sequence[str] = ATTENTIONS,
+    attention_sites: Sequence[str] | None = None,
     depth_scale: float = 1.0,
 ) -> tuple[Group, ...]:
     """The groups of a network, from a table.
@@ -94,11 +95,12 @@ def mbconv3d_groups(
             ``('values', (v, ...), (N, ...))``.
         spatial_strides: stride of the first block of each stage.
         expansions, kernels, attentions: what every group offers.
+        attention_sites: names of the groups that offer the attentions, where the others have none; None for all.
         depth_scale: factor on every N, rounded up (AutoX3D-L: 2, Sec. 5.3.1). It leaves the choices, and so the
             arch files, as they are.
 
     Raises:
-        ConfigError: a table that does not have this form, or an unknown kernel or attention.
+        ConfigError: a table that does not have this form, or an unknown kernel, attention or attention site.
     """
     if len(spatial_strides) < len(stages):
         raise ConfigError(
@@ -129,7 +131,14 @@ def mbconv3d_groups(
                     tuple(attentions),
                 )
             )
-    return tuple(groups)
+    return tuple(groups) if attention_sites is None else _attention_only_at(groups, attention_sites)
+
+
+def _attention_only_at(groups: Sequence[Group], sites: Sequence[str]) -> tuple[Group, ...]:
+    names = [group.name for group in groups]
+    if unknown := [site for site in sites if site not in names]:
+        raise ConfigError(f'attention_sites: found {unknown}, expected some of the groups {names}')
+    return tuple(group if group.name in sites else replace(group, attentions=('none',)) for group in groups)
 
 
 def _channels(stage: Sequence, number: int) -> tuple[int, ...]:

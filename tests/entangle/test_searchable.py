@@ -141,3 +141,11 @@ def test_what_is_not_declared_is_an_error():
         with pytest.raises(TypeError, match='Searchable declares no'):
             ask()
     assert bare.pinned_cfg(SPACE.largest) == {'arch': {'width': 5, 'extra': True}}
+
+
+def test_weights_stand_for_the_heaviest_value_of_each_choice():
+    """Rejects values by another choice's weights, the last of equals, and a choice without weights that is refused
+    although nothing is open in it."""
+    space = SearchSpace('toy', [Choice('width', (2, 3, 5)), Choice('fixed', (7,)), Choice('op', ('a', 'b'))])
+    weights = {'op': [0.5, 0.5], 'width': [0.1, 0.7, 0.2]}
+    assert Searchable(space).derive(weights) == {'width': 3, 'fixed': 7, 'op': 'a'}

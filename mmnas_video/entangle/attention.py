@@ -1,0 +1,131 @@
+"""Self-attention with shared (entangled) weights.
+
+Source of the head-consistent slicing: AutoFormer (Chen et al., ICCV 2021), whose rows of Q, K and V are interleaved so
+that a head keeps its own. Here the weight has an axis for the heads and one for the channels of a head, and each is cut
+by a window of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmnas_video.cost import Cost
+
+from .window import MixedWindow, Slice, Window, take
+
+
+class HeadsAt(NamedTuple):
+    """Which heads are used, and which channels of each."""
+
+    heads: Window
+    dim: Window
+
+
+class MixedHeads(NamedTuple):
+    """Several of them at once.
+
+    Attributes:
+        mask: (heads, head_dim), the weight of the candidates that use each channel of each head. How many channels a
+            head has depends on how many heads there are, so this is not a product of two masks.
+        scale: what the products of queries and keys are multiplied by, expected over the candidates.
+    """
+
+    mask: Tensor
+    scale: Tensor
+
+
+def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
+    """The expected mask and scale of some candidates over the same heads and channels.
+
+    Args:
+        weights: (K,), one for each candidate.
+    """
+    first = candidates[0]
+    masks = weights.new_zeros(len(candidates), first.heads.total, first.dim.total)
+    for mask, at in zip(masks, candidates, strict=True):
+        for start, length in at.heads.spans():
+            for begin, channels in at.dim.spans():
+                mask[start : start + length, begin : begin + channels] = 1
+    scales = torch.tensor([at.dim.length**-0.5 for at in candidates], dtype=weights.dtype, device=weights.device)
+    return MixedHeads(torch.einsum('k,khd->hd', weights, masks), weights @ scales)
+
+
+class _Weights(nn.Module):
+    """A weight and a bias under the names that optimisers' settings go by."""
+
+    def __init__(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.empty(weight)), nn.Parameter(torch.zeros(bias))
+
+
+class SuperAttention(nn.Module):
+    """Multi-head self-attention of which some heads, some channels of each and some of the embedding are used.
+
+    Args:
+        embed_dim: largest embedding D.
+        heads: largest number of heads.
+        head_dim: largest number of channels a head.
+    """
+
+    def __init__(self, embed_dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.qkv = _Weights((3, heads, head_dim, embed_dim), (3, heads, head_dim))
+        self.proj = _Weights((embed_dim, heads, head_dim), (embed_dim,))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Truncated normal of 0.02, as vision transformers are initialised."""
+        for part in (self.qkv, self.proj):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.zeros_(part.bias)
+
+    def forward(
+        self, x: Tensor, embed: Window | MixedWindow, at: HeadsAt | MixedHeads, bias: Tensor | None = None
+    ) -> Tensor:
+        """``(B, N, D)`` to ``(B, N, D)`` with ``D = embed.length``.
+
+        Mixed, query, key and value weights are the expected ones. The softmax is not linear, so for weights that are
+        not one-hot this is not the sum of the candidates' outputs.
+
+        Args:
+            bias: (N,), added to the attention logits of each key.
+        """
+        weight = take(_cut(self.qkv.weight, 1, at), 3, embed)
+        _, heads, dim, width = weight.shape
+        qkv = F.linear(x, weight.reshape(-1, width), _cut(self.qkv.bias, 1, at).reshape(-1))
+        q, k, v = qkv.view(*x.shape[:2], 3, heads, dim).permute(2, 0, 3, 1, 4)
+        scale = None
+        if isinstance(at, MixedHeads):
+            q, scale = q * at.scale.to(q.dtype), 1.0
+        if bias is not None:
+            bias = bias.to(q.dtype).expand(x.shape[0], heads, x.shape[1], -1)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        y = y.transpose(1, 2).reshape(*x.shape[:2], heads * dim)
+        weight = take(_cut(self.proj.weight, 1, at), 0, embed)
+        return F.linear(y, weight.reshape(-1, heads * dim), take(self.proj.bias, 0, embed))
+
+    def slices(self, prefix: str, embed: Window, at: HeadsAt) -> Iterator[Slice]:
+        """The parts of the parameters that :meth:`forward` uses."""
+        yield Slice(f'{prefix}qkv.weight', (None, at.heads, at.dim, embed))
+        yield Slice(f'{prefix}qkv.bias', (None, at.heads, at.dim))
+        yield Slice(f'{prefix}proj.weight', (embed, at.heads, at.dim))
+        yield Slice(f'{prefix}proj.bias', (embed,))
+
+    @staticmethod
+    def cost(embed: int, heads: int, head_dim: int, tokens: int) -> Cost:
+        """MACs and parameters on N tokens: four linear maps and two products."""
+        qkv = heads * head_dim
+        linear = 4 * embed * qkv
+        return Cost(tokens * linear + 2 * tokens**2 * qkv, linear + 3 * qkv + embed)
+
+
+def _cut(weight: Tensor, dim: int, at: HeadsAt | MixedHeads) -> Tensor:
+    """Heads and channels of a head along ``dim`` and ``dim + 1``."""
+    if isinstance(at, MixedHeads):
+        return weight * at.mask.view(*at.mask.shape, *[1] * (weight.dim() - dim - 2))
+    return take(take(weight, dim, at.heads), dim + 1, at.dim)
