@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmnas_video.cost import ChainCost, Cost
-from mmnas_video.entangle import Searchable, Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
+from mmnas_video.entangle import (
+    Mixture,
+    Searchable,
+    Slice,
+    SuperBatchNorm3d,
+    SuperConv3d,
+    Window,
+    whole,
+)
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
@@ -28,7 +37,7 @@ from mmnas_video.space import (
     narrowed,
 )
 
-from ..blocks import GroupWindows, MBConv3DGroup, Stem
+from ..blocks import GroupWindows, JoinedInput, MBConv3DGroup, Stem
 
 
 @MODELS.register_module()
@@ -42,6 +51,7 @@ class SuperMBConv3D(Searchable, BaseModule):
     Args:
         stages: table of channels and blocks, see :func:`~mmnas_video.space.mbconv3d_groups`.
         kernels, expansions, attentions: values offered to every group.
+        attention_sites: groups that offer the attentions, e.g. ``('s2.g1', 's3.g4')``; None for all.
         fixed: choices to pin in a supernet, by name or pattern (``{'*.kernel': 't3_s3'}``).
         arch: path of an arch file, or its values; None for the supernet.
         space_name: name of the space in arch files.
@@ -58,6 +68,8 @@ class SuperMBConv3D(Searchable, BaseModule):
         zero_init_residual: start every block as its shortcut.
         norm_eval: keep BatchNorm in eval mode while training.
         with_cp: recompute blocks in the backward pass to save memory.
+        joined_channels: what a backbone of several streams joins to a group's input: per group, by name, the largest
+            width. Not for configs.
         init_cfg: as everywhere in MMEngine, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
@@ -70,6 +82,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         kernels: Sequence[str] = tuple(KERNELS),
         expansions: Sequence[float] = EXPANSIONS,
         attentions: Sequence[str] = ATTENTIONS,
+        attention_sites: Sequence[str] | None = None,
         fixed: Mapping[str, Value] | None = None,
         arch: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         space_name: str = 'autox3d',
@@ -88,6 +101,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         zero_init_residual: bool = True,
         norm_eval: bool = False,
         with_cp: bool = False,
+        joined_channels: Mapping[str, Mapping[str, int]] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -97,6 +111,7 @@ class SuperMBConv3D(Searchable, BaseModule):
             expansions=expansions,
             kernels=kernels,
             attentions=attentions,
+            attention_sites=attention_sites,
             depth_scale=depth_scale,
         )
         space = mbconv3d_space(groups, space_name)
@@ -105,13 +120,13 @@ class SuperMBConv3D(Searchable, BaseModule):
             space = space.fix(space.read(arch, 'backbone.arch'))
         Searchable.__init__(self, space)
         self.in_channels, self.stem_channels, self.norm_eval = in_channels, stem_channels, norm_eval
-        self._costs: dict[tuple[int, ...], ChainCost] = {}
+        self._costs: dict[tuple[tuple[int, ...], str], ChainCost] = {}
 
         self.total_stride = stem_stride * math.prod(spatial_strides[: len(stages)])
         self.stem = Stem(in_channels, stem_channels, stem_temporal_kernel, stem_stride)
         self.group_specs = narrowed(groups, space)
         sites = (_per_stage('glore_nodes', glore_nodes, stages), _per_stage('nonlocal_widths', nonlocal_widths, stages))
-        self.groups = self._make_groups(se_ratio, sharing, sites, drop_path, with_cp)
+        self.groups = self._make_groups(se_ratio, sharing, sites, drop_path, with_cp, joined_channels or {})
         last = self.groups[-1].outputs
         self.last = SuperConv3d(max(last), out_channels)
         self.last_norm = SuperBatchNorm3d(out_channels)
@@ -127,6 +142,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         sites: tuple[Sequence[int], Sequence[int]],
         drop_path: float,
         with_cp: bool,
+        joined_channels: Mapping[str, Mapping[str, int]],
     ) -> nn.ModuleList:
         total = sum(group.blocks for group in self.group_specs)
         inputs: Mapping[int, Window] = {self.stem_channels: whole(self.stem_channels)}
@@ -147,28 +163,46 @@ class SuperMBConv3D(Searchable, BaseModule):
                     width,
                     tuple(drop_path * n / max(total - 1, 1) for n in numbers),
                     with_cp,
+                    joined_channels.get(group.name),
                 )
             )
             inputs, done, in_stage = groups[-1].outputs, done + group.blocks, in_stage + group.blocks
         return groups
 
     # ------------------------------------------------------------------ running
-    def _walk(self, arch: Mapping[str, Value]) -> Iterator[tuple[MBConv3DGroup, GroupWindows]]:
-        given: Value = self.stem_channels
+    def walk(
+        self, arch: Mapping[str, Value] | Mixture, joined: Mapping[str, JoinedInput] | None = None
+    ) -> Iterator[tuple[MBConv3DGroup, GroupWindows]]:
+        """Each group with its windows.
+
+        Args:
+            arch: an architecture or a mixture.
+            joined: what another stream joins to the first blocks, by the names of their groups.
+        """
+        source: Value = self.stem_channels
         for group in self.groups:
-            yield group, group.at(arch, given)
-            given = arch[f'{group.group.name}.channels']
+            at, more = group.at(arch, source), (joined or {}).get(group.group.name)
+            yield group, at.joined_by(more) if more else at
+            source = f'{group.group.name}.channels'
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H / 32, W / 32)`` with the active architecture."""
+        """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H / 32, W / 32)`` with the active architecture or mixture."""
+        x = self.enter(x)
+        for group, at in self.walk(self.arch):
+            x = group(x, at)
+        return self.leave(x, at)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the first group is given: ``(B, 3, T, H, W)`` to ``(B, stem_channels, T, H / 2, W / 2)``."""
         self._check_size(x.shape[-2:])
         if x.device.type == 'cpu':
             # oneDNN's depthwise kernels want it: for some sizes the backward pass in the default layout takes 50 x
             # longer.
             x = x.contiguous(memory_format=torch.channels_last_3d)
-        x = self.stem(x)
-        for group, at in self._walk(self.arch):
-            x = group(x, at)
+        return self.stem(x)
+
+    def leave(self, x: Tensor, at: GroupWindows) -> Tensor:
+        """The last convolution, on what the last group (with windows ``at``) gives."""
         out = whole(self.last.weight.shape[0])
         return torch.relu(self.last_norm(self.last(x, out, at.rest.out), out))
 
@@ -182,10 +216,10 @@ class SuperMBConv3D(Searchable, BaseModule):
         return self
 
     # ------------------------------------------------------------------ as data
-    def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
-        """Which part of which parameter and buffer ``arch`` uses."""
+    def slices(self, arch: Mapping[str, Value], joined: Mapping[str, JoinedInput] | None = None) -> Iterator[Slice]:
+        """Which part of which parameter and buffer ``arch`` uses; ``joined`` as in :meth:`walk`."""
         yield from self.stem.slices('stem.')
-        for i, (group, at) in enumerate(self._walk(arch)):
+        for i, (group, at) in enumerate(self.walk(arch, joined)):
             yield from group.slices(f'groups.{i}.', at)
         out = whole(self.last.weight.shape[0])
         yield from self.last.slices('last.', out, at.rest.out)
@@ -195,23 +229,36 @@ class SuperMBConv3D(Searchable, BaseModule):
         """Blocks per group."""
         return {'blocks': {group.name: group.blocks for group in self.group_specs}}
 
-    def chain_cost(self, shape: Sequence[int]) -> ChainCost:
-        """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only."""
+    def sizes(self, shape: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+        """(T, H, W) that each group is given, and at last that of the output, for a clip of ``shape`` (C, T, H, W)."""
+        sizes = [self.stem.size_after(self._check_shape(shape)[1:])]
+        for group in self.groups:
+            sizes.append(group.size_after(sizes[-1]))
+        return tuple(sizes)
+
+    def chain_cost(self, shape: Sequence[int], prefix: str = '') -> ChainCost:
+        """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only.
+
+        Args:
+            shape: of one clip.
+            prefix: what stands before the names of the choices in the archs that will be asked for.
+        """
         shape = self._check_shape(shape)
-        if shape not in self._costs:
-            sizes = [self.stem.size_after(shape[1:])]
-            for group in self.groups:
-                sizes.append(group.size_after(sizes[-1]))
-            out = self.last.weight.shape[0]
+        if (shape, prefix) not in self._costs:
+            sizes, out = self.sizes(shape), self.last.weight.shape[0]
 
             def group_cost(i: int, *values: Value) -> Cost:
                 return self.groups[i].cost(self.groups[i].windows(*values), sizes[i])
 
             last = {c: self.last.cost(out, c, sizes[-1]) + SuperBatchNorm3d.cost(out) for c in self.groups[-1].outputs}
-            self._costs[shape] = ChainCost(
-                self.group_specs, self.stem_channels, self.stem.cost(shape[1:]), group_cost, last.__getitem__
+            self._costs[shape, prefix] = ChainCost(
+                [replace(group, name=prefix + group.name) for group in self.group_specs],
+                self.stem_channels,
+                self.stem.cost(shape[1:]),
+                group_cost,
+                last.__getitem__,
             )
-        return self._costs[shape]
+        return self._costs[shape, prefix]
 
     def _check_size(self, size: Sequence[int]) -> None:
         if min(size) < self.total_stride:

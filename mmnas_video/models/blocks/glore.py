@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
+from mmnas_video.entangle import MixedWindow, Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
 
 
 class SuperGloRe(nn.Module):
@@ -38,8 +38,12 @@ class SuperGloRe(nn.Module):
         self.extend_norm = SuperBatchNorm3d(channels, eps=1e-4)
         nn.init.zeros_(self.extend_norm.weight)
 
-    def forward(self, x: Tensor, channels: Window) -> Tensor:
-        """``(B, C, T, H, W)`` with ``C = channels.length``."""
+    def forward(self, x: Tensor, channels: Window | MixedWindow) -> Tensor:
+        """``(B, C, T, H, W)`` with ``C = channels.length``.
+
+        Mixed in weight space: states and projection are those of all channels by their weights, and the product of the
+        two is not the mean of the widths' products.
+        """
         inner, states = whole(self.nodes), whole(2 * self.nodes)
         state = self.state(x, states, channels).flatten(2)  # (B, 2M, L)
         projection = self.projection(x, inner, channels).flatten(2)  # (B, M, L)

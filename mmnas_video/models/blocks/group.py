@@ -6,25 +6,71 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Slice, Window, lay_windows, strided, whole
+from mmnas_video.entangle import (
+    JoinedWindow,
+    MixedWindow,
+    Mixture,
+    Slice,
+    Window,
+    lay_windows,
+    mix_kernels,
+    mix_moves,
+    mix_windows,
+    strided,
+    weigh,
+    whole,
+)
 from mmnas_video.space import KERNELS, Group, Value
 
 from .glore import SuperGloRe
-from .mbconv3d import BlockWindows, MBConv3D
+from .mbconv3d import BlockWindows, MBConv3D, MixedShortcut
 from .nonlocal_block import SuperNonLocal
 from .squeeze_excite import squeeze_width
 
 
+class JoinedInput(NamedTuple):
+    """What another stream joins to a group's input.
+
+    Attributes:
+        parts: name and window of each further part.
+        alone: of a mixture, the weight with which nothing joins; None where that takes no part.
+        beside: of a mixture, the weight with which something does.
+    """
+
+    parts: tuple[tuple[str, Window | MixedWindow], ...]
+    alone: Tensor | None = None
+    beside: Tensor | None = None
+
+
 class GroupWindows(NamedTuple):
-    """What an architecture makes of a group: its first block, its other blocks, and the attention's name."""
+    """What an architecture, or a mixture, makes of a group.
+
+    Attributes:
+        first, rest: its first block and its other blocks.
+        attention: the attention's name; of a mixture, the weight of each name that takes part.
+    """
 
     first: BlockWindows
     rest: BlockWindows
-    attention: str
+    attention: str | Mapping[str, Tensor]
+
+    def joined_by(self, joined: JoinedInput) -> GroupWindows:
+        """The same with further channels at the end of the first block's input."""
+        first = self.first._replace(inp=JoinedWindow(self.first.inp, joined.parts))
+        if first.shortcut is not None:  # the identity where nothing joins, which only the other weights then rule out
+            move, convolved = first.shortcut
+            if joined.alone is None:
+                move, convolved = None, joined.beside
+            else:
+                move = None if move is None else joined.alone * move
+                convolved = joined.beside + (0 if convolved is None else joined.alone * convolved)
+            first = first._replace(shortcut=MixedShortcut(move, convolved))
+        return self._replace(first=first)
 
 
 class MBConv3DGroup(nn.Module):
@@ -39,6 +85,7 @@ class MBConv3DGroup(nn.Module):
         glore_nodes: M of this site's GloRe.
         nonlocal_width: inner width of this site's non-local block.
         drop_path: one probability per block.
+        joined_channels: see :class:`MBConv3D`; of the first block.
     """
 
     def __init__(
@@ -52,6 +99,7 @@ class MBConv3DGroup(nn.Module):
         nonlocal_width: int,
         drop_path: tuple[float, ...],
         with_cp: bool = False,
+        joined_channels: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.group, self.inputs, self.with_cp = group, dict(inputs), with_cp
@@ -66,19 +114,22 @@ class MBConv3DGroup(nn.Module):
         )
         self._windows: dict[tuple[Value, ...], GroupWindows] = {}
         self._rest_costs: dict[tuple, Cost] = {}
-        self._build(se_blocks, drop_path)
+        self._build(se_blocks, drop_path, joined_channels or {})
         if 'glore' in group.attentions:
             self.glore = SuperGloRe(max(group.channels), glore_nodes)
         if 'nonlocal' in group.attentions:
             self.nonlocal_block = SuperNonLocal(max(group.channels), nonlocal_width)
 
-    def _build(self, se_blocks: tuple[bool, ...], drop_path: tuple[float, ...]) -> None:
+    def _build(
+        self, se_blocks: tuple[bool, ...], drop_path: tuple[float, ...], joined_channels: Mapping[str, int]
+    ) -> None:
         group = self.group
         inp = next(iter(self.inputs.values())).total
         out, mid = max(group.channels), max(w.total for w in self.mids.values())
         squeeze = max(w.total for w in self.squeezes.values())
         kernel = (max(KERNELS[k][0] for k in group.kernels), max(KERNELS[k][1] for k in group.kernels))
         shortcut = group.stride != 1 or any(i != o for i in self.inputs for o in self.outputs)  # widths, not windows
+        shortcut = shortcut or bool(joined_channels)
         self.blocks = nn.ModuleList(
             MBConv3D(
                 inp if b == 0 else out,
@@ -89,16 +140,28 @@ class MBConv3DGroup(nn.Module):
                 group.stride if b == 0 else 1,
                 shortcut and b == 0,
                 drop_path[b],
+                joined_channels if b == 0 else None,
             )
             for b in range(group.blocks)
         )
 
     # ------------------------------------------------------------------ an architecture's part
-    def at(self, arch: Mapping[str, Value], inp: Value) -> GroupWindows:
-        """The windows for this group's values in ``arch`` and the previous group's channels ``inp``."""
+    def at(self, arch: Mapping[str, Value] | Mixture, source: Value) -> GroupWindows:
+        """The windows for this group's values in ``arch``.
+
+        Args:
+            arch: an architecture or a mixture.
+            source: name of the choice that is the input's width, or that width where it is none.
+        """
+        if isinstance(arch, Mixture):
+            return self._mixed(arch, source)
         name = self.group.name
         return self.windows(
-            inp, arch[f'{name}.kernel'], arch[f'{name}.expansion'], arch[f'{name}.channels'], arch[f'{name}.attention']
+            arch.get(source, source),
+            arch[f'{name}.kernel'],
+            arch[f'{name}.expansion'],
+            arch[f'{name}.channels'],
+            arch[f'{name}.attention'],
         )
 
     def windows(self, inp: Value, kernel: Value, expansion: Value, channels: Value, attention: Value) -> GroupWindows:
@@ -111,6 +174,34 @@ class MBConv3DGroup(nn.Module):
             found = self._windows[key] = GroupWindows(rest._replace(inp=self.inputs[inp]), rest, attention)
         return found
 
+    def _mixed(self, arch: Mixture, source: Value) -> GroupWindows:
+        kernel, expansion, channels = (
+            arch[f'{self.group.name}.{part}'] for part in ('kernel', 'expansion', 'channels')
+        )
+        given = arch.get(source, channels.new_ones(1))
+        pairs = (expansion[:, None] * channels).flatten()  # in the order of product()
+        out = mix_windows([*self.outputs.values()], channels)
+        mid, squeeze = (mix_windows([*laid.values()], pairs) for laid in (self.mids, self.squeezes))
+        kernels = mix_kernels([KERNELS[k] for k in self.group.kernels], kernel)
+        rest = BlockWindows(out, mid, out, squeeze, kernels)
+        first = rest._replace(inp=mix_windows([*self.inputs.values()], given))
+        if self.group.stride == 1:
+            first = first._replace(shortcut=self._mixed_shortcut(arch, source, given, channels))
+        return GroupWindows(first, rest, arch.terms(f'{self.group.name}.attention'))
+
+    def _mixed_shortcut(self, arch: Mixture, source: Value, given: Tensor, channels: Tensor) -> MixedShortcut:
+        """Which pairs of widths pass the input on, as in :meth:`MBConv3D.identity`."""
+        inputs = zip(self.inputs.items(), given, arch.present(source) if source in arch else [True], strict=True)
+        outputs = zip(self.outputs.items(), channels, arch.present(f'{self.group.name}.channels'), strict=True)
+        same, other, moves = [], [], []
+        for ((i, inp), p, p_here), ((o, out), q, q_here) in product(inputs, outputs):
+            if p_here and q_here:
+                (same if i == o else other).append(p * q)
+                if i == o:
+                    moves.append((inp, out))
+        move = mix_moves(moves, torch.stack(same)) if same else None
+        return MixedShortcut(move, torch.stack(other).sum() if other else None)
+
     def forward(self, x: Tensor, at: GroupWindows) -> Tensor:
         """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""
         for b, block in enumerate(self.blocks):
@@ -119,10 +210,15 @@ class MBConv3DGroup(nn.Module):
                 x = checkpoint(block, x, windows, use_reentrant=False)
             else:
                 x = block(x, windows)
-        return x if at.attention == 'none' else self._attention(at)(x, at.rest.out)
+        if isinstance(at.attention, str):
+            return self._attend(at.attention, x, at)
+        return sum(weigh(weight, self._attend(name, x, at)) for name, weight in at.attention.items())
 
-    def _attention(self, at: GroupWindows) -> nn.Module:
-        return self.glore if at.attention == 'glore' else self.nonlocal_block
+    def _attend(self, name: str, x: Tensor, at: GroupWindows) -> Tensor:
+        return x if name == 'none' else self._attention(name)(x, at.rest.out)
+
+    def _attention(self, name: str) -> nn.Module:
+        return self.glore if name == 'glore' else self.nonlocal_block
 
     def slices(self, prefix: str, at: GroupWindows) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""
@@ -130,7 +226,7 @@ class MBConv3DGroup(nn.Module):
             yield from block.slices(f'{prefix}blocks.{b}.', at.rest if b else at.first)
         if at.attention != 'none':
             name = 'glore' if at.attention == 'glore' else 'nonlocal_block'
-            yield from self._attention(at).slices(f'{prefix}{name}.', at.rest.out)
+            yield from self._attention(at.attention).slices(f'{prefix}{name}.', at.rest.out)
 
     def cost(self, at: GroupWindows, size: tuple[int, int, int]) -> Cost:
         """MACs and parameters on an input of ``size`` (T, H, W)."""
@@ -142,7 +238,7 @@ class MBConv3DGroup(nn.Module):
 
     def _rest_cost(self, at: GroupWindows, size: tuple[int, int, int]) -> Cost:
         cost = sum((block.cost(at.rest, size) for block in self.blocks[1:]), Cost())
-        return cost if at.attention == 'none' else cost + self._attention(at).cost(at.rest.out.length, size)
+        return cost if at.attention == 'none' else cost + self._attention(at.attention).cost(at.rest.out.length, size)
 
     def size_after(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
         """(T, H, W) of the output."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,25 +10,51 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Slice, SuperBatchNorm3d, SuperConv3d, SuperDepthwiseConv3d, Window, strided
+from mmnas_video.entangle import (
+    JoinedWindow,
+    MixedKernel,
+    MixedWindow,
+    Slice,
+    SuperBatchNorm3d,
+    SuperConv3d,
+    SuperDepthwiseConv3d,
+    Window,
+    strided,
+    weigh,
+)
 
 from .squeeze_excite import SuperSqueezeExcite
 
 
+class MixedShortcut(NamedTuple):
+    """A shortcut that is the identity for some pairs of an input and an output width, a convolution for the others.
+
+    Attributes:
+        move: (C_out, C_in), the expected matrix of the identities (channel i of one window to channel i of the other);
+            None where no such pair takes part.
+        convolved: weight of the pairs that are convolutions; None where no such pair takes part.
+    """
+
+    move: Tensor | None
+    convolved: Tensor | None
+
+
 class BlockWindows(NamedTuple):
-    """What an architecture makes of one block.
+    """What an architecture, or a mixture, makes of one block.
 
     Attributes:
         inp, mid, out: windows of the input, the middle and the output channels.
         squeeze: window of the SE unit's inner channels.
         kernel: (t, k) of the depthwise convolution.
+        shortcut: of a mixture's block without stride whose input width is another choice than its output width.
     """
 
-    inp: Window
-    mid: Window
-    out: Window
-    squeeze: Window
-    kernel: tuple[int, int]
+    inp: Window | MixedWindow | JoinedWindow
+    mid: Window | MixedWindow
+    out: Window | MixedWindow
+    squeeze: Window | MixedWindow
+    kernel: tuple[int, int] | MixedKernel
+    shortcut: MixedShortcut | None = None
 
 
 class MBConv3D(nn.Module):
@@ -46,6 +72,8 @@ class MBConv3D(nn.Module):
         stride: spatial stride.
         shortcut: whether some architecture needs the convolution on the shortcut.
         drop_path: probability that a sample skips the block (stochastic depth), in training.
+        joined_channels: largest widths of what another stream may join to the input, by name. The shortcut then is a
+            convolution, whatever the widths: joined channels are none of the output's.
     """
 
     def __init__(
@@ -58,22 +86,25 @@ class MBConv3D(nn.Module):
         stride: int = 1,
         shortcut: bool = False,
         drop_path: float = 0.0,
+        joined_channels: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.stride, self.drop_path = stride, drop_path
-        self.expand = SuperConv3d(inp, mid)
+        self.expand = SuperConv3d(inp, mid, joined_channels=joined_channels)
         self.expand_norm = SuperBatchNorm3d(mid)
         self.depthwise = SuperDepthwiseConv3d(mid, kernel, stride)
         self.depthwise_norm = SuperBatchNorm3d(mid)
         self.se = SuperSqueezeExcite(mid, squeeze) if squeeze else None
         self.project = SuperConv3d(mid, out)
         self.project_norm = SuperBatchNorm3d(out)
-        self.shortcut = SuperConv3d(inp, out, stride=(1, stride, stride)) if shortcut else None
+        self.shortcut = None
+        if shortcut:
+            self.shortcut = SuperConv3d(inp, out, stride=(1, stride, stride), joined_channels=joined_channels)
         self.shortcut_norm = SuperBatchNorm3d(out) if shortcut else None
 
     def identity(self, at: BlockWindows) -> bool:
         """Whether the shortcut passes its input on unchanged."""
-        return self.stride == 1 and at.inp.length == at.out.length
+        return self.stride == 1 and at.inp.length == at.out.length and not isinstance(at.inp, JoinedWindow)
 
     def forward(self, x: Tensor, at: BlockWindows) -> Tensor:
         """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""
@@ -85,9 +116,20 @@ class MBConv3D(nn.Module):
         if self.training and self.drop_path:
             keep = torch.rand(y.shape[0], 1, 1, 1, 1, dtype=y.dtype, device=y.device) >= self.drop_path
             y = y * keep / (1 - self.drop_path)
-        if not self.identity(at):
-            x = self.shortcut_norm(self.shortcut(x, at.out, at.inp), at.out)
-        return torch.relu(x + y)
+        return torch.relu(self._shortcut(x, at) + y)
+
+    def _shortcut(self, x: Tensor, at: BlockWindows) -> Tensor:
+        if at.shortcut is None:
+            return x if self.identity(at) else self._projected(x, at)
+        # Different operations, so their outputs are mixed; what no pair of widths needs is not run.
+        move, convolved = at.shortcut
+        if move is None:
+            return weigh(convolved, self._projected(x, at))
+        moved = F.conv3d(x[:, : move.shape[1]], move[..., None, None, None])  # what is joined moves nowhere
+        return moved if convolved is None else moved + weigh(convolved, self._projected(x, at))
+
+    def _projected(self, x: Tensor, at: BlockWindows) -> Tensor:
+        return self.shortcut_norm(self.shortcut(x, at.out, at.inp), at.out)
 
     def slices(self, prefix: str, at: BlockWindows) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
+from mmnas_video.entangle import MixedWindow, Slice, SuperBatchNorm3d, SuperConv3d, Window, whole
 
 
 class SuperNonLocal(nn.Module):
@@ -40,8 +40,12 @@ class SuperNonLocal(nn.Module):
         t, h, w = size
         return t, max(h // 2, 1), max(w // 2, 1)
 
-    def forward(self, x: Tensor, channels: Window) -> Tensor:
-        """``(B, C, T, H, W)`` with ``C = channels.length``."""
+    def forward(self, x: Tensor, channels: Window | MixedWindow) -> Tensor:
+        """``(B, C, T, H, W)`` with ``C = channels.length``.
+
+        Mixed in weight space: queries and keys are those of all channels by their weights, and the softmax over them is
+        not the mean of the widths' attention.
+        """
         inner, size = whole(self.inner), x.shape[2:]
         window = tuple(min(side, 2) for side in size[1:])
         pooled = F.max_pool3d(x, (1, *window))

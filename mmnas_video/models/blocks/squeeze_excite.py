@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Slice, SuperConv3d, Window
+from mmnas_video.entangle import MixedWindow, Slice, SuperConv3d, Window
 
 
 def squeeze_width(channels: int, ratio: float) -> int:
@@ -35,8 +35,11 @@ class SuperSqueezeExcite(nn.Module):
         self.fc1 = SuperConv3d(channels, squeeze, bias=True)
         self.fc2 = SuperConv3d(squeeze, channels, bias=True)
 
-    def forward(self, x: Tensor, channels: Window, squeeze: Window) -> Tensor:
-        """``(B, C, T, H, W)`` with ``C = channels.length``."""
+    def forward(self, x: Tensor, channels: Window | MixedWindow, squeeze: Window | MixedWindow) -> Tensor:
+        """``(B, C, T, H, W)`` with ``C = channels.length``.
+
+        Mixed in weight space, which is not the mean of the widths' gates: ReLU and sigmoid are not linear.
+        """
         gate = x.mean((2, 3, 4), keepdim=True)
         gate = torch.relu(self.fc1(gate, squeeze, channels))
         return x * torch.sigmoid(self.fc2(gate, channels, squeeze))
