@@ -1,37 +1,66 @@
 """Data: samples and orders that are functions of the seed, bad files, held-out parts, the demo data.
 
 ``type='SeededDataset'``, ``'SeededSampler'``, ``'EndlessSampler'``, ``'skip_bad_collate'``,
-``'ReproducibleHook'`` and ``'BadSampleHook'`` in a config name what stands here.
+``'ReproducibleHook'`` and ``'BadSampleHook'`` in a config name what stands here; and for several datasets at once
+``'JointDataset'``, ``'JointBatchSampler'``, ``'TaskByTaskBatchSampler'``, ``'JointHook'``, ``'JointAccMetric'``,
+``'ImageAsClip'`` and ``'ClipRandomErasing'``.
 """
 
 from .bad_sample import BadSample, BadSampleCounter, skip_bad_collate
 from .bad_sample_hook import BadSampleHook
 from .checks import check_disjoint, check_not_empty
+from .clip_transforms import ClipRandomErasing, ImageAsClip
 from .demo import DemoOptions, make_demo
+from .demo_join import join_demo
 from .held_out import HeldOut
+from .joint_checks import check_classes, check_videos_apart
+from .joint_dataset import JointDataset
+from .joint_hook import JointHook
+from .joint_metric import JointAccMetric
+from .joint_sampler import JointBatchSampler, TaskByTaskBatchSampler
 from .reproducible_hook import ReproducibleHook, own_generator
 from .seed import derive_seed, seeded
 from .seeded_dataset import SeededDataset
 from .seeded_sampler import EndlessSampler, SeededSampler
+from .segment_sample import SegmentSampleFrames
+from .step_iterator import StepIterator
+from .task_schedule import TaskSchedule
+from .video_ids import read_list, shared_ids, video_id
 from .workers import close_runner_workers, close_workers
 
 __all__ = [
     'BadSample',
     'BadSampleCounter',
     'BadSampleHook',
+    'ClipRandomErasing',
     'DemoOptions',
     'EndlessSampler',
     'HeldOut',
+    'ImageAsClip',
+    'JointAccMetric',
+    'JointBatchSampler',
+    'JointDataset',
+    'JointHook',
     'ReproducibleHook',
     'SeededDataset',
     'SeededSampler',
+    'SegmentSampleFrames',
+    'StepIterator',
+    'TaskByTaskBatchSampler',
+    'TaskSchedule',
+    'check_classes',
     'check_disjoint',
     'check_not_empty',
+    'check_videos_apart',
     'close_runner_workers',
     'close_workers',
     'derive_seed',
+    'join_demo',
     'make_demo',
     'own_generator',
+    'read_list',
     'seeded',
+    'shared_ids',
     'skip_bad_collate',
+    'video_id',
 ]

@@ -63,7 +63,8 @@ def check_sources(cfg: Mapping[str, Any], key: str) -> None:
     ann_file = cfg.get('ann_file') or ''
     if ann_file and is_local(root) and is_local(ann_file):
         _check_list(Path(root) / ann_file, f'{key}.ann_file')
-    for name, prefix in (cfg.get('data_prefix') or {}).items():
+    prefixes = cfg.get('data_prefix') or cfg.get('split') or {}  # a split is mmpretrain's short name of a prefix
+    for name, prefix in ({'img_path': prefixes} if isinstance(prefixes, str) else prefixes).items():
         if prefix and is_local(root) and is_local(prefix) and not (Path(root) / prefix).is_dir():
             place = Path(root) / prefix
             raise ConfigError(f"{key}.data_prefix.{name}: found no folder '{place}', expected the data in it. {HOW}")

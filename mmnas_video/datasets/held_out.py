@@ -8,6 +8,7 @@ from mmnas_video.errors import ConfigError
 from .seed import derive_seed
 
 PARTS = ('train', 'held_out')
+NAMES = ('path', 'video')
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class HeldOut:
     fraction: float  # of each class's clips that are held out, in (0, 1)
     part: str  # 'train' or 'held_out'
     seed: int = 0  # of the split; the same in both parts
+    by: str = 'path'  # what names a file: its path, or its video ('video_ids.py'), alike in all datasets that have it
 
     def indices(self, names: Sequence[str], labels: Sequence[Hashable]) -> list[int]:
         """Return the rows of this part, in list order; none if no class has two files to split.
@@ -50,7 +52,7 @@ def read_held_out(option: dict | None, key: str) -> HeldOut | None:
     """
     if option is None:
         return None
-    unknown = sorted(set(option) - {'fraction', 'part', 'seed'})
+    unknown = sorted(set(option) - {'fraction', 'part', 'seed', 'by'})
     missing = sorted({'fraction', 'part'} - set(option))
     if unknown or missing:
         found = f'unknown {unknown}' if unknown else f'no {missing}'
@@ -58,6 +60,8 @@ def read_held_out(option: dict | None, key: str) -> HeldOut | None:
     held = HeldOut(**option)
     if held.part not in PARTS:
         raise ConfigError(f'{key}.held_out.part: found {held.part!r}, expected one of {", ".join(PARTS)}.')
+    if held.by not in NAMES:
+        raise ConfigError(f'{key}.held_out.by: found {held.by!r}, expected one of {", ".join(NAMES)}.')
     if not 0 < held.fraction < 1:
         raise ConfigError(f'{key}.held_out.fraction: found {held.fraction}, expected a number between 0 and 1.')
     return held

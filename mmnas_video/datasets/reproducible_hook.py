@@ -31,8 +31,8 @@ class ReproducibleHook(Hook):
     """Re-seed the main process from (seed, epoch, rank), and keep the DataLoaders off its generators.
 
     The main process draws dropout and drop-path masks from the global generators. They are seeded anew at the
-    start of each epoch (in an ``IterBasedTrainLoop`` before each iteration), so their state need not be in
-    the checkpoint.
+    start of each epoch (in an ``IterBasedTrainLoop``, and with data that can go on within an epoch, before each
+    iteration), so their state need not be in the checkpoint.
 
     For a resume that is exact also needed: ``randomness = dict(seed=…)`` in the config (the Runner makes its
     samplers before a resume gives it the old run's seed), ``SeededSampler`` and ``SeededDataset``. What is
@@ -56,8 +56,10 @@ class ReproducibleHook(Hook):
         reseed_process(derive_seed(runner.seed, 'epoch', runner.epoch, get_rank()))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed the process for this iteration, where there are no epochs to begin with."""
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
+        """Seed the process for this iteration, where a run may go on at any of them."""
+        loop = runner.train_loop
+        within = getattr(loop.dataloader.batch_sampler, 'resumes_within_epoch', False)
+        if within or isinstance(loop, IterBasedTrainLoop):
             reseed_process(derive_seed(runner.seed, 'iteration', runner.iter, get_rank()))
 
     def after_run(self, runner: Runner) -> None:

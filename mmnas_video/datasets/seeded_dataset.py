@@ -13,11 +13,14 @@ from mmnas_video.registry import DATASETS
 
 from .bad_sample import BadSample
 from .checks import check_not_empty, check_some_exist, check_sources, is_local
-from .held_out import read_held_out
+from .held_out import HeldOut, read_held_out
 from .seed import derive_seed, seeded
+from .video_ids import hashes, video_id
 
 # Where MMAction2's datasets keep a sample's path.
 PATH_KEYS = ('filename', 'frame_dir', 'img_path', 'audio_path')
+# Where MMAction2's and mmpretrain's datasets keep a sample's class.
+LABEL_KEYS = ('label', 'gt_label')
 # Raised by a wrong pipeline or a missing package, whatever the file: never taken for a bad file.
 MISTAKES = (ImportError, NameError, TypeError, KeyError, MemoryError, ConfigError)
 
@@ -38,6 +41,7 @@ class SeededDataset(Dataset):
         held_out: ``dict(fraction=0.2, part='train' or 'held_out', seed=0)`` gives one part of the list; see
             ``HeldOut``.
         config_key: where this stands in the config, for messages.
+        dataset_key: where ``dataset`` stands, if not under ``config_key``.
 
     Raises:
         ConfigError: the data is not there or cannot be listed: which path, which key, how to prepare it.
@@ -51,27 +55,28 @@ class SeededDataset(Dataset):
         seed: int | None = None,
         held_out: dict[str, Any] | None = None,
         config_key: str = 'train_dataloader.dataset',
+        dataset_key: str | None = None,
     ) -> None:
         self.seed = seed
-        self.key = config_key
-        part = read_held_out(held_out, config_key)
-        self.dataset = _build(dataset, f'{config_key}.dataset') if isinstance(dataset, dict) else dataset
+        self.key, self.dataset_key = config_key, dataset_key or f'{config_key}.dataset'
+        self.held_out = read_held_out(held_out, config_key)
+        self.dataset = _build(dataset, self.dataset_key) if isinstance(dataset, dict) else dataset
         if not isinstance(self.dataset, BaseDataset):
             raise ConfigError(
-                f'{config_key}.dataset: found a {type(self.dataset).__name__}, expected '
+                f'{self.dataset_key}: found a {type(self.dataset).__name__}, expected '
                 'a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins.'
             )
-        _list(self.dataset, f'{config_key}.dataset')
-        paths = [self._path(self.dataset.get_data_info(row)) for row in range(len(self.dataset))]
-        check_not_empty({f'{config_key}.dataset': paths})
-        check_some_exist(paths, f'{config_key}.dataset')
-        rows = part.indices(self._relative(paths), self._labels()) if part else range(len(paths))
-        if not rows:
-            raise ConfigError(
-                f"{config_key}.held_out: found part '{part.part}' of {len(paths)} clips empty, expected "
-                'at least 1 clip. A class needs 2 clips to be split.'
-            )
-        self._rows = np.asarray(rows)  # a list would be copied into each worker, little by little
+        _list(self.dataset, self.dataset_key)
+        infos = (self.dataset.get_data_info(row) for row in range(len(self.dataset)))
+        listed = [(self._path(info), _label(info)) for info in infos]
+        paths, labels = [path for path, _ in listed], [label for _, label in listed]
+        check_not_empty({self.dataset_key: paths})
+        check_some_exist(paths, self.dataset_key)
+        #: The classes that the list names.
+        self.labels = frozenset(labels)
+        self._ids = hashes([video_id(path) for path in paths])
+        # Arrays: a list would be copied into each worker, little by little.
+        self._rows = np.asarray(self._part(self.held_out, paths, labels))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -84,8 +89,12 @@ class SeededDataset(Dataset):
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
         index = range(len(self))[index]  # IndexError, and -1 for the last
-        with seeded(derive_seed(self.seed or 0, 'sample', epoch, index)):
+        with seeded(self.sample_seed(epoch, index)):
             return self._load(int(self._rows[index]))
+
+    def sample_seed(self, epoch: int, index: int) -> int:
+        """The seed under which ``epoch`` draws sample ``index``."""
+        return derive_seed(self.seed or 0, 'sample', epoch, index)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -103,6 +112,36 @@ class SeededDataset(Dataset):
         """Return what identifies each sample's file, for :func:`check_disjoint`: its absolute path."""
         paths = (self._path(self.get_data_info(index)) for index in range(len(self)))
         return [os.path.abspath(path) if is_local(path) else path for path in paths]
+
+    def file_of(self, index: int) -> str:
+        """Path of sample ``index``, as listed."""
+        return self._path(self.get_data_info(index))
+
+    def ids(self) -> np.ndarray:
+        """Hash of each sample's :func:`video_id`, (samples,) uint64: equal in every dataset that has the video."""
+        return self._ids[self._rows]
+
+    def other_ids(self) -> np.ndarray:
+        """As :meth:`ids`, of the listed clips that are not in this part: those of the other part, if it is split."""
+        return np.delete(self._ids, self._rows)
+
+    def drop(self, ids: np.ndarray) -> int:
+        """Leave out the samples whose video is among ``ids`` (hashes); returns how many. Before any sampler is made."""
+        keep = ~np.isin(self._ids[self._rows], ids)
+        self._rows = self._rows[keep]
+        return int((~keep).sum())
+
+    def _part(self, part: HeldOut | None, paths: list[str], labels: list[Hashable]) -> list[int] | range:
+        if part is None:
+            return range(len(paths))
+        names = self._relative(paths)
+        rows = part.indices([video_id(name) for name in names] if part.by == 'video' else names, labels)
+        if not rows:
+            raise ConfigError(
+                f"{self.key}.held_out: found part '{part.part}' of {len(paths)} clips empty, expected "
+                'at least 1 clip. A class needs 2 clips to be split.'
+            )
+        return rows
 
     def _load(self, row: int) -> Any:
         """Run the pipeline step by step: an error before there are pictures is the file's, a later one is
@@ -130,7 +169,7 @@ class SeededDataset(Dataset):
             if name in info:
                 return str(info[name])
         raise ConfigError(
-            f'{self.key}.dataset: found samples with the keys {sorted(info)}, expected one of {", ".join(PATH_KEYS)}.'
+            f'{self.dataset_key}: found samples with the keys {sorted(info)}, expected one of {", ".join(PATH_KEYS)}.'
         )
 
     def _relative(self, paths: list[str]) -> list[str]:
@@ -140,14 +179,15 @@ class SeededDataset(Dataset):
             return paths
         return [os.path.relpath(path, prefixes[0]) if is_local(path) else path for path in paths]
 
-    def _labels(self) -> list[Hashable]:
-        labels = (self.dataset.get_data_info(row).get('label', 0) for row in range(len(self.dataset)))
-        return [label if isinstance(label, int) else str(label) for label in labels]
+
+def _label(info: dict[str, Any]) -> Hashable:
+    label = next((info[name] for name in LABEL_KEYS if name in info), 0)
+    return label if isinstance(label, int) else str(label)
 
 
 def _build(cfg: dict[str, Any], key: str) -> Any:
     check_sources(cfg, key)
-    lazy = {'lazy_init': True} if 'ann_file' in cfg else {}
+    lazy = {'lazy_init': True} if 'ann_file' in cfg or 'split' in cfg else {}
     return DATASETS.build({**cfg, **lazy})
 
 
@@ -156,7 +196,7 @@ def _list(dataset: BaseDataset, key: str) -> None:
     others."""
     try:
         dataset.full_init()
-    except (AssertionError, IndexError, ValueError) as error:
+    except (AssertionError, IndexError, ValueError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"{key}.ann_file: cannot read '{dataset.ann_file}' as the list of a {type(dataset).__name__} "
             f"({error}), expected lines 'path label' (videos) or 'folder frames label' (raw frames)."

@@ -63,6 +63,7 @@ class SeededSampler(Sampler):
     reproducible = True
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
+        self.dataset = dataset
         self.order = _Order(dataset, shuffle, seed, round_up)
         self.epoch = 0
 

@@ -1,0 +1,74 @@
+"""Checks of a joint run that need more than one of its parts: heads against labels, lists against lists."""
+
+import logging
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.models.heads import MultiTaskHead
+
+from .joint_dataset import JointDataset
+
+
+def check_classes(head: Any, dataset: JointDataset, training: bool, logger: logging.Logger) -> None:
+    """Demand a head for each dataset, with room for all labels of its list; a head with room to spare is warned of.
+
+    Args:
+        head: the recognizer's ``cls_head``.
+        dataset: of one of the run's loops.
+        training: whether it is the training data, by which spare classes are judged.
+        logger: takes the warning.
+
+    Raises:
+        ConfigError: a head of another kind, a dataset without head, a label that its head has no class for.
+    """
+    if not isinstance(head, MultiTaskHead):
+        raise ConfigError(
+            f'model.cls_head: found {type(head).__name__}, expected MultiTaskHead with a head for each of '
+            f'{", ".join(dataset.tasks)}.'
+        )
+    for task, part in dataset.parts.items():
+        key = f'model.cls_head.heads.{task}'
+        if task not in head.heads:
+            raise ConfigError(f'{key}: found none ({", ".join(head.heads)}), expected a head for {part.key}.')
+        classes = head.heads[task].num_classes
+        labels = [label for label in part.labels if isinstance(label, int)]
+        wrong = [label for label in labels if not 0 <= label < classes]
+        if wrong:
+            raise ConfigError(
+                f'{key}.num_classes: found {classes}, expected {max(labels) + 1} or more: the list of {part.key} has '
+                f'labels from {min(labels)} to {max(labels)}.'
+            )
+        if training and labels and max(labels) + 1 < classes:
+            logger.warning(
+                f'{key}.num_classes: found {classes}, but the labels of {part.key} end at {max(labels)}: '
+                f'{classes - max(labels) - 1} classes have no clip'
+            )
+
+
+def check_videos_apart(parts: Mapping[str, Any]) -> None:
+    """Demand that the first part shares no video (by id, not by path) with the later ones.
+
+    For training data against validation and test; between other parts sharing is no leak. Parts that know no ids
+    (stock datasets) are passed over.
+
+    Args:
+        parts: config key → dataset (``JointDataset`` or ``SeededDataset``), training data first.
+
+    Raises:
+        ConfigError: names the two parts and how many clips of the first the other one has too.
+    """
+    known = {key: dataset.ids() for key, dataset in parts.items() if hasattr(dataset, 'ids')}
+    for (one, ids), (other, others) in combinations(known.items(), 2):
+        if one != next(iter(parts)):
+            continue
+        shared = int(np.isin(ids, others).sum())
+        if shared:
+            raise ConfigError(
+                f'{one} and {other}: found {shared} of {len(ids)} clips of the first whose video the second has too, '
+                f"expected none. List the second's annotation files in {one}.validation and set {one}.overlap='drop', "
+                'or write clean lists with python tools/data/check_overlap.py.'
+            )

@@ -1,0 +1,113 @@
+"""What joint training needs of a run: checks before it starts, and the step at which its data goes on."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS
+
+from .joint_checks import check_classes, check_videos_apart
+from .joint_dataset import JointDataset
+from .joint_sampler import JointBatchSampler
+from .step_iterator import StepIterator
+
+LOOPS = ('train', 'val', 'test')
+
+
+@HOOKS.register_module()
+class JointHook(Hook):
+    """Check a joint run, and let it go on in the middle of an epoch.
+
+    With ``JointBatchSampler`` both of MMEngine's training loops then continue at the step of the checkpoint:
+    an ``EpochBasedTrainLoop`` finishes its epoch instead of starting it anew, and an ``IterBasedTrainLoop`` does
+    not decode and throw away all that lies behind. Does nothing in a run without joint data. Takes no option.
+
+    Raises:
+        ConfigError: in ``before_run`` for heads that do not fit the datasets' classes and for videos that are in
+            training and in validation or test; before training for gradient accumulation (a step's gradient
+            would mix datasets) and for a DistributedDataParallel that waits for the other datasets' heads; on
+            resume for a checkpoint of another schedule.
+    """
+
+    priority = 'VERY_HIGH'  # the position in the data is set before anything asks for a batch
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the datasets of the loops that have been built, against the heads and against each other."""
+        data = {mode: dataset for mode in LOOPS if (dataset := _dataset(runner, mode)) is not None}
+        if not any(isinstance(dataset, JointDataset) for dataset in data.values()):
+            return
+        head = getattr(_bare(runner), 'cls_head', None)
+        for mode, dataset in data.items():
+            if isinstance(dataset, JointDataset):
+                check_classes(head, dataset, training=mode == 'train', logger=runner.logger)
+        if 'train' in data:
+            check_videos_apart({f'{mode}_dataloader.dataset': dataset for mode, dataset in data.items()})
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse accumulation, and put our iterator into a loop that counts iterations."""
+        sampler = _batch_sampler(runner)
+        if sampler is None:
+            return
+        found = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if found != 1:
+            raise ConfigError(
+                f'optim_wrapper.accumulative_counts: found {found}, expected 1: batches of a joint dataset are of '
+                'one dataset each, and gradients of several are not added up (VIM-NAS, Sec. 3.2).'
+            )
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            loop.dataloader_iterator = StepIterator(loop.dataloader, sampler, runner.iter, loop.dataloader_iterator)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Set the position in the data, and look at how gradients will be averaged."""
+        sampler = _batch_sampler(runner)
+        if sampler is None:
+            return
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            sampler.go_to(runner.iter, runner.epoch)
+        model = runner.model
+        ddp = isinstance(model, nn.parallel.DistributedDataParallel)
+        # A search hook takes the step of the wrapper over, and averages gradients itself.
+        waits = ddp and 'train_step' not in model.__dict__ and not model.find_unused_parameters
+        if waits and len(sampler.clips) > 1:
+            raise ConfigError(
+                'find_unused_parameters: found False, expected True on several ranks: a step trains one of '
+                f'{len(sampler.clips)} heads, and the others have no gradient to wait for.'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Note the schedule that the step counts in."""
+        sampler = _batch_sampler(runner)
+        if sampler is not None:
+            checkpoint['joint'] = sampler.state_dict()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """On resume demand the same schedule; weights that were only loaded (``load_from``) have none."""
+        sampler = _batch_sampler(runner)
+        if sampler is not None and runner._resume and 'joint' in checkpoint:
+            sampler.check_state(checkpoint['joint'])
+
+
+def _bare(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _loader(runner: Runner, mode: str) -> DataLoader | None:
+    """The DataLoader of a loop that has been built (asking ``runner.val_loop`` would build one)."""
+    loader = getattr(getattr(runner, f'_{mode}_loop'), 'dataloader', None)
+    return loader if isinstance(loader, DataLoader) else None
+
+
+def _dataset(runner: Runner, mode: str) -> Dataset | None:
+    loader = _loader(runner, mode)
+    return None if loader is None else getattr(loader.dataset, '_dataset', loader.dataset)
+
+
+def _batch_sampler(runner: Runner) -> JointBatchSampler | None:
+    sampler = getattr(_loader(runner, 'train'), 'batch_sampler', None)
+    return sampler if isinstance(sampler, JointBatchSampler) else None
