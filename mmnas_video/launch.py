@@ -26,6 +26,8 @@ from mmnas_video.search import read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
+#: Options of a search hook in a dry run: the phases come at once, and are short.
+SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +166,8 @@ def build_runner(cfg: Config) -> Runner:
     """The Runner of a config. Several processes on a machine without GPU get the gloo backend."""
     if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
         compat.init_cpu_process_group()
-        cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg()
+        unused = {k: v for k, v in cfg.items() if k == 'find_unused_parameters'}
+        cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(**unused)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
@@ -182,9 +185,13 @@ def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
             short[key].num_batch_per_epoch = min(steps, whole)
     for hook in short.get('custom_hooks') or []:
         known = HOOKS.get(hook['type']) if isinstance(hook['type'], str) else hook['type']
-        for option, least in (('candidates', 2), ('score_batches', 1), ('calibration_clips', 2)):
+        if not getattr(known, 'trains_weights', True):
+            continue  # its candidates are its steps: fewer would say a wrong time
+        for option, least in SHORT.items():
             if any(option in inspect.signature(base.__init__).parameters for base in known.__mro__):
                 hook[option] = min(hook.get(option, least), least)
+        if hook.get('tune_iters'):
+            hook['tune_iters'] = 1
     return short
 
 

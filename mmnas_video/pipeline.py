@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import LOOPS, build_runner, dry_run, load_config
 from mmnas_video.registry import DATASETS
-from mmnas_video.search import Calibration, SearchHook, extract_model, is_search_hook, save_extracted
+from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
 from mmnas_video.space import write_text_atomic
+from mmnas_video.staged import dry_stages, run_stages
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
@@ -27,47 +28,54 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
     (its ``model.backbone.arch`` set to the found arch.json) in ``WORK_DIR/retrain`` and tested.
 
     Returns:
-        Paths: ``arch``, ``config``, ``weights``; and after a retraining ``retrained`` and its ``metrics``.
+        Paths: ``arch``, ``config``, ``weights``; of a search in stages what each ended with (``stages``); and after a
+        retraining ``retrained`` and its ``metrics``.
 
     Raises:
         ConfigError: the config names no search hook, or anything that a search refuses.
     """
-    hooks = [hook for hook in cfg.get('custom_hooks') or [] if is_search_hook(hook)]
-    if len(hooks) != 1:
-        raise ConfigError(
-            f"custom_hooks: found {len(hooks)} search hooks, expected one such as dict(type='PARSECSearchHook', ...)"
-        )
+    search_hook(cfg)
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
+    folder = Path(os.path.abspath(cfg.work_dir)) / 'search'
+    found: dict[str, Any] = {
+        'arch': folder / 'arch.json',
+        'config': folder / 'extracted.py',
+        'weights': folder / 'extracted.pth',
+    }
+    if cfg.get('stages'):
+        found['stages'] = [stage.summary for stage in run_stages(cfg, search_once)]
+    else:
+        search_once(cfg)
+    if retrain and cfg.get('retrain'):
+        found.update(retrain_arch(cfg.retrain, str(found['arch']), Path(cfg.work_dir) / 'retrain', cfg))
+    return found
+
+
+def search_once(cfg: Config) -> SearchHook:
+    """Train the supernet of a config without stages, select, and extract; returns the search hook."""
     runner = build_runner(cfg)
     runner.train()
-    hook = next(hook for hook in runner.hooks if isinstance(hook, SearchHook))
-    found: dict[str, Any] = {'arch': Path(runner.work_dir) / 'search' / 'arch.json'}
-    if is_main_process():
-        found.update(_extract(cfg, runner, hook))
-    barrier()
-    if retrain and cfg.get('retrain'):
-        found.update(retrain_arch(cfg.retrain, str(found['arch']), Path(runner.work_dir) / 'retrain', cfg))
-    return found
+    return _extract(runner, cfg)
 
 
 def dry_search(cfg: Config, retrain: bool = True) -> dict[str, dict[str, Any]]:
     """A few steps of every phase of :func:`run_search`, in ``WORK_DIR/dry_run`` (the retraining's beside it).
 
     Returns:
-        For ``search`` and, if there is one, ``retrain`` what :func:`~mmnas_video.launch.dry_run` says.
+        For ``search`` (or each stage of it) and, if there is one, ``retrain`` what
+        :func:`~mmnas_video.launch.dry_run` says.
     """
-
-    def extract(runner: Runner, short: Config) -> None:
-        if is_main_process():
-            _extract(short, runner, next(hook for hook in runner.hooks if isinstance(hook, SearchHook)))
-        barrier()
-
+    search_hook(cfg)
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
-    plans = {'search': dry_run(cfg, extract)}
-    if retrain and cfg.get('retrain'):
+    if cfg.get('stages'):
+        said, arch = dry_stages(cfg, _extract)
+        plans = {f'search ({name})': plan for name, plan in said.items()}
+    else:
+        plans = {'search': dry_run(cfg, _extract)}
         arch = Path(cfg.work_dir) / 'dry_run' / 'search' / 'arch.json'
+    if retrain and cfg.get('retrain'):
         plans['retrain'] = dry_run(retrain_config(cfg.retrain, str(arch), Path(cfg.work_dir) / 'retrain', cfg))
     return plans
 
@@ -86,12 +94,15 @@ def check_retrain(retrain: Mapping[str, Any]) -> None:
             raise ConfigError(f'retrain.config={retrain["config"]!r}: {error}') from None
 
 
-def _extract(cfg: Config, runner: Runner, hook: SearchHook) -> dict[str, Path]:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    pinned, pinned_cfg = extract_model(cfg, model, hook.chosen)
-    Calibration(pinned, cfg.train_dataloader, hook.calibration_clips, runner.seed, runner.logger).run()
-    config, weights = save_extracted(Path(runner.work_dir) / 'search', pinned, pinned_cfg, {'arch': dict(hook.chosen)})
-    return {'config': config, 'weights': weights}
+def _extract(runner: Runner, cfg: Config) -> SearchHook:
+    """Leave the found network beside its arch.json; returns the search hook."""
+    hook = next(hook for hook in runner.hooks if isinstance(hook, SearchHook))
+    if is_main_process():
+        pinned, pinned_cfg = extract_model(cfg, hook.bare, hook.chosen)
+        Calibration(pinned, cfg.train_dataloader, hook.calibration_clips, runner.seed, runner.logger).run()
+        save_extracted(Path(runner.work_dir) / 'search', pinned, pinned_cfg, {'arch': dict(hook.chosen)})
+    barrier()
+    return hook
 
 
 def retrain_arch(

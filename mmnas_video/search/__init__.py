@@ -1,29 +1,70 @@
 """WHO chooses: search methods as hooks that know only the space."""
 
+from .agreement import agreement, chance_agreement
 from .base import SearchHook
 from .calibration import Calibration
 from .checkpoint import AtomicCheckpointHook
+from .darts import DARTSSearchHook
 from .distribution import ArchDistribution
+from .entangled import EntanglementSearchHook
+from .evolution import EvolutionSearchHook, use_checkpoint
 from .extraction import check_weights, extract_model, is_search_hook, load_supernet, read_checkpoint, save_extracted
+from .finished import (
+    FINISHED,
+    STAGES,
+    Finished,
+    end_entropy,
+    find_finished,
+    read_finished,
+    stage_table,
+    write_finished,
+)
 from .indicator import Likelihood, VideoAccuracy
+from .inherit_hook import InheritHook
 from .parsec import PARSECSearchHook
 from .record import SearchRecord
+from .stages import Pins, Stage, opened, read_stages, search_hook, stage_config, start_values
+from .task_streams import TaskStreams, is_joint
 from .uniform import UniformSearchHook
 
 __all__ = [
+    'FINISHED',
+    'STAGES',
     'ArchDistribution',
     'AtomicCheckpointHook',
     'Calibration',
+    'DARTSSearchHook',
+    'EntanglementSearchHook',
+    'EvolutionSearchHook',
+    'Finished',
+    'InheritHook',
     'Likelihood',
     'PARSECSearchHook',
+    'Pins',
     'SearchHook',
     'SearchRecord',
+    'Stage',
+    'TaskStreams',
     'UniformSearchHook',
     'VideoAccuracy',
+    'agreement',
+    'chance_agreement',
     'check_weights',
+    'end_entropy',
     'extract_model',
+    'find_finished',
+    'is_joint',
     'is_search_hook',
     'load_supernet',
+    'opened',
     'read_checkpoint',
+    'read_finished',
+    'read_stages',
     'save_extracted',
+    'search_hook',
+    'stage_config',
+    'stage_table',
+    'start_values',
+    'use_checkpoint',
+    'write_finished',
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import random
@@ -18,9 +19,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
-from mmnas_video.cost import Budget, Cost, rest_cost
+from mmnas_video.cost import Budget, Cost, RestCost, total_range
 from mmnas_video.datasets import check_disjoint, check_not_empty, derive_seed
-from mmnas_video.entangle import Searchable, find_searchable
+from mmnas_video.entangle import Mixture, Searchable, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 from mmnas_video.space import Arch, SearchSpace
@@ -30,6 +31,7 @@ from .freeze import frozen_unsampled
 from .indicator import batch_loss
 from .record import SearchRecord
 from .stream import BatchStream
+from .task_streams import TaskStreams, is_joint
 from .weighted import average_gradients, scaled_loss
 
 
@@ -61,6 +63,10 @@ class SearchHook(Hook):
     priority = 'BELOW_NORMAL'  # after EMA has swapped weights for validation, before checkpoints are written
     #: Whether the method needs held-out data.
     needs_held_out = True
+    #: Whether steps update the weights; a method that only scores with inherited ones leaves them bit-identical.
+    trains_weights = True
+    #: Clips of each held-out video; None leaves the pipeline's own.
+    held_out_clips: int | None = None
 
     def __init__(
         self,
@@ -77,7 +83,7 @@ class SearchHook(Hook):
         self.arch_dataloader = arch_dataloader
         self.calibration_clips, self.freeze_unsampled = calibration_clips, freeze_unsampled
         self._restored = False
-        self._pending: list[Arch] = []  # sampled since the last optimiser step
+        self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
 
     @classmethod
@@ -183,24 +189,24 @@ class SearchHook(Hook):
                     'bounds, such as cost_shape = (3, 13, 160, 160)'
                 )
             return
-        self._rest = rest_cost(self.bare, self.searchable, self.shape)
-        self.reach = {
-            q: (low[0] + getattr(self._rest, q), high[0] + getattr(self._rest, q))
-            for q, (low, high) in self.searchable.cost_range(self.shape).items()
-        }
+        self._rest = RestCost(self.bare, self.searchable, self.shape)
+        self.reach = total_range(self.bare, self.searchable, self.shape)
         self.budget.check_reachable(**self.reach)
 
     def _build_streams(self, runner: Runner) -> None:
         train = runner.cfg.train_dataloader
         self.calibration = Calibration(self.bare, train, self.calibration_clips, self.seed, runner.logger)
-        self.held_out: BatchStream | None = None
+        self.held_out: BatchStream | TaskStreams | None = None
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
         self.held_out_cfg = dict(self.arch_dataloader or {})
         if 'dataset' not in self.held_out_cfg:
             self.held_out_cfg = {**held_out_part(train, source), **self.held_out_cfg}
-        self.held_out = BatchStream(self.held_out_cfg, self.seed, 'held-out', source)
+        if self.held_out_clips is not None:
+            self.held_out_cfg = with_clips(self.held_out_cfg, self.held_out_clips, source)
+        stream = TaskStreams if is_joint(self.held_out_cfg) else BatchStream
+        self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source)
         parts = {'train_dataloader': runner.train_dataloader.dataset, source: self.held_out.dataset}
         if runner._val_loop is not None:
             parts['val_dataloader'] = runner.val_dataloader.dataset
@@ -242,10 +248,16 @@ class SearchHook(Hook):
         """A batch on the model's device, normalised; with ``training`` also blended (mixup), if configured."""
         return self.bare.data_preprocessor(data, training)
 
+    def held_out_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The next held-out batch, prepared; of several named datasets it is of that of the training ``batch``."""
+        if isinstance(self.held_out, TaskStreams):
+            return self.prepare(self.held_out.next(batch['data_samples'][0].task))
+        return self.prepare(next(self.held_out))
+
     def sampled_step(
-        self, archs: Sequence[Arch], batch: dict[str, Any], optim_wrapper: OptimWrapper
+        self, archs: Sequence[Arch | Mixture], batch: dict[str, Any], optim_wrapper: OptimWrapper
     ) -> dict[str, Tensor]:
-        """An ordinary training step of the mean loss of one or a few sampled architectures."""
+        """An ordinary training step of the mean loss of one or a few sampled architectures (or of a mixture)."""
         for arch in archs:
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, logged = batch_loss(self.bare, batch)
@@ -253,23 +265,30 @@ class SearchHook(Hook):
         self.finish_step(optim_wrapper, archs, loss.device)
         return {key: value.detach() for key, value in logged.items()}
 
-    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch], device: torch.device) -> None:
+    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture], device: torch.device) -> None:
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,
-        scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept."""
+        scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all."""
         if optim_wrapper.should_sync():
             average_gradients([p for p in self.bare.parameters() if p.requires_grad])
         self._pending.extend(archs)
         nothing = torch.zeros((), device=device, requires_grad=True)
         with ExitStack() as stack:
-            if self.freeze_unsampled:
-                stack.enter_context(frozen_unsampled(self.searchable, self._pending, optim_wrapper.optimizer))
+            if self.freeze_unsampled and not any(isinstance(arch, Mixture) for arch in self._pending):
+                frozen = frozen_unsampled(self.searchable, self._pending, optim_wrapper.optimizer, self.bare)
+                stack.enter_context(frozen)
             optim_wrapper.update_params(nothing)
         if optim_wrapper.should_update():
             self._pending = []
 
     def cost(self, arch: Arch) -> Cost:
         """MACs and parameters of the whole network at the config's clip shape; zero where no shape is given."""
-        return self.searchable.cost(arch, self.shape) + self._rest if self.shape else Cost()
+        return self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
+
+    def hinge(self, arch: Arch) -> float:
+        """Σ over the bounded costs of max(cost - T, 0) / T (AutoX3D, Eq. 2)."""
+        cost = self.cost(arch)._asdict()
+        highs = {q: getattr(self.budget, q)[1] for q in self.budget.needs}
+        return sum(max(cost[q] - high, 0.0) / high for q, high in highs.items() if high is not None)
 
     # ------------------------------------------------------------------ epochs and validation
     def after_train_epoch(self, runner: Runner) -> None:
@@ -308,7 +327,7 @@ class SearchHook(Hook):
         self._validation.close()
 
     @contextmanager
-    def inherited(self, arch: Arch) -> Iterator[None]:
+    def inherited(self, arch: Arch | Mixture) -> Iterator[None]:
         """``arch`` active with inherited weights, its BatchNorm statistics recalibrated and given back afterwards."""
         with self.searchable.use(arch), self.calibration.applied():
             yield
@@ -382,7 +401,29 @@ def held_out_part(train: Mapping[str, Any], source: str) -> dict[str, Any]:
         for k, v in train.items()
         if k in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'collate_fn', 'drop_last')
     }
+    sizes = (train.get('batch_sampler') or {}).get('batch_sizes')  # of a joint dataset
+    kept |= {'batch_sizes': dict(sizes)} if sizes else {}
     return {**kept, 'dataset': {**train['dataset'], 'held_out': {**held, 'part': 'held_out'}}}
+
+
+def with_clips(loader: Mapping[str, Any], clips: int, source: str) -> dict[str, Any]:
+    """A DataLoader config whose pipeline samples so many clips of each video.
+
+    Raises:
+        ConfigError: the dataset has no pipeline with a ``SampleFrames`` step.
+    """
+    made = copy.deepcopy(dict(loader))
+    dataset = made['dataset']
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    steps = [step for step in dataset.get('pipeline') or [] if step['type'] == 'SampleFrames']
+    if len(steps) != 1:
+        raise ConfigError(
+            f'{source}: found {len(steps)} SampleFrames steps in the pipeline of the held-out data, expected one to '
+            f'set num_clips={clips} in (indicator.num_clips)'
+        )
+    steps[0]['num_clips'] = clips
+    return made
 
 
 def _short(value: float) -> str:

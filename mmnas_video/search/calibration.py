@@ -6,21 +6,24 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import cycle, islice
 from typing import Any
 
 import torch
 from torch import nn
 
-from mmnas_video.entangle import kept_statistics, recalibrate
+from mmnas_video.entangle import kept_statistics, norm_layers, recalibrate
 
 from .stream import BatchStream
+from .task_streams import TaskStreams, is_joint
 
 
 class Calibration:
     """Recomputes running statistics from a fixed set of training clips.
 
     The clips are decoded once, at their first use, and kept as the loader gives them (uint8): 64 clips of 13x160x160
-    are 64 MB. They are the same for every architecture, so scores are compared on equal terms.
+    are 64 MB. They are the same for every architecture, so scores are compared on equal terms. Of several named
+    datasets the batches are in turn.
 
     Args:
         model: the bare recognizer.
@@ -43,18 +46,24 @@ class Calibration:
     def batches(self) -> list[dict[str, Any]]:
         """The clips, in batches of the training loader's size."""
         if self._batches is None:
-            stream = BatchStream(self._cfg, self.seed, 'calibration', 'train_dataloader')
-            self._batches = [next(stream) for _ in range(-(-self.clips // stream.loader.batch_size))]
+            args = (self._cfg, self.seed, 'calibration', 'train_dataloader')
+            streams = list(TaskStreams(*args).streams.values()) if is_joint(self._cfg) else [BatchStream(*args)]
+            number = -(-self.clips // streams[0].loader.batch_size)
+            self._batches = [next(stream) for stream in islice(cycle(streams), number)]
         return self._batches
 
     def run(self) -> int:
-        """Recalibrate the active architecture; returns the number of clips used (0 if turned off)."""
-        if not self.clips:
+        """Recalibrate the active architecture; returns the number of clips used (0 if turned off, or without BN)."""
+        used = self._recalibrate()
+        if used:
+            self.logger.info(f'BatchNorm statistics recalibrated on {used} training clips')
+        return used
+
+    def _recalibrate(self) -> int:
+        if not self.clips or not norm_layers(self.model):
             return 0
         recalibrate(self.model, [partial(self._forward, batch) for batch in self.batches()])
-        used = sum(len(batch['inputs']) for batch in self.batches())
-        self.logger.info(f'BatchNorm statistics recalibrated on {used} training clips')
-        return used
+        return sum(len(batch['inputs']) for batch in self.batches())
 
     def _forward(self, batch: dict[str, Any]) -> torch.Tensor:
         return self.model(**self.model.data_preprocessor(dict(batch), False), mode='tensor')
@@ -63,5 +72,5 @@ class Calibration:
     def applied(self) -> Iterator[None]:
         """Recalibrated statistics for a block, the old ones bit for bit afterwards."""
         with kept_statistics(self.model):
-            self.run()
+            self._recalibrate()  # not in the log: hundreds of candidates come by here
             yield

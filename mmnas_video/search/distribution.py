@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmnas_video.entangle import Mixture
 from mmnas_video.space import Arch, SearchSpace, Value
 
 
@@ -28,9 +30,15 @@ class ArchDistribution:
         self.offered = offered
         self.alpha = torch.zeros(offered.shape, dtype=torch.float64, requires_grad=True)
 
-    def log_probs(self) -> Tensor:
-        """log softmax(α) per choice, (choices, most values); -inf where no value is offered."""
-        return self.alpha.masked_fill(~self.offered, -torch.inf).log_softmax(1)
+    def log_probs(self, alpha: Tensor | None = None) -> Tensor:
+        """log softmax(α) per choice, (choices, most values); -inf where no value is offered. Of any α."""
+        alpha = self.alpha if alpha is None else alpha
+        return alpha.masked_fill(~self.offered, -torch.inf).log_softmax(1)
+
+    def mixture(self, like: Tensor, alpha: Tensor | None = None) -> Mixture:
+        """softmax(α) as weights of a mixed network, differentiable in α; dtype and device of ``like``."""
+        table = self.log_probs(alpha).exp().to(like)
+        return Mixture(self.space, {choice.name: table[i, : len(choice)] for i, choice in enumerate(self.space)})
 
     def probs(self) -> dict[str, list[float]]:
         """Choice name to the probabilities of its values."""
@@ -61,6 +69,18 @@ class ArchDistribution:
         best = self.log_probs().detach().argmax(1).tolist()
         return self.space.decode(best)
 
+    def summary(self, best: Arch) -> dict[str, Any]:
+        """What an epoch's line says: entropy in nats, in all and per choice, probabilities, and in which share of the
+        open choices ``best`` has the smallest value."""
+        entropies, indices = self.entropies(), self.space.encode(best)
+        opened = [i for i, choice in enumerate(self.space) if not choice.single]
+        return {
+            'entropy': sum(entropies.values()),
+            'entropies': entropies,
+            'probs': self.probs(),
+            'smallest_share': sum(indices[i] == 0 for i in opened) / len(opened),
+        }
+
     def state_dict(self) -> dict[str, Tensor]:
         """α, for a checkpoint."""
         return {'alpha': self.alpha.detach().clone()}
@@ -69,3 +89,15 @@ class ArchDistribution:
         """α from a checkpoint."""
         with torch.no_grad():
             self.alpha.copy_(state['alpha'])
+
+
+def score_term(log_probs: Tensor, costs: Sequence[float]) -> Tensor:
+    """Scalar whose gradient in α estimates that of the expected cost by the score function, from K drawn architectures:
+    Σ_k (c_k - mean c) ∇ log p(A_k|α) / K.
+
+    Args:
+        log_probs: log p(A_k|α), (K,).
+        costs: c_k of each.
+    """
+    found = torch.tensor(costs, dtype=log_probs.dtype)
+    return ((found - found.mean()) * log_probs).mean()

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmnas_video.entangle import copy_slices, find_searchable
+from mmnas_video.entangle import Window, copy_slices, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.space import Arch, Value, write_text_atomic
@@ -39,17 +39,31 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
         part = part[step]
     part.update(searchable.pinned_cfg(arch))
     part.pop('fixed', None)
+    window = searchable.output(arch)
+    if window is not None:
+        _narrow_readers(pinned.model, part, window)
     pinned.custom_hooks = [
         h
         for h in pinned.get('custom_hooks') or []
-        if not is_search_hook(h) and h['type'] not in ('ReportHook', 'ProgressHook')
+        if not is_search_hook(h) and h['type'] not in ('ReportHook', 'ProgressHook', 'InheritHook')
     ]
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if pinned.get(loader):
             pinned[loader].dataset.pop('held_out', None)
-    for key in ('retrain', 'resume', 'load_from'):
+    for key in ('retrain', 'stages', 'resume', 'load_from'):
         pinned.pop(key, None)
     return pinned
+
+
+def _narrow_readers(cfg: Any, searchable: Any, window: Window) -> None:
+    """Give heads and necks the input width of the extracted network, wherever they name the supernet's."""
+    if cfg is searchable:
+        return
+    for key, value in cfg.items() if isinstance(cfg, Mapping) else ():
+        if key == 'in_channels' and value == window.total:
+            cfg[key] = window.length
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            _narrow_readers(part, searchable, window)
 
 
 def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel, Config]:
@@ -131,6 +145,25 @@ def check_weights(model: nn.Module, data: Mapping[str, Any], checkpoint: str | o
         )
 
 
+def check_space_of(model: nn.Module, data: Mapping[str, Any], checkpoint: str | os.PathLike[str]) -> None:
+    """Demand that a checkpoint that was written by a search is of the model's space.
+
+    Args:
+        model: the bare supernet.
+        data: what :func:`read_checkpoint` gives.
+        checkpoint: its file, for the message.
+
+    Raises:
+        ConfigError: another space.
+    """
+    _, searchable = find_searchable(model)
+    found = (data.get('search') or {}).get('space') or {}
+    if found and found.get('hash') != searchable.space.hash:
+        raise ConfigError(
+            f'checkpoint {str(checkpoint)!r}: found a search of the space {found}, expected {searchable.space.identity}'
+        )
+
+
 def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     """The supernet of ``cfg`` with the weights of a search's checkpoint (read with ``weights_only=True``).
 
@@ -139,12 +172,7 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     """
     path, data = Path(checkpoint), read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
-    _, searchable = find_searchable(model)
-    found = (data.get('search') or {}).get('space') or {}
-    if found and found.get('hash') != searchable.space.hash:
-        raise ConfigError(
-            f'checkpoint {str(path)!r}: found a search of the space {found}, expected {searchable.space.identity}'
-        )
+    check_space_of(model, data, checkpoint)
     try:
         model.load_state_dict(data.get('state_dict', data), strict=True)
     except RuntimeError as error:
@@ -155,6 +183,7 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
 
 
 __all__ = [
+    'check_space_of',
     'check_weights',
     'extract_model',
     'is_search_hook',

@@ -61,15 +61,28 @@ class Likelihood:
 class VideoAccuracy:
     """Top-1 accuracy on the batch, each video the mean of its clips; w_k = acc_k / Σ acc, uniform if all are 0.
 
-    Source: Auto-TSNet (Sec. 4). Clips per video: ``num_clips`` of the held-out pipeline.
+    Source: Auto-TSNet, Sec. 4.1. The clips of a video are averaged as the head does (``average_clips``), or as
+    probabilities where the head leaves them apart.
+
+    Args:
+        num_clips: clips of each held-out video, put into the ``SampleFrames`` step of its pipeline; None leaves the
+            pipeline as it is.
+
+    Raises:
+        ConfigError: ``num_clips`` is no positive number.
     """
 
     from_training_loss = False
 
+    def __init__(self, num_clips: int | None = None) -> None:
+        if num_clips is not None and (isinstance(num_clips, bool) or not isinstance(num_clips, int) or num_clips < 1):
+            raise ConfigError(f'indicator.num_clips: found {num_clips!r}, expected a positive number')
+        self.num_clips = num_clips
+
     def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[float, int]:
         """(videos that are right, videos) of the active architecture."""
         samples = model(**batch, mode='predict')
-        right = sum(int(sample.pred_score.argmax()) == int(sample.gt_label) for sample in samples)
+        right = sum(int(_video_score(sample.pred_score).argmax()) == int(sample.gt_label) for sample in samples)
         return float(right), len(samples)
 
     def score(self, total: float, count: int) -> float:
@@ -84,3 +97,8 @@ class VideoAccuracy:
         """Unnormalised log-weights, (K,)."""
         accuracy = torch.tensor(scores, dtype=torch.float64)
         return accuracy.log() if accuracy.any() else torch.zeros_like(accuracy)
+
+
+def _video_score(scores: Tensor) -> Tensor:
+    """(classes,) of one video, from that or from (clips, classes)."""
+    return scores if scores.ndim == 1 else scores.flatten(0, -2).softmax(-1).mean(0)

@@ -20,8 +20,9 @@ from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
 from mmnas_video.space import Arch
 
 from .base import SearchHook
-from .distribution import ArchDistribution
+from .distribution import ArchDistribution, score_term
 from .indicator import batch_loss
+from .task_streams import TaskStreams
 from .weighted import WeightedGradient, effective_sample_size, scaled_loss, sum_over_ranks
 
 MODES = ('joint', 'alternating')
@@ -88,6 +89,7 @@ class PARSECSearchHook(SearchHook):
         self.num_archs, self.mode = num_archs, mode
         self.cost_weight, self.cost_term = cost_weight, cost_term
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))
+        self.held_out_clips = getattr(self.indicator, 'num_clips', None)
         self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=0.02, weight_decay=0))
         self.control_variate, self.warmup_epochs = control_variate, warmup_epochs
         self.guard = {'entropy': 0.05, 'macs': 0.8, **(collapse_guard or {})}
@@ -96,6 +98,11 @@ class PARSECSearchHook(SearchHook):
 
     def setup(self, runner: Runner) -> None:
         """Build α (zeros: every architecture equally likely) and its optimiser."""
+        if isinstance(self.held_out, TaskStreams):
+            raise ConfigError(
+                'PARSECSearchHook.arch_dataloader: found a JointDataset, expected one dataset: one α is not scored on '
+                'several at once; EntanglementSearchHook and DARTSSearchHook take joint data'
+            )
         self.distribution = ArchDistribution(self.space)
         self.alpha_optimizer = OPTIMIZERS.build({**self.arch_optimizer, 'params': [self.distribution.alpha]})
 
@@ -120,12 +127,6 @@ class PARSECSearchHook(SearchHook):
 
     def _draw(self, count: int) -> list[Arch]:
         return [self.distribution.sample(self.rng) for _ in range(count)]
-
-    def hinge(self, arch: Arch) -> float:
-        """Σ over the bounded costs of max(cost - T, 0) / T (Eq. 2)."""
-        cost = self.cost(arch)._asdict()
-        highs = {q: getattr(self.budget, q)[1] for q in self.budget.needs}
-        return sum(max(cost[q] - high, 0.0) / high for q, high in highs.items() if high is not None)
 
     def _penalties(self, archs: Sequence[Arch], clips: int) -> list[float]:
         """What the cost takes off each log-weight, for scores on so many clips."""
@@ -168,8 +169,7 @@ class PARSECSearchHook(SearchHook):
         coefficients = weights - (1 / len(archs) if self.control_variate else 0.0)
         loss = -(coefficients * log_probs).sum()
         if self.cost_term == 'score':
-            hinges = torch.tensor([self.hinge(arch) for arch in archs], dtype=torch.float64)
-            loss = loss + self.cost_weight * ((hinges - hinges.mean()) * log_probs).mean()
+            loss = loss + self.cost_weight * score_term(log_probs, [self.hinge(arch) for arch in archs])
         return loss
 
     def _weight_step(
@@ -192,8 +192,9 @@ class PARSECSearchHook(SearchHook):
             penalty = self._penalties([arch], int(count))[0]
             log_weight = known[k] if known else self.indicator.score(total, int(count)) - penalty
             logged.append(values)
-            if not math.isfinite(log_weight):
-                self.dropped += 1
+            if not (math.isfinite(total) and math.isfinite(log_weight)):
+                # Known weights may be 0 (no video right): nothing to learn from, and no fault.
+                self.dropped += not math.isfinite(total) or math.isnan(log_weight)
                 continue
             loss = optim_wrapper.scale_loss(loss) * gradient.add(log_weight)
             scaled_loss(loss, optim_wrapper).backward()
@@ -233,15 +234,9 @@ class PARSECSearchHook(SearchHook):
 
     def epoch_summary(self) -> dict[str, Any]:
         """Entropy (nats), probabilities, mean score, and the share of choices whose smallest value leads."""
-        entropies = self.distribution.entropies()
-        best = self.space.encode(self.choose())
-        opened = [i for i, choice in enumerate(self.space) if not choice.single]
         return {
-            'entropy': sum(entropies.values()),
-            'entropies': entropies,
-            'probs': self.distribution.probs(),
+            **self.distribution.summary(self.choose()),
             'score': sum(self._scores) / len(self._scores) if self._scores else None,
-            'smallest_share': sum(best[i] == 0 for i in opened) / len(opened),
             'dropped': self.dropped,
         }
 

@@ -46,7 +46,8 @@ class SearchRecord:
             write_text_atomic(
                 self.folder / 'space.json', json.dumps({**space.to_dict(), **(description or {})}, indent=1) + '\n'
             )
-            self._file = open(self.history, 'a', encoding='utf-8')  # noqa: SIM115 - open for the whole search
+            # By lines: what a killed search still held would be written late, into the history of the resumed one.
+            self._file = open(self.history, 'a', buffering=1, encoding='utf-8')  # noqa: SIM115 - for the whole search
         except OSError as error:
             raise ConfigError(
                 f'work_dir: cannot write to {str(self.folder)!r} ({error.strerror}); expected a folder '
@@ -84,13 +85,15 @@ class SearchRecord:
         self._file.truncate(length)
         self._file.seek(0, 2)
 
-    def write_arch(self, arch: Arch, cost: Cost, shape: tuple[int, ...], search: Mapping[str, Any]) -> Path:
-        """Write ``arch.json`` and return its path."""
+    def write_arch(
+        self, arch: Arch, cost: Cost, shape: tuple[int, ...], search: Mapping[str, Any], name: str = 'arch.json'
+    ) -> Path:
+        """Write an arch file, by default ``arch.json``, and return its path."""
         extra = {
             'cost': {**cost._asdict(), 'unit': 'MACs of one clip, parameters', 'shape': list(shape)},
             'search': {**search, 'versions': _versions(), 'commit': _commit()},
         }
-        path = self.folder / 'arch.json'
+        path = self.folder / name
         write_text_atomic(path, arch_to_json(arch, self.space.identity, extra))
         return path
 

@@ -76,10 +76,13 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     All ranks ran the same architectures, so a gradient that is None is None on every rank and stays None (momentum and
     decay must not move what nobody used).
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return
-    grads = [p.grad for p in parameters if p.grad is not None]
-    if not grads:
+    average_over_ranks([p.grad for p in parameters])
+
+
+def average_over_ranks(tensors: Sequence[Tensor | None]) -> None:
+    """Make each tensor its mean over the ranks, in place and in one flat all-reduce; None stays None."""
+    grads = [tensor for tensor in tensors if tensor is not None]
+    if not grads or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat)

@@ -12,7 +12,8 @@ They are no part of what training needs: ``import mmnas_video`` leaves this fold
 
 from .layer import check_layer
 from .method import check_search_method
+from .mixture import check_mixture
 from .searchable import check_searchable
 from .space import check_space
 
-__all__ = ['check_layer', 'check_search_method', 'check_searchable', 'check_space']
+__all__ = ['check_layer', 'check_mixture', 'check_search_method', 'check_searchable', 'check_space']

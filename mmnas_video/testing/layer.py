@@ -43,13 +43,20 @@ def check_layer(
     for number, at in enumerate((largest, *ats)):
         randomise(layer, seed=number)
         what = f'{type(layer).__name__} at {at}'
-        own = tuple(whole(part.length) if isinstance(part, Window) else part for part in at)
+        own = tuple(map(_own, at))
         pinned = make(*own).double()
         parts = list(layer.slices('', *at))
         load_strictly(pinned, sliced_state(layer, parts, what), what)
         x = torch.randn(batch, *shape(*at), dtype=torch.float64, generator=torch.Generator().manual_seed(number))
         _check_modes(layer, pinned, x, (at, own), what)
         _check_cost(layer, pinned, x, (at, own), cost, what)
+
+
+def _own(part: Any) -> Any:
+    """What a layer of its own is told in the place of a window, or of several in a named tuple."""
+    if isinstance(part, Window):
+        return whole(part.length)
+    return type(part)(*map(_own, part)) if hasattr(part, '_fields') else part
 
 
 def _check_modes(layer: nn.Module, pinned: nn.Module, x: torch.Tensor, ats: tuple[tuple, tuple], what: str) -> None:

@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmnas_video.entangle import Mixture
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 from mmnas_video.search import SearchHook
@@ -48,7 +49,7 @@ class Run(NamedTuple):
     checkpoint: dict[str, Any]
     history: bytes
     arch_file: dict[str, Any]
-    sampled: list[Arch]
+    sampled: list[Any]
 
 
 class Killed(Exception):
@@ -145,17 +146,17 @@ def _check_resume(hook: Mapping[str, Any], whole: Run, folder: Path, name: str) 
     _check_same(whole, resumed._replace(sampled=whole.sampled), what)
 
 
-def _spy(runner: Runner, search: SearchHook) -> tuple[list[Arch], list[bool]]:
+def _spy(runner: Runner, search: SearchHook) -> tuple[list[Any], list[bool]]:
     """Note the architectures of each step, whether steps are run at all, and who touches the global
     generators."""
-    sampled: list[Arch] = []
+    sampled: list[Any] = []
     replaced: list[bool] = []
     backbone, name = runner.model.backbone, type(search).__name__
     step = search.step
 
     def noting(module: Any, inputs: Any) -> None:
         if replaced and replaced[-1]:
-            sampled.append(module.arch)
+            sampled.append(_comparable(module.arch))
 
     def stepping(*args: Any) -> Any:
         replaced.append(True)
@@ -168,6 +169,11 @@ def _spy(runner: Runner, search: SearchHook) -> tuple[list[Arch], list[bool]]:
     for verb in WATCHED:
         setattr(search, verb, _watched(getattr(search, verb), f'{name}.{verb}'))
     return sampled, replaced
+
+
+def _comparable(arch: Arch | Mixture) -> Any:
+    """An architecture itself; of a mixture its numbers, which can be compared and hashed."""
+    return tuple((name, *arch[name].tolist()) for name in arch) if isinstance(arch, Mixture) else arch
 
 
 def _watched(function: Callable[..., Any], what: str) -> Callable[..., Any]:
@@ -205,8 +211,12 @@ def _check_end(runner: Runner, search: SearchHook, start: Mapping[str, Tensor], 
     assert replaced, f'{name}: its step was never called, so the model trained without it'
     assert 'train_step' not in vars(model), f'{name}: the model did not get its train_step back'
     assert model.backbone.arch == toy.SPACE.largest, f'{name}: left the architecture {dict(model.backbone.arch)} active'
-    still = [key for key, value in model.named_parameters() if torch.equal(value, start[key])]
-    assert not still, f'{name}: {still} are as they were at the start: the weights do not learn'
+    if search.trains_weights:
+        still = [key for key, value in model.named_parameters() if torch.equal(value, start[key])]
+        assert not still, f'{name}: {still} are as they were at the start: the weights do not learn'
+    else:
+        moved = [key for key, value in model.state_dict().items() if not torch.equal(value, start[key])]
+        assert not moved, f'{name}: {moved} have changed, although the method says that it trains no weights'
 
 
 def _check_result(run: Run, name: str) -> None:

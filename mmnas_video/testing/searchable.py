@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost, count
-from mmnas_video.entangle import Searchable, find_searchable, kept_statistics
+from mmnas_video.entangle import Searchable, find_searchable, kept_statistics, take
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Value
 
@@ -78,7 +78,7 @@ def _check_modes(model: Any, pinned: Any, inputs: Tensor, arch: Mapping[str, Val
         mode = f'{what}, {"train" if training else "eval"} mode'
         model.train(training).zero_grad(), pinned.train(training).zero_grad()
         with kept_statistics(model), model.use(arch):
-            found, expected = model(inputs), pinned(inputs)
+            found, expected = _own_channels(model, arch, model(inputs), mode), pinned(inputs)
             assert_close(found, expected, f'{mode}: output')
             upstream = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
             found.backward(upstream), expected.backward(upstream)
@@ -87,6 +87,16 @@ def _check_modes(model: Any, pinned: Any, inputs: Tensor, arch: Mapping[str, Val
         for name, value in pinned.state_dict().items():
             assert_close(after[name], value, f'{mode}: {name} after the step')
     assert model.arch == model.space.largest, f'{what}: forward has changed the active arch'
+
+
+def _own_channels(model: Any, arch: Mapping[str, Value], output: Tensor, what: str) -> Tensor:
+    """The supernet's output without what the architecture does not have, which must be zero."""
+    window = model.output(arch)
+    if window is None:
+        return output
+    own = take(output, 1, window)
+    assert output.detach().abs().sum() <= own.detach().abs().sum() * (1 + 1e-12), f'{what}: output outside {window}'
+    return own
 
 
 def _check_cost(model: Any, pinned: nn.Module, inputs: Tensor, arch: Mapping[str, Value], what: str) -> None:

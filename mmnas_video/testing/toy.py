@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Searchable, Slice, Window, take
+from mmnas_video.entangle import MixedWindow, Mixture, Searchable, Slice, Window, mix_windows, take
 from mmnas_video.registry import DATASETS, METRICS, MODELS
 from mmnas_video.space import Arch, Choice, SearchSpace, Value
 
@@ -35,11 +36,14 @@ class ToyBackbone(Searchable, nn.Module):
     Args:
         arch: values to pin; None for the supernet.
         norm: whether there is the BatchNorm.
+        fixed: choices to pin in a supernet, by name or pattern.
     """
 
-    def __init__(self, arch: Mapping[str, Value] | None = None, norm: bool = True) -> None:
+    def __init__(
+        self, arch: Mapping[str, Value] | None = None, norm: bool = True, fixed: Mapping[str, Value] | None = None
+    ) -> None:
         nn.Module.__init__(self)
-        Searchable.__init__(self, SPACE if arch is None else SPACE.fix(arch))
+        Searchable.__init__(self, SPACE.fix({**SPACE.match(fixed or {}), **(arch or {})}))
         width = max(self.space['width'].values)
         generator = torch.Generator().manual_seed(11)
         self.weight = nn.Parameter(torch.randn(width, FEATURES, generator=generator, dtype=torch.float64) / 3)
@@ -53,8 +57,17 @@ class ToyBackbone(Searchable, nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 7)`` to ``(B, 5)``."""
         self.forwards += 1
-        y = x @ take(self.weight, 0, self.window(self.arch)).T * self.arch['scale']
+        window, scale = self._at(self.arch)
+        y = x @ take(self.weight, 0, window).T * scale
         return self.norm(nn.functional.pad(y, (0, 5 - y.shape[1])))
+
+    def _at(self, arch: Mapping[str, Value] | Mixture) -> tuple[Window | MixedWindow, Any]:
+        """Rows and factor of an architecture, or their mixture: the width in weight space, the scale at the outputs."""
+        if not isinstance(arch, Mixture):
+            return self.window(arch), arch['scale']
+        windows = [Window(0, int(width), self.weight.shape[0]) for width in self.space['width'].values]
+        scale = sum(weight * value for value, weight in arch.terms('scale').items())
+        return mix_windows(windows, arch['width']), scale
 
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
         """As :meth:`Searchable.slices`."""
@@ -185,12 +198,23 @@ def config(hook: Mapping[str, Any], epochs: int = 2, work_dir: str | None = None
         custom_hooks=[hook],
     )
     cfg.update(changes)
-    return Config(cfg)
+    made = Config(cfg)
+    # As load_config does: MMEngine writes the config's text into every checkpoint, and its formatter takes seconds.
+    object.__setattr__(made, '_format_python_code', False)
+    return made
 
 
 def runner(hook: Mapping[str, Any], **changes: Any) -> Runner:
     """A Runner of :func:`config`."""
     return Runner.from_cfg(config(hook, **changes))
+
+
+def checkpoint() -> str:
+    """File with the weights of the toy's supernet as it is initialised, for searches that start from a trained one."""
+    file = Path(tempfile.mkdtemp()) / 'supernet.pth'
+    model = ToyRecognizer(dict(type='ToyBackbone'), ToyPreprocessor())
+    torch.save({'state_dict': model.state_dict()}, file)
+    return str(file)
 
 
 def prepared(hook: Mapping[str, Any], **changes: Any) -> tuple[Runner, Any]:

@@ -6,6 +6,7 @@ All of it reads files alone and needs no torch, but for :class:`ReportHook`, whi
 from mmnas_video import compat
 
 from .arch_diagram import arch_figure
+from .cell_graph import cell_figure, describe_cell
 from .choice_grid import choices_figure
 from .entropy_map import entropy_map_figure
 from .pareto import pareto_figure, pareto_front
@@ -16,9 +17,11 @@ from .search_curves import certainty_figure, collapse_figure, macs_figure, score
 __all__ = [
     'RecordedSearch',
     'arch_figure',
+    'cell_figure',
     'certainty_figure',
     'choices_figure',
     'collapse_figure',
+    'describe_cell',
     'entropy_map_figure',
     'macs_figure',
     'pareto_figure',

@@ -40,6 +40,7 @@ class RecordedSearch:
         epochs: epoch lines in order, one per epoch.
         candidates: candidate lines, all of them.
         rows: rows of the comparison table.
+        stages: of a search in stages, what each of them ended with (``stages.json``); the rest is then the last one's.
         notes: what is missing or could not be read, in plain sentences.
     """
 
@@ -55,6 +56,7 @@ class RecordedSearch:
     epochs: tuple[dict[str, Any], ...] = ()
     candidates: tuple[dict[str, Any], ...] = ()
     rows: tuple[dict[str, Any], ...] = ()
+    stages: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -123,6 +125,7 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
         epochs,
         candidates,
         _read_rows(folder / 'table.json', notes),
+        _read_stages(folder / 'stages.json', notes),
         tuple(notes),
     )
 
@@ -165,6 +168,13 @@ def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
     if data and (not isinstance(rows, list) or len(good) < len(rows)):
         notes.append(f"{path.name}: found rows that are no objects with a 'name'; they are left out.")
     return tuple(good)
+
+
+def _read_stages(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
+    if not path.is_file():
+        return ()  # most searches have none
+    stages = _read_object(path, '', notes).get('stages')
+    return tuple(s for s in stages if isinstance(s, dict) and 'name' in s) if isinstance(stages, list) else ()
 
 
 def _chosen_arch(

@@ -108,6 +108,7 @@ def _result(record: RecordedSearch) -> str:
 
 def _search_body(record: RecordedSearch, album: Album) -> str:
     parts = [
+        page.section('The stages of the search', sections.stages(record)),
         page.section('The searched network beside the alternatives', sections.comparison(record)),
         page.section(
             'The chosen network' if record.final else 'The most probable network so far',

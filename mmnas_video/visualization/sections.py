@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmnas_video.space import write_text_atomic
+from mmnas_video.space import Value, read_cell, write_text_atomic
 
 from . import page
 from .arch_diagram import arch_figure, describe_arch, read_groups
+from .cell_graph import cell_figure, describe_cell
 from .choice_grid import choices_figure
 from .commands import next_commands
 from .comparison import Row, read_row, summary_rows
@@ -83,11 +84,39 @@ def _table(rows: Sequence[Row]) -> str:
     )
 
 
+def stages(record: RecordedSearch) -> str:
+    """What each stage of a search in stages ended with, and where its own report is; empty for a search without."""
+    lines, found = [], [number(stage, 'entropy') for stage in record.stages]
+    for stage, entropy in zip(record.stages, found, strict=True):
+        name, folder = page.text(stage['name']), stage.get('folder')
+        link = f'<a href="../{page.text(folder)}/search/report.html">{name}</a>' if isinstance(folder, str) else name
+        size, opens, high = number(stage, 'size'), stage.get('opened'), page.bounds(stage.get('budget'))
+        lines.append(
+            f'<tr><td>{link}</td><td>{len(opens) if isinstance(opens, list) else ""}</td>'
+            f'<td>{page.big(int(size)) if size else ""}</td><td>{page.text(high)}</td>'
+            f'<td>{page.mega(number(stage, "macs"))}</td><td>{_nats(entropy)}</td>'
+            f'<td>{page.text(page.plain(stage.get("note")))}</td></tr>'
+        )
+    if not lines:
+        return ''
+    head = '<th>stage</th><th>open</th><th>networks</th><th>budget</th><th>MACs [M]</th><th>end entropy</th><th></th>'
+    html = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    if None not in found:
+        html += (
+            f'<p class="soft small">End entropy in nats: {_nats(sum(found))} in all, {_nats(sum(found) / len(found))} '
+            'on average over the stages. What follows is the last stage.</p>'
+        )
+    return html
+
+
+def _nats(value: float | None) -> str:
+    return '' if value is None else f'{value:.2f}'
+
+
 def network(record: RecordedSearch, album: Album) -> str:
     """The chosen network drawn, the alternatives drawn alike, and every choice with its probabilities."""
     if record.arch is None:
         return ''
-    groups = read_groups(record.arch, record.blocks)
     source = 'as in arch.json'
     if record.arch_source != 'arch.json':
         source = f'most probable at {record.arch_source}; the search has not written arch.json'
@@ -102,14 +131,24 @@ def network(record: RecordedSearch, album: Album) -> str:
         shape and f'input {shape}',
     ]
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
-    if groups:
-        diagram = arch_figure(record.arch, record.blocks)
-        html += album.add('arch', diagram, describe_arch(groups), _readable(diagram))
-        html += _alternatives(record, album)
-    grid = _grid(record, album, main=not groups)
-    if groups and grid:
+    drawn = diagram(record.arch, record.blocks)
+    if drawn:
+        html += album.add('arch', *drawn, _readable(drawn[0])) + _alternatives(record, album)
+    grid = _grid(record, album, main=not drawn)
+    if drawn and grid:
         grid = f'<details><summary>Every choice and how sure the search was</summary>{grid}</details>'
     return html + grid
+
+
+def diagram(
+    arch: Mapping[str, Value], blocks: Mapping[str, int] | None = None, title: str = ''
+) -> tuple[Figure, str] | None:
+    """The diagram of an architecture and what it shows in words; None for a space that has no diagram of its own."""
+    if groups := read_groups(arch, blocks):
+        return arch_figure(arch, blocks, title), describe_arch(groups)
+    if cell := read_cell(arch):
+        return cell_figure(cell, title), describe_cell(cell)
+    return None
 
 
 def _grid(record: RecordedSearch, album: Album, main: bool) -> str:
@@ -129,11 +168,11 @@ def _readable(figure: Figure) -> int:
 
 
 def _alternatives(record: RecordedSearch, album: Album) -> str:
-    rows = [row for row in summary_rows(record.rows) if read_groups(row.arch) and not row.name.startswith('searched')]
     html = ''
-    for i, row in enumerate(rows, start=1):
-        diagram = arch_figure(row.arch, record.blocks, row.name)
-        html += album.add(f'arch_{i}', diagram, describe_arch(read_groups(row.arch)), _readable(diagram), png=False)
+    rows = [row for row in summary_rows(record.rows) if not row.name.startswith('searched')]
+    drawn = [found for row in rows if (found := diagram(row.arch, record.blocks, row.name))]
+    for i, (figure, words) in enumerate(drawn, start=1):
+        html += album.add(f'arch_{i}', figure, words, _readable(figure), png=False)
     return f'<details><summary>The alternatives, drawn alike</summary>{html}</details>' if html else ''
 
 

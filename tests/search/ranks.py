@@ -16,6 +16,7 @@ def main(work_dir: str, method: str, batch: int) -> None:
     hook = {
         'PARSECSearchHook': dict(num_archs=3),
         'UniformSearchHook': dict(num_archs=2, candidates=2, score_batches=1),
+        'DARTSSearchHook': dict(order=2, score_batches=1, init_std=0.5, budget=dict(macs=40)),
     }
     model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False))
     cfg = config(
@@ -24,6 +25,10 @@ def main(work_dir: str, method: str, batch: int) -> None:
         work_dir=work_dir,
         model=model,
         train_dataloader=loader(0, batch),
+        # With momentum and decay, so that a virtual step has them too.
+        optim_wrapper=dict(
+            type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9 * (method == 'DARTSSearchHook'))
+        ),
     )
     cfg.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
     runner = build_runner(cfg)
@@ -40,7 +45,7 @@ def main(work_dir: str, method: str, batch: int) -> None:
 
     search.step = counted
     runner.train()
-    alpha = search.distribution.alpha.tolist() if method == 'PARSECSearchHook' else None
+    alpha = search.distribution.alpha.tolist() if hasattr(search, 'distribution') else None
     rank = os.environ.get('RANK', '0')
     with open(os.path.join(work_dir, f'rank{rank}.json'), 'w') as file:
         json.dump(

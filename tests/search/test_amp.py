@@ -4,6 +4,8 @@ import pytest
 import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
+from mmnas_video.search import darts
+
 from .toy import prepared
 
 
@@ -14,37 +16,50 @@ def scaler_on_cpu(monkeypatch):
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda **kw: torch.amp.GradScaler('cpu', **kw))
 
 
-def weights_after(steps: int, **wrapper) -> list[torch.Tensor]:
-    """Weights of a short PARSEC search; the forward pass stays in float64, so only the scaler can make a difference."""
-    made, _ = prepared(
-        dict(type='PARSECSearchHook', num_archs=3),
+PARSEC = dict(type='PARSECSearchHook', num_archs=3)
+DARTS = dict(type='DARTSSearchHook', init_std=0.5, arch_optimizer=dict(type='SGD', lr=0.5))
+METHODS = {
+    'PARSEC': PARSEC,
+    'DARTS': DARTS,
+    'DARTS 2': {**DARTS, 'order': 2},
+    'DARTS 2 exact': {**DARTS, 'order': 2, 'hessian': 'exact'},
+}
+
+
+def weights_after(steps: int, method: str, **wrapper) -> list[torch.Tensor]:
+    """Weights and α of a short search; the forward pass stays in float64, so only the scaler can make a difference."""
+    made, hook = prepared(
+        METHODS[method],
         optim_wrapper={'optimizer': dict(type='SGD', lr=0.1, momentum=0.9), 'clip_grad': dict(max_norm=0.5), **wrapper},
     )
     batches = iter(made.train_dataloader)
     for _ in range(steps):
         made.model.train_step(next(batches), made.optim_wrapper)
-    return [p.detach().clone() for p in made.model.parameters()]
+    return [p.detach().clone() for p in (*made.model.parameters(), hook.distribution.alpha)]
 
 
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('accumulate', [1, 2])
-def test_scaled_search_equals_unscaled(scaler_on_cpu, accumulate, monkeypatch):
+def test_scaled_search_equals_unscaled(scaler_on_cpu, accumulate, method, monkeypatch):
     """Rejects a backward pass of the K architectures without the scaler's factor (the step would divide by it all the
-    same: an update 65,536 times too small), and clipping of scaled gradients."""
-    plain = weights_after(4, type='OptimWrapper', accumulative_counts=accumulate)
+    same: an update 65,536 times too small), and clipping of scaled gradients. Of DARTS a factor that is left in α's
+    gradient, or in that of the virtual step, or taken off twice."""
+    plain = weights_after(4, method, type='OptimWrapper', accumulative_counts=accumulate)
     monkeypatch.setattr(
         amp_optimizer_wrapper.AmpOptimWrapper, 'optim_context', amp_optimizer_wrapper.OptimWrapper.optim_context
     )
-    scaled = weights_after(4, type='AmpOptimWrapper', loss_scale=65536.0, accumulative_counts=accumulate)
+    scaled = weights_after(4, method, type='AmpOptimWrapper', loss_scale=65536.0, accumulative_counts=accumulate)
     for one, two in zip(plain, scaled, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-9)
 
 
-def test_bf16_autocast_runs_and_learns(scaler_on_cpu):
+@pytest.mark.parametrize('hook', [dict(type='PARSECSearchHook', num_archs=2), dict(type='DARTSSearchHook', order=2)])
+def test_bf16_autocast_runs_and_learns(scaler_on_cpu, hook):
     """A real bf16 forward pass through the hook: the loss falls, weights stay in float32. Rejects autocast that does
     not
     reach the architectures' passes."""
     made, _ = prepared(
-        dict(type='PARSECSearchHook', num_archs=2),
+        hook,
         model=dict(
             type='ToyRecognizer',
             backbone=dict(type='ToyBackbone'),
@@ -65,3 +80,19 @@ def test_bf16_autocast_runs_and_learns(scaler_on_cpu):
     assert seen == {torch.bfloat16}
     assert {p.dtype for p in made.model.parameters()} == {torch.float32}
     assert sum(losses[-6:]) < 0.9 * sum(losses[:6])
+
+
+def test_alphas_gradient_is_taken_of_the_scaled_loss(scaler_on_cpu, monkeypatch):
+    """Rejects a search that leaves the scaler out: in float64 nothing shows, under fp16 small gradients of α are 0."""
+    scales = []
+
+    class Noting(darts.Bilevel):
+        def __init__(self, train, valid, scale, *args):
+            scales.append(scale)
+            super().__init__(train, valid, scale, *args)
+
+    monkeypatch.setattr(darts, 'Bilevel', Noting)
+    for wrapper in (dict(type='OptimWrapper'), dict(type='AmpOptimWrapper', loss_scale=512.0)):
+        made, _ = prepared(DARTS, optim_wrapper={'optimizer': dict(type='SGD', lr=0.1), **wrapper})
+        made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    assert scales == [1.0, 512.0]

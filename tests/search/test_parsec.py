@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.structures import BaseDataElement
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.search import ArchDistribution, PARSECSearchHook
+from mmnas_video.search import ArchDistribution, PARSECSearchHook, VideoAccuracy
+from mmnas_video.search.base import with_clips
 from mmnas_video.space import Arch
 
 from .toy import CLASSES, SPACE, loader, prepared, runner
@@ -261,6 +263,71 @@ def test_video_accuracy_weights():
     )
     assert hook.indicator.log_weights([0.0, 0.0]).softmax(0).tolist() == [0.5, 0.5]
     assert hook.indicator.score(3.0, 4) == 0.75
+
+
+def test_weights_by_accuracy_reach_both_updates():
+    """With accuracies 0.2, 0 and 0.6 the weights' gradient is that of 0.25 loss_1 + 0.75 loss_3. Rejects weights of the
+    training batch's own likelihood, and an architecture of weight 0 that is logged as one whose loss is not finite."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=3, indicator=dict(type='VideoAccuracy')))
+    archs = [Arch({'scale': 0.5, 'width': 2}), Arch({'scale': 1.0, 'width': 3}), Arch({'scale': 2.0, 'width': 5})]
+    hook._draw = lambda count: archs
+    hook.score = lambda archs, wrapper: ([0.2, 0.0, 0.6], 5)
+    before = {k: v.detach().clone() for k, v in made.model.named_parameters()}
+    batch = next(iter(made.train_dataloader))
+    made.model.train_step(batch, made.optim_wrapper)
+    assert hook.dropped == 0
+    twin, _ = prepared(dict(type='PARSECSearchHook', num_archs=3))
+    data, total = twin.model.data_preprocessor(batch, True), 0.0
+    for arch, weight in zip(archs, (0.25, 0.0, 0.75), strict=True):
+        with twin.model.backbone.use(arch):
+            total = total + weight * twin.model(**data, mode='loss')['loss_cls']
+    total.backward()
+    for name, parameter in twin.model.named_parameters():
+        expected = before[name] - 0.1 * parameter.grad
+        torch.testing.assert_close(dict(made.model.named_parameters())[name].detach(), expected, rtol=0, atol=1e-12)
+
+
+class Clips:
+    """A recognizer that gives the probabilities of each clip of each video, or their mean."""
+
+    def __init__(self, clips, average):
+        self.clips, self.average = torch.tensor(clips), average
+
+    def __call__(self, data_samples, mode):
+        assert mode == 'predict'
+        for sample, scores in zip(data_samples, self.clips, strict=True):
+            sample.pred_score = scores.softmax(-1).mean(0) if self.average else scores
+        return data_samples
+
+
+@pytest.mark.parametrize('average', [True, False])
+def test_a_video_is_the_mean_of_its_clips(average):
+    """Of three videos of two clips the means are right for two, single clips for none or all. Rejects accuracy of
+    clips, the first clip alone, and an index into (clips, classes) where the head leaves the clips apart."""
+    clips = [
+        [[9.0, 0.0, 0.0], [0.0, 1.0, 0.0]],  # a sure clip outweighs an unsure one
+        [[0.0, 0.0, 1.0], [0.0, 9.0, 0.0]],
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]],
+    ]
+    samples = [BaseDataElement() for _ in clips]
+    for sample, label in zip(samples, (0, 1, 0), strict=True):
+        sample.set_field(label, 'gt_label')
+    found = VideoAccuracy(num_clips=2).measure(Clips(clips, average), dict(data_samples=samples))
+    assert found == (2.0, 3)
+
+
+def test_the_number_of_clips_stands_in_the_config(tmp_path):
+    """Rejects a count that never reaches the held-out pipeline (accuracy of single clips), one that changes the
+    training data's, and one that is dropped silently where there is nothing to count."""
+    step = dict(type='SampleFrames', clip_len=4, num_clips=1)
+    loader_cfg = dict(batch_size=2, dataset=dict(type='SeededDataset', dataset=dict(pipeline=[dict(step)])))
+    made = with_clips(loader_cfg, 3, 'x.arch_dataloader')
+    assert made['dataset']['dataset']['pipeline'][0]['num_clips'] == 3
+    assert loader_cfg['dataset']['dataset']['pipeline'][0]['num_clips'] == 1
+    with pytest.raises(ConfigError, match=r'arch_dataloader: found 0 SampleFrames .*num_clips=2'):
+        prepared(dict(type='PARSECSearchHook', num_archs=2, indicator=dict(type='VideoAccuracy', num_clips=2)))
+    with pytest.raises(ConfigError, match=r'indicator\.num_clips: found 0'):
+        VideoAccuracy(num_clips=0)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,14 @@ def videos(tmp_path_factory):
     return folder / 'motion'
 
 
-def command(videos: Path, work_dir: Path, *more: str) -> list[str]:
+#: Config to its own options.
+SEARCHES = {
+    'autox3d': ('custom_hooks.0.num_archs=2', 'custom_hooks.0.mode=joint'),
+    'autox3d_darts': ('custom_hooks.0.order=2', 'custom_hooks.0.score_batches=1', 'custom_hooks.0.init_std=0.5'),
+}
+
+
+def command(config: str, videos: Path, work_dir: Path) -> list[str]:
     """tools/search.py with two persistent workers, EMA, and validation every epoch."""
     data = [f'{loader}_dataloader.dataset.dataset.data_root={videos}/' for loader in ('train', 'val', 'test')]
     options = [
@@ -33,8 +40,7 @@ def command(videos: Path, work_dir: Path, *more: str) -> list[str]:
         'train_dataloader.num_workers=2',
         'train_dataloader.batch_size=4',
         'model.cls_head.num_classes=4',
-        'custom_hooks.0.num_archs=2',
-        'custom_hooks.0.mode=joint',
+        *SEARCHES[config],
         'custom_hooks.0.warmup_epochs=0',
         'custom_hooks.0.calibration_clips=4',
         'val_dataloader.num_workers=2',
@@ -44,13 +50,12 @@ def command(videos: Path, work_dir: Path, *more: str) -> list[str]:
     return [
         sys.executable,
         'tools/search.py',
-        'configs/demo/autox3d.py',
+        f'configs/demo/{config}.py',
         '--work-dir',
         str(work_dir),
         '--no-retrain',
         '--cfg-options',
         *options,
-        *more,
     ]
 
 
@@ -82,14 +87,17 @@ def run_and_kill(cmd: list[str], history: Path, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted(videos, tmp_path):
+@pytest.mark.parametrize('config', SEARCHES)
+def test_killed_and_resumed_equals_uninterrupted(config, videos, tmp_path):
     """Rejects a resume that draws other architectures, decodes other frames, forgets α's optimiser, leaves lines of the
     killed epoch in the history, or lets validation move the training's random numbers."""
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    run(command(videos, whole))
-    run_and_kill(command(videos, killed), killed / 'search' / 'history.jsonl', steps=9)  # in the second of 3 x 6 steps
+    run(command(config, videos, whole))
+    run_and_kill(
+        command(config, videos, killed), killed / 'search' / 'history.jsonl', steps=9
+    )  # in the second of 3 x 6 steps
     assert (killed / 'last_checkpoint').read_text().endswith('epoch_1.pth')
-    run([*command(videos, killed), '--resume'])
+    run([*command(config, videos, killed), '--resume'])
 
     for name in ('history.jsonl', 'space.json'):
         assert (whole / 'search' / name).read_bytes() == (killed / 'search' / name).read_bytes(), name

@@ -3,30 +3,50 @@
 A new layer, space, searchable module or search method is one line in one of the four lists below.
 """
 
+import math
 import random
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
 
 from mmnas_video.entangle import (
+    HeadsAt,
+    MixedWindow,
+    Mixture,
     Searchable,
     Slice,
+    SuperAttention,
     SuperBatchNorm3d,
     SuperConv3d,
     SuperDepthwiseConv3d,
+    SuperLayerNorm,
+    SuperLinear,
+    TubeAt,
+    TubeEmbed,
     Window,
     lay_windows,
+    tube_grid,
     whole,
 )
-from mmnas_video.models.backbones import SuperMBConv3D
+from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperViT
 from mmnas_video.models.blocks import SuperGloRe, SuperNonLocal, SuperSqueezeExcite
 from mmnas_video.registry import HOOKS
 from mmnas_video.search import PARSECSearchHook, UniformSearchHook
 from mmnas_video.search.base import SearchHook
-from mmnas_video.space import Choice, SearchSpace, mbconv3d_groups, mbconv3d_space
-from mmnas_video.testing import check_layer, check_search_method, check_searchable, check_space
-from mmnas_video.testing.toy import SPACE, ToyBackbone
+from mmnas_video.space import (
+    Choice,
+    SearchSpace,
+    cell_space,
+    mbconv3d_groups,
+    mbconv3d_space,
+    vit_space,
+    vit_table,
+    vit_tubes,
+)
+from mmnas_video.testing import check_layer, check_mixture, check_search_method, check_searchable, check_space
+from mmnas_video.testing.toy import SPACE, ToyBackbone, checkpoint
 
 SIZE = (3, 5, 7)  # T, H, W
 FIRST, MIDDLE, WRAPPED = Window(0, 2, 11), Window(3, 5, 11), Window(9, 7, 11)  # of 11 channels
@@ -41,6 +61,13 @@ SMALL = dict(
     glore_nodes=(3, 5),
     nonlocal_widths=(3, 2),
     zero_init_residual=False,
+)
+VIT = dict(
+    table=dict(embed_dims=(7, 11), depths=(1, 2), heads=(2, 3), qkv_dims=(7, 11), mlp_ratios=(1.5, 2.5)),
+    tubes=(
+        dict(kernels=('1x2x3', '1x3x3'), strides=('2x5x3', '3x3x4'), offsets=('0x0x0', '1x0x1')),
+        dict(kernels=('2x2x3', '3x5x4'), strides=('1x4x3', '2x3x5'), offsets=('0x1x0', '1x0x2')),
+    ),
 )
 
 
@@ -93,24 +120,75 @@ LAYERS = {
         channels_first,
         lambda layer, at: layer.cost(at.length, SIZE),
     ),
+    'SuperLinear': (
+        lambda out, inp: SuperLinear(inp.length, out.length),
+        (whole(11), whole(13)),
+        [(FIRST, Window(8, 7, 13)), (WRAPPED, Window(2, 5, 13)), (MIDDLE, whole(13))],
+        lambda out, inp: (5, inp.length),
+        lambda layer, out, inp: layer.cost(out.length, inp.length, 5),
+    ),
+    'SuperLayerNorm': (
+        lambda at: SuperLayerNorm(at.length),
+        (whole(11),),
+        [(FIRST,), (WRAPPED,), (MIDDLE,)],
+        lambda at: (5, at.length),
+        lambda layer, at: layer.cost(at.length),
+    ),
+    'SuperAttention': (
+        lambda embed, at: SuperAttention(embed.length, at.heads.length, at.dim.length),
+        (whole(11), HeadsAt(whole(5), whole(3))),
+        [(FIRST, HeadsAt(Window(4, 2, 5), whole(3))), (WRAPPED, HeadsAt(Window(1, 3, 5), Window(2, 2, 3)))],
+        lambda embed, at: (7, embed.length),
+        lambda layer, embed, at: layer.cost(embed.length, at.heads.length, at.dim.length, 7),
+    ),
+    'TubeEmbed': (
+        lambda out, at: TubeEmbed(2, out.length, [at.kernel]),
+        (whole(11), TubeAt((3, 5, 4), (1, 2, 3), (0, 0, 0))),
+        [(FIRST, TubeAt((1, 2, 3), (2, 1, 2), (1, 0, 2))), (WRAPPED, TubeAt((2, 5, 2), (2, 3, 5), (0, 1, 1)))],
+        lambda out, at: (2, 5, 13, 11),
+        lambda layer, out, at: layer.cost(out.length, at.kernel, math.prod(tube_grid((5, 13, 11), at)[1])),
+    ),
 }
 SPACES = {
     'autox3d': mbconv3d_space(mbconv3d_groups()),
     'autox3d with non-local': mbconv3d_space(mbconv3d_groups(attentions=('none', 'glore', 'nonlocal'))),
+    'p3d': cell_space(),
+    'vimnas-demo': vit_space(vit_table(VIT['table']), vit_tubes(VIT['tubes']), 'vimnas-demo'),
     'toy': SPACE,
 }
 #: Name to make and the shape of one input.
 SEARCHABLES = {
     'SuperMBConv3D fair': (partial(SuperMBConv3D, **SMALL), (3, 5, 13, 11)),
     'SuperMBConv3D prefix': (partial(SuperMBConv3D, **SMALL, sharing='prefix'), (3, 5, 13, 11)),
+    # Few operators: ten random architectures must use them all. All eight: tests/models/test_super_p3d.py.
+    'SuperP3D': (partial(SuperP3D, nodes=1, channels=3, operators=('zero', 'skip', 'spe_conv_3')), (3, 5, 13, 11)),
+    'SuperViT prefix': (partial(SuperViT, **VIT), (3, 5, 13, 11)),
+    'SuperViT fair': (partial(SuperViT, **VIT, sharing='fair', pool='mean', patch_grid=(3, 4)), (3, 5, 13, 11)),
     'ToyBackbone': (ToyBackbone, (7,)),
 }
 METHODS = {
     'PARSEC': dict(type='PARSECSearchHook', num_archs=3),
     'PARSEC alternating': dict(type='PARSECSearchHook', num_archs=2, mode='alternating', cost_term='score'),
     'PARSEC by accuracy': dict(type='PARSECSearchHook', num_archs=3, indicator=dict(type='VideoAccuracy')),
+    'DARTS': dict(type='DARTSSearchHook', score_batches=2),
+    'DARTS of second order': dict(type='DARTSSearchHook', order=2, score='arch', score_batches=1, derive='last'),
+    'DARTS, exact': dict(type='DARTSSearchHook', order=2, hessian='exact', virtual_lr=0.05, score_batches=1),
+    'entangled': dict(type='EntanglementSearchHook', score_batches=2, drawn={'width': 2}, tune_iters=2),
+    'entangled, sampled': dict(
+        type='EntanglementSearchHook', arch_mode='sampled', sampling='alpha', selection='argmax', score_batches=1
+    ),
     'uniform': dict(type='UniformSearchHook', num_archs=2, candidates=3, score_batches=2),
     'uniform, frozen': dict(type='UniformSearchHook', candidates=3, score_batches=2, freeze_unsampled=True),
+    'evolution': dict(type='EvolutionSearchHook', population=2, top_k=2, eval_batches=2, checkpoint=checkpoint()),
+    'evolution, Pareto': dict(
+        type='EvolutionSearchHook',
+        population=3,
+        top_k=2,
+        unit='choice',
+        pareto='macs',
+        indicator=dict(type='Likelihood'),
+        checkpoint=checkpoint(),
+    ),
 }
 
 
@@ -139,6 +217,12 @@ def test_searchable(name):
     check_searchable(*searchable_case(*SEARCHABLES[name]))
 
 
+@pytest.mark.parametrize('name', SEARCHABLES)
+def test_mixture(name):
+    """Every module with an active architecture also runs weights over the values, of which one-hot is the network."""
+    check_mixture(*searchable_case(*SEARCHABLES[name], number=5))
+
+
 @pytest.mark.parametrize('name', METHODS)
 def test_search_method(name):
     """Every search method leaves its result, resumes exactly, and draws from its own generators."""
@@ -154,6 +238,68 @@ def test_every_hook_is_in_the_list():
         if isinstance(hook, type) and issubclass(hook, SearchHook) and hook.__module__.startswith('mmnas_video.')
     }
     assert registered - tried == set()
+
+
+# ---------------------------------------------------------------------------- wrong mixtures
+class Averages(ToyBackbone):
+    """Takes the mean of the rows' weights for their expected mask."""
+
+    def _at(self, arch):
+        window, scale = super()._at(arch)
+        return (window._replace(mask=window.mask / 3) if isinstance(window, MixedWindow) else window), scale
+
+
+class CutsTheGradient(ToyBackbone):
+    """Right outputs, weights that do not learn."""
+
+    def _at(self, arch):
+        window, scale = super()._at(arch)
+        return (window._replace(mask=window.mask.detach()) if isinstance(window, MixedWindow) else window), scale
+
+
+class HalfTheGradient(ToyBackbone):
+    """Right outputs, a gradient of the scale that is too small."""
+
+    def _at(self, arch):
+        window, scale = super()._at(arch)
+        return window, (scale / 2 + scale.detach() / 2 if isinstance(scale, torch.Tensor) else scale)
+
+
+class KeepsTheWeights(ToyBackbone):
+    """Remembers what the first mixture was made into."""
+
+    def _at(self, arch):
+        if not isinstance(arch, Mixture):
+            return super()._at(arch)
+        if not hasattr(self, 'kept'):
+            self.kept = super()._at(arch)
+        return self.kept
+
+
+class TakesAnyMixture(ToyBackbone):
+    """Does not look at whose weights they are."""
+
+    @contextmanager
+    def use(self, arch):
+        previous, self._arch = self._arch, arch
+        yield arch
+        self._arch = previous
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (Averages, 'output of one-hot weights'),
+        (CutsTheGradient, 'weights of width are not used'),
+        (HalfTheGradient, 'derivative of the weights of scale'),
+        (KeepsTheWeights, 'one-hot weights'),
+        (TakesAnyMixture, 'over another space'),
+    ],
+)
+def test_a_wrong_mixture_fails(wrong, message):
+    """Each mistake is found, and named."""
+    with pytest.raises(AssertionError, match=message):
+        check_mixture(*searchable_case(wrong, (7,)))
 
 
 # ---------------------------------------------------------------------------- wrong layers

@@ -1,0 +1,378 @@
+"""DARTS: differentiable architecture search through a mixed network, of first and of second order.
+
+Source: Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019; P3D-DARTS (ICIP 2019), Sec. 2.2.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmnas_video.datasets import derive_seed
+from mmnas_video.entangle import Mixture, batch_statistics
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS, OPTIMIZERS
+from mmnas_video.space import Arch, Value
+
+from .base import SearchHook
+from .bilevel import HESSIANS, Bilevel, VirtualStep, check_linear, placed
+from .candidates import CandidateScorer
+from .distribution import ArchDistribution, score_term
+from .epochs import RULES, EpochArchs
+from .indicator import batch_loss
+from .perturbation import PerturbationSelection, select_by_perturbation
+from .tuning import Tuning
+from .weighted import average_over_ranks, sum_over_ranks
+
+#: Option to the values that it has.
+VALUES = {
+    'order': (1, 2),
+    'hessian': HESSIANS,
+    'derive': RULES,
+    'score': ('mixture', 'arch'),
+    'selection': ('argmax', 'perturbation'),
+}
+#: Option to the smallest whole number that it may be.
+LEAST = {'score_batches': 1, 'cost_samples': 2, 'warmup_epochs': 0, 'tune_iters': 0}
+
+
+@HOOKS.register_module()
+class DARTSSearchHook(SearchHook):
+    """Learn α by its gradient on held-out data through a network whose choices are all mixed by softmax(α).
+
+    Every step first moves α on a held-out batch, then the weights Θ on the training batch, both through the mixed
+    network (widths and kernels in weight space, operations at their outputs). α's gradient is
+
+    - ``order=1``: that of L_valid(Θ, α);
+    - ``order=2``: that of L_valid(Θ', α) for Θ' one virtual step of the weights on the training batch (Eqs. 2-5). The
+      step is that of the weights' own SGD (learning rates, momentum, Nesterov, decay), unclipped, as in DARTS; or with
+      ``virtual_lr`` Eq. 3 as printed. It is computed beside the network: weights, statistics and optimiser stay.
+
+    For α's gradient BatchNorm uses the batch's statistics and writes none, and dropout is off. Under gradient
+    accumulation α's gradients are summed like those of the weights and α moves when the weights do, before them; each
+    part has the virtual step of its own batch. Over several ranks gradients are averaged where they are used, so α is
+    the same on all. An update of α that is not finite (an overflow under fp16) is left out and counted as ``dropped``.
+
+    The cost does not depend on Θ or on the mixed outputs: with a budget the gradient of the expected hinge
+    E max(cost - T, 0) / T is estimated from drawn architectures (score function) and added.
+
+    Args:
+        order: 1 or 2.
+        virtual_lr: ε of Eq. 3; None follows the weights' optimiser, which then must be SGD.
+        hessian: of order 2, ``'finite_difference'`` (DARTS: 0.01 / ‖∇Θ' L_valid‖) or ``'exact'`` by differentiating
+            twice.
+        arch_optimizer: optimiser of α. Default: DARTS's Adam, 3e-4, betas (0.5, 0.999), decay 1e-3.
+        init_std: α starts as normal numbers of this size.
+        warmup_epochs: epochs in which only the weights learn.
+        cost_weight: λ, loss for twice the target.
+        cost_samples: architectures drawn per update for the cost term.
+        derive: ``'best'``: the architecture of the epoch with the best held-out score (of those within the budget, if
+            there are some; the later of equals), ``'last'``: that of the last epoch.
+        score: what is scored after an epoch, on ``score_batches`` held-out batches with recalibrated statistics: the
+            ``'mixture'``, or the ``'arch'`` that it stands for, with inherited weights.
+        score_batches: number of held-out batches for it.
+        selection: ``'argmax'``: by α, as ``derive`` says; ``'perturbation'``: at the end, one choice after another, the
+            value without which the held-out score of the mixture is lowest (the last α; the budget is not asked).
+        tune_iters: steps on training data after each choice that perturbation has fixed.
+        tune_lr: their rate; None leaves what the schedule has ended with.
+        watch: values whose number in the architecture is written at every step, such as ``'skip'``.
+        stop_when: ``dict(value='skip', count=8)``: end the search after the first epoch whose architecture has so many;
+            architectures that have as many are not named unless there is no other.
+        **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
+
+    Raises:
+        ConfigError: an option that is unknown or has no such value; ``freeze_unsampled``: a mixture uses all.
+    """
+
+    def __init__(
+        self,
+        order: int = 1,
+        virtual_lr: float | None = None,
+        hessian: str = 'finite_difference',
+        arch_optimizer: Mapping[str, Any] | None = None,
+        init_std: float = 1e-3,
+        warmup_epochs: int = 0,
+        cost_weight: float = 1.0,
+        cost_samples: int = 16,
+        derive: str = 'best',
+        score: str = 'mixture',
+        score_batches: int = 10,
+        selection: str = 'argmax',
+        tune_iters: int = 0,
+        tune_lr: float | None = None,
+        watch: str | Sequence[Value] = (),
+        stop_when: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_options(type(self).__name__, locals())
+        if self.freeze_unsampled:
+            raise ConfigError(
+                'DARTSSearchHook.freeze_unsampled: found True, expected False: a mixture uses all weights'
+            )
+        self.order, self.virtual_lr, self.hessian = order, virtual_lr, hessian
+        self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3))
+        self.init_std, self.warmup_epochs = init_std, warmup_epochs
+        self.cost_weight, self.cost_samples = cost_weight, cost_samples
+        self.derive, self.score, self.score_batches = derive, score, score_batches
+        self.selection, self.tune_iters, self.tune_lr = selection, tune_iters, tune_lr
+        self.stop_when = _stop_rule(stop_when)
+        self.watch = tuple(dict.fromkeys([*((watch,) if isinstance(watch, str) else watch), *self.stop_when]))
+        self.epochs = EpochArchs()
+        self._score: float | None = None
+        self._scorer: CandidateScorer | None = None
+        self.dropped, self.stopped = 0, False
+
+    def setup(self, runner: Runner) -> None:
+        """Build α and its optimiser, which no part of the model has; look at what only the run can tell."""
+        offered = {value for choice in self.space for value in choice.values}
+        unknown = [value for value in self.watch if value not in offered]
+        if unknown:
+            raise ConfigError(
+                f'DARTSSearchHook.watch: found {unknown[0]!r}, which no choice of {self.space.name!r} offers; expected '
+                f'one of {sorted(map(str, offered))}'
+            )
+        if self.order == 2 and self.virtual_lr is None:
+            check_linear(runner.optim_wrapper.optimizer)
+        self.distribution = ArchDistribution(self.space)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, 'alpha'))
+        with torch.no_grad():
+            noise = torch.randn(self.distribution.alpha.shape, dtype=torch.float64, generator=generator)
+            self.distribution.alpha.copy_(self.init_std * noise)
+        self.alpha_optimizer = OPTIMIZERS.build({**self.arch_optimizer, 'params': [self.distribution.alpha]})
+
+    # ------------------------------------------------------------------ one step
+    def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """α on the next held-out batch, then the weights on the training batch."""
+        warm = self.runner.epoch < self.warmup_epochs
+        arch_loss = None if warm else self._arch_step(batch, optim_wrapper, *batch_part(optim_wrapper))
+        logged = self.sampled_step([self.mixture()], batch, optim_wrapper)
+        if arch_loss is not None:
+            logged['arch_loss'] = arch_loss
+        self._log(logged)
+        return logged
+
+    def mixture(self, alpha: Tensor | None = None) -> Mixture:
+        """softmax(α) in the network's dtype; differentiable if ``alpha`` is given."""
+        like = next(self.bare.parameters())
+        return self.distribution.mixture(like, self.distribution.alpha.detach() if alpha is None else alpha)
+
+    def _arch_step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper, share: float, due: bool) -> Tensor:
+        """Add up α's gradient, a ``share`` of an accumulated batch's, and move α if it is ``due``; returns the held-out
+        loss."""
+        alpha = self.distribution.alpha
+        grad, loss = self.arch_gradient(batch, self.held_out_batch(batch), optim_wrapper)
+        alpha.grad = grad * share if alpha.grad is None else alpha.grad + grad * share
+        if due:
+            self._update_alpha(loss.device)
+        return loss
+
+    def arch_gradient(
+        self, batch: dict[str, Any], held_out: dict[str, Any], optim_wrapper: OptimWrapper
+    ) -> tuple[Tensor, Tensor]:
+        """This rank's gradient of α, (choices, most values), and its held-out loss; changes nothing.
+
+        Args:
+            batch, held_out: preprocessed batches.
+            optim_wrapper: of the weights, for its precision and (order 2) its step.
+        """
+        weights = [p for p in self.bare.parameters() if p.requires_grad]
+        scaler = getattr(optim_wrapper, 'loss_scaler', None)
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        losses = [partial(self._loss, data, optim_wrapper) for data in (batch, held_out)]
+        bilevel = Bilevel(*losses, scale, average_over_ranks, partial(placed, self.bare, weights))
+        with batch_statistics(self.bare):
+            if self.order == 1:
+                return bilevel.first_order(weights, self.distribution.alpha)
+            if self.virtual_lr is None:
+                virtual = VirtualStep.of(optim_wrapper.optimizer, weights)
+            else:
+                virtual = VirtualStep.plain(weights, self.virtual_lr)
+            return bilevel.second_order(weights, self.distribution.alpha, virtual, self.hessian)
+
+    def _loss(
+        self, batch: dict[str, Any], optim_wrapper: OptimWrapper, weights: Sequence[Tensor], alpha: Tensor
+    ) -> Tensor:
+        """Mean loss of a batch with the weights that are in place."""
+        with self.searchable.use(self.mixture(alpha)), optim_wrapper.optim_context(self.bare):
+            return batch_loss(self.bare, batch)[0]
+
+    def _update_alpha(self, device: torch.device) -> None:
+        alpha = self.distribution.alpha
+        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        total = sum_over_ranks(alpha.grad.flatten().tolist(), device)
+        alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / ranks
+        if self.budget.needs and self.cost_weight:
+            (self.cost_weight * self.cost_term()).backward()
+        if alpha.grad.isfinite().all():
+            self.alpha_optimizer.step()
+        else:
+            self.dropped += 1
+        self.alpha_optimizer.zero_grad()
+
+    def cost_term(self) -> Tensor:
+        """Scalar whose gradient in α estimates that of the expected cost hinge; the same draws on every rank."""
+        archs = [self.distribution.sample(self.rng) for _ in range(self.cost_samples)]
+        return score_term(self.distribution.log_prob(archs), [self.hinge(arch) for arch in archs])
+
+    def _log(self, logged: Mapping[str, Tensor]) -> None:
+        if self.record:
+            line = {
+                'kind': 'step',
+                'step': self.runner.iter + 1,
+                'epoch': self.runner.epoch + 1,
+                **{key: float(logged[key]) for key in ('loss', 'arch_loss') if key in logged},
+                'entropy': sum(self.distribution.entropies().values()),
+            }
+            self.record.append({**line, 'counts': self.counts(self.choose())} if self.watch else line)
+
+    # ------------------------------------------------------------------ what it stands for
+    def choose(self) -> Arch:
+        """The architecture that α stands for now: by the network's own rule (``derive``) if it has one, as networks of
+        cells do; else the strongest value of each choice."""
+        return self.derived(self.distribution.probs())
+
+    def derived(self, weights: Mapping[str, Sequence[float]]) -> Arch:
+        """As :meth:`choose`, of other weights over the values."""
+        rule: Callable[[Mapping[str, Sequence[float]]], Arch] | None = getattr(self.searchable, 'derive', None)
+        if rule is not None:
+            return rule(weights)
+        return self.space.decode([max(range(len(c)), key=weights[c.name].__getitem__) for c in self.space])
+
+    def counts(self, arch: Arch) -> dict[str, int]:
+        """How often each watched value stands in an architecture."""
+        return {str(value): sum(found == value for found in arch.values()) for value in self.watch}
+
+    def select(self, runner: Runner) -> Arch:
+        """The architecture of the best, or of the last, epoch; or what perturbation finds."""
+        if self.selection == 'perturbation':
+            return self._perturbed(runner)
+        named = self.epochs.named(self.derive)
+        if named is None:
+            return self.choose()
+        self._score = named['score']
+        if self.record:
+            self.record.append({'kind': 'chosen', **named})
+        runner.logger.info(f'Search: the architecture of epoch {named["epoch"]}, held-out score {named["score"]:.4g}')
+        return self.space.decode(named['arch'])
+
+    def _perturbed(self, runner: Runner) -> Arch:
+        rng = random.Random(derive_seed(self.seed, 'perturbation'))
+        selection = PerturbationSelection(self.space, lambda: self.selected_from(selection), rng)
+
+        def report(line: Mapping[str, Any]) -> None:
+            runner.logger.info(f'Search: {line["choice"]} is {line["value"]!r}')
+            if self.record:
+                self.record.append({'kind': 'perturbation', **line})
+
+        tuning = Tuning(self, runner, self.tune_iters, self.tune_lr) if self.tune_iters else None
+        arch = select_by_perturbation(selection, self.selection_score(), tuning, report)
+        if tuning is not None:
+            tuning.close()
+        if hasattr(self.searchable, 'derive'):  # its rule, on the weights of the values that are left
+            arch = self.derived(
+                {
+                    c.name: [p if value == arch[c.name] else 0.0 for value, p in zip(c.values, row, strict=True)]
+                    for c, row in zip(self.space, self.distribution.probs().values(), strict=True)
+                }
+            )
+        self._score = self._scoring()(arch)
+        return arch
+
+    def selected_from(self, selection: PerturbationSelection) -> Mixture:
+        """The weights that perturbation looks at where ``selection`` stands."""
+        return self.mixture()
+
+    def selection_score(self) -> CandidateScorer:
+        """What it scores with."""
+        return self._scoring()
+
+    def _scoring(self) -> CandidateScorer:
+        self._scorer = self._scorer or CandidateScorer(self, self.score_batches)
+        return self._scorer
+
+    # ------------------------------------------------------------------ epochs
+    def before_train(self, runner: Runner) -> None:
+        """As every search; one that had stopped itself and is resumed goes straight to its end."""
+        super().before_train(runner)
+        if self.stopped:
+            runner.train_loop.stop_training = True
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Score the epoch, and look whether it is the last."""
+        arch = self.choose()
+        self._score = self._scoring()(self.mixture() if self.score == 'mixture' else arch)
+        counts = self.counts(arch)
+        stop = any(counts[str(value)] >= count for value, count in self.stop_when.items())
+        within = not self.budget.needs or self.budget.admits(**self.cost(arch)._asdict())
+        self.epochs.add(runner.epoch + 1, self.space.encode(arch), self._score, within, stop)
+        super().after_train_epoch(runner)
+        if stop:
+            self.stopped = runner.train_loop.stop_training = True
+            runner.logger.warning(f'Search: ends here, the architecture has {counts} (stop_when)')
+
+    def epoch_summary(self) -> dict[str, Any]:
+        """Entropy (nats), probabilities, held-out score, the share of choices whose smallest value leads, and how often
+        watched values stand in the architecture."""
+        best = self.choose()
+        counts = {'counts': self.counts(best)} if self.watch else {}
+        return {**self.distribution.summary(best), 'score': self._score, 'dropped': self.dropped, **counts}
+
+    # ------------------------------------------------------------------ checkpoints
+    def state_dict(self) -> dict[str, Any]:
+        """α, its optimiser, and what each epoch had."""
+        return {
+            **self.distribution.state_dict(),
+            'optimizer': self.alpha_optimizer.state_dict(),
+            'epochs': list(self.epochs.lines),
+            'score': self._score,
+            'dropped': self.dropped,
+            'stopped': self.stopped,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.distribution.load_state_dict(state)
+        self.alpha_optimizer.load_state_dict(state['optimizer'])
+        self.epochs, self._score = EpochArchs(state['epochs']), state['score']
+        self.dropped, self.stopped = state['dropped'], state['stopped']
+
+
+def batch_part(optim_wrapper: OptimWrapper) -> tuple[float, bool]:
+    """The share that the coming batch has in an accumulated one, and whether it is the last of it."""
+    return float(optim_wrapper.scale_loss(torch.ones(()))), optim_wrapper.should_sync()
+
+
+def _check_options(hook: str, options: Mapping[str, Any]) -> None:
+    """Refuse values that an option of :class:`DARTSSearchHook` (or of ``hook``, which has it from there) does not
+    have."""
+    for key, known in VALUES.items():
+        if isinstance(options[key], bool) or options[key] not in known:
+            raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected one of {list(known)}')
+    for key, least in LEAST.items():
+        if isinstance(options[key], bool) or not isinstance(options[key], int) or options[key] < least:
+            raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected a whole number from {least}')
+    for key in ('virtual_lr', 'tune_lr', 'init_std', 'cost_weight'):
+        value, none = options[key], key.endswith('_lr') and options[key] is None
+        if not none and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
+            raise ConfigError(f'{hook}.{key}: found {value!r}, expected a number of at least 0')
+
+
+def _stop_rule(stop_when: Mapping[str, Any] | None) -> dict[Value, int]:
+    """Value to the count at which the search ends."""
+    if not stop_when:
+        return {}
+    count = stop_when.get('count')
+    if set(stop_when) != {'value', 'count'} or isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(
+            f"DARTSSearchHook.stop_when: found {dict(stop_when)}, expected dict(value='skip', count=a positive number)"
+        )
+    return {stop_when['value']: count}

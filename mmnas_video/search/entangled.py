@@ -1,0 +1,171 @@
+"""Weights of sampled networks and α through the mixed one: differentiable search with entangled weights.
+
+Source: VIM-NAS (Casarin et al., "NAS just once"), Sec. 3.1, 4.1 and Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmnas_video.entangle import Mixture, batch_statistics
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS
+from mmnas_video.space import Arch
+
+from .candidates import CandidateScorer
+from .darts import DARTSSearchHook, batch_part
+from .distribution import score_term
+from .drawn import DrawnValues
+from .freeze import frozen_entries
+from .indicator import batch_loss
+from .perturbation import PerturbationSelection
+
+#: Option to the values that it has.
+VALUES = {'weight_mode': ('sampled', 'mixed'), 'arch_mode': ('mixed', 'sampled'), 'sampling': ('uniform', 'alpha')}
+#: Options of DARTSSearchHook that say how its step goes: Algorithm 1 says so here.
+OTHER = ('order', 'hessian', 'virtual_lr', 'score')
+
+
+@HOOKS.register_module()
+class EntanglementSearchHook(DARTSSearchHook):
+    """Train sampled networks, which share their weights, and learn α on held-out data with the weights as they are.
+
+    A step of Algorithm 1: one architecture is sampled, its part of the weights updated on the training batch and the
+    rest of them left bit-identical; then α is updated by the gradient of the loss on a held-out batch, of the same
+    dataset where there are several, through the network in which every choice is mixed by softmax(α).
+
+    Of choices with too many values to mix all of them (the tubes) a few are drawn for every mixture, and the softmax is
+    over these; the α of the others, and their moments in α's optimiser, stay bit-identical over the step. At the end
+    choices are fixed one after another by what the removal of a value costs; of the choices that are drawn from, the
+    values with the largest α are looked at, one choice of a tube at a time while its others have their best value. A
+    search that is killed meanwhile begins this anew when it is resumed, from the last checkpoint.
+
+    Baselines of Tab. 9a: AutoFormer's sharing and ViTAS's are ``sharing`` of the backbone; GraViT-E is
+    ``weight_mode='mixed'``; uniform sampling without α is ``UniformSearchHook``.
+
+    Args:
+        weight_mode: what the weights are trained through, the ``'sampled'`` network or the ``'mixed'`` one.
+        arch_mode: α's gradient: ``'mixed'``; or ``'sampled'``, the score function's from the held-out losses of
+            ``arch_samples`` networks that are drawn from α.
+        sampling: of the network that is trained: ``'uniform'`` (Algorithm 1) or from ``'alpha'``.
+        arch_samples: see ``arch_mode``.
+        drawn: group of choices (pattern) to the combinations of their values in a step's mixture; by default 4 of each
+            tube. See :class:`~mmnas_video.search.drawn.DrawnValues`.
+        selection: as for :class:`DARTSSearchHook`.
+        eval_batches: held-out batches (of each dataset) for ``'perturbation'``; by default ``score_batches``.
+        freeze_unsampled: by default where ``weight_mode`` is ``'sampled'``; a mixture uses all weights.
+        **kwargs: see :class:`DARTSSearchHook`, but for ``order``, ``hessian``, ``virtual_lr`` (α's gradient is that of
+            first order) and ``score`` (an epoch's score is its architecture's).
+
+    Raises:
+        ConfigError: an option that is unknown, is not one of this hook, or has no such value.
+    """
+
+    def __init__(
+        self,
+        weight_mode: str = 'sampled',
+        arch_mode: str = 'mixed',
+        sampling: str = 'uniform',
+        arch_samples: int = 4,
+        drawn: Mapping[str, int] | None = None,
+        selection: str = 'perturbation',
+        eval_batches: int | None = None,
+        freeze_unsampled: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _check_options(locals(), kwargs)
+        super().__init__(selection=selection, score='arch', **kwargs)
+        self.weight_mode, self.arch_mode, self.sampling = weight_mode, arch_mode, sampling
+        self.arch_samples, self.drawn, self.eval_batches = arch_samples, drawn, eval_batches
+        self.freeze_unsampled = weight_mode == 'sampled' if freeze_unsampled is None else freeze_unsampled
+
+    def setup(self, runner: Runner) -> None:
+        """Build α, and look whether there is what is to be drawn."""
+        super().setup(runner)
+        self.values = DrawnValues(self.space, self.drawn, f'{type(self).__name__}.drawn')
+        #: (choices, most values): what takes part in a mixture now, and in any since α was last updated.
+        self.live, self._touched = self.values.all, torch.zeros_like(self.values.all)
+
+    # ------------------------------------------------------------------ one step
+    def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """The weights on the training batch, then α on the next held-out batch."""
+        part = batch_part(optim_wrapper)  # the step of the weights counts on
+        self.live = self.values.draw(self.rng)
+        logged = self.sampled_step([self._trained()], batch, optim_wrapper)
+        if self.runner.epoch >= self.warmup_epochs:
+            logged['arch_loss'] = self._arch_step(batch, optim_wrapper, *part)
+        self._log(logged)
+        return logged
+
+    def _trained(self) -> Arch | Mixture:
+        if self.weight_mode == 'mixed':
+            return self.mixture()
+        return self.space.sample(self.rng) if self.sampling == 'uniform' else self.distribution.sample(self.rng)
+
+    def mixture(self, alpha: Tensor | None = None) -> Mixture:
+        """softmax(α) over the values that take part now, exactly 0 for the others."""
+        alpha = self.distribution.alpha.detach() if alpha is None else alpha
+        return super().mixture(alpha.masked_fill(~self.live, -torch.inf))
+
+    def arch_gradient(
+        self, batch: dict[str, Any], held_out: dict[str, Any], optim_wrapper: OptimWrapper
+    ) -> tuple[Tensor, Tensor]:
+        """As that of DARTS, through the mixture of what has been drawn, or from sampled networks."""
+        if self.arch_mode == 'mixed':
+            self._touched = self._touched | self.live
+            return super().arch_gradient(batch, held_out, optim_wrapper)
+        self._touched = self.values.all
+        archs = [self.distribution.sample(self.rng) for _ in range(self.arch_samples)]
+        losses = []
+        with torch.no_grad(), batch_statistics(self.bare), optim_wrapper.optim_context(self.bare):
+            for arch in archs:
+                with self.searchable.use(arch):
+                    losses.append(batch_loss(self.bare, held_out)[0])
+        term = score_term(self.distribution.log_prob(archs), [float(loss) for loss in losses])
+        (grad,) = torch.autograd.grad(term, [self.distribution.alpha])
+        return grad, torch.stack(losses).mean()
+
+    def _update_alpha(self, device: torch.device) -> None:
+        # Decay, and the momentum of other steps, would move values of which this one says nothing.
+        with frozen_entries({self.distribution.alpha: ~self._touched}, self.alpha_optimizer):
+            super()._update_alpha(device)
+        self._touched = torch.zeros_like(self._touched)
+
+    # ------------------------------------------------------------------ selection
+    def selected_from(self, selection: PerturbationSelection) -> Mixture:
+        """Of choices that are drawn from the values with the largest α; of the others all."""
+        self.live = self.values.strongest(self.distribution.probs(), selection.current)
+        return self.mixture()
+
+    def selection_score(self) -> CandidateScorer:
+        """On ``eval_batches`` held-out batches."""
+        return self._scoring() if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
+
+
+def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse options that :class:`EntanglementSearchHook` does not take, and values that they do not have."""
+    name = EntanglementSearchHook.__name__
+    for key in OTHER:
+        if key in kwargs:
+            raise ConfigError(
+                f'{name}.{key}: found {kwargs[key]!r}, expected no such option: Algorithm 1 is of first order '
+                'and scores architectures (DARTSSearchHook has it)'
+            )
+    for key, known in VALUES.items():
+        if options[key] not in known:
+            raise ConfigError(f'{name}.{key}: found {options[key]!r}, expected one of {list(known)}')
+    for key, least in (('arch_samples', 2), ('eval_batches', 1)):
+        value = options[key]
+        wrong = isinstance(value, bool) or not isinstance(value, int) or value < least
+        if wrong and not (key == 'eval_batches' and value is None):
+            raise ConfigError(f'{name}.{key}: found {value!r}, expected a whole number from {least}')
+    if options['freeze_unsampled'] and options['weight_mode'] == 'mixed':
+        raise ConfigError(
+            f"{name}.freeze_unsampled: found True with weight_mode='mixed', expected False: a mixture uses all weights"
+        )

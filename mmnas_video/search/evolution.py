@@ -1,0 +1,240 @@
+"""Evolution with the inherited weights of a supernet that is trained already.
+
+Source: VIM-NAS, Sec. 3.2 and Supp. C (Algorithm 2); NSGA-II (Deb et al., 2002) for the whole front in one run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS, TASK_UTILS
+from mmnas_video.space import Arch
+
+from .base import SearchHook
+from .candidates import CandidateScorer
+from .clock import ForwardClock
+from .extraction import check_space_of, check_weights, read_checkpoint
+from .inherit_hook import InheritHook
+from .population import Candidate, Evolution, EvolutionOptions
+from .stages import search_hook
+
+
+@HOOKS.register_module()
+class EvolutionSearchHook(SearchHook):
+    """Search a trained supernet by evolution: a step is a generation, and no weight is touched.
+
+    An epoch of one step makes a generation of each epoch, so that checkpoints, history, report, progress and resume are
+    those of any search::
+
+        train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20)  # generations
+        train_dataloader = dict(num_batch_per_epoch=1)  # of what is never trained on; of joint data:
+        train_dataloader = dict(batch_sampler=dict(steps_per_epoch=1))
+
+    A generation's candidates are new (by canonical architecture) and within the budget before anything is run; each is
+    scored once, on the same held-out clips, after its BatchNorm statistics have been recomputed. Every scored candidate
+    is a line of the history. With both shares 0 this is random search.
+
+    Args:
+        population: N, candidates in a generation (AutoFormer: 50).
+        top_k: K, the best so far, from which parents are drawn.
+        crossover_share: of a generation, children of two parents.
+        mutation_share: of a generation, mutated parents. The rest is drawn at random.
+        mutation: pattern of choice names to the probability with which what fits mutates, the first that fits counts:
+            ``{'depth': P_d, '*': P_m}``.
+        unit: ``'layer'``: the choices of one layer (of one tube) are inherited and mutated as a whole; ``'choice'``:
+            each by itself.
+        pareto: None, or the cost (``'macs'``, ``'params'``) against which the whole front is sought; its architectures
+            are written to ``WORK_DIR/search/front``, and arch.json is that of the best score.
+        indicator: the score; by default top-1 accuracy (``dict(type='VideoAccuracy')``), else
+            ``dict(type='Likelihood', reduction='mean')``.
+        eval_batches: held-out batches (of each dataset) that a candidate is scored on.
+        checkpoint: of the supernet (``tools/search.py --checkpoint``).
+        **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
+
+    Raises:
+        ConfigError: an option without such a value; in ``before_run`` a missing checkpoint, one of another network or
+            space, a mutation pattern that fits no choice, an EMA of weights that stay.
+    """
+
+    trains_weights = False
+
+    def __init__(
+        self,
+        population: int = 50,
+        top_k: int = 10,
+        crossover_share: float = 0.5,
+        mutation_share: float = 0.5,
+        mutation: Mapping[str, float] | None = None,
+        unit: str = 'layer',
+        pareto: str | None = None,
+        indicator: Mapping[str, Any] | None = None,
+        eval_batches: int = 10,
+        checkpoint: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.options = EvolutionOptions(
+            population,
+            top_k,
+            crossover_share,
+            mutation_share,
+            {'*': 0.2} if mutation is None else mutation,
+            unit,
+            pareto,
+        )
+        if isinstance(eval_batches, bool) or not isinstance(eval_batches, int) or eval_batches < 1:
+            raise ConfigError(f'EvolutionSearchHook.eval_batches: found {eval_batches!r}, expected a positive number')
+        self.indicator = TASK_UTILS.build(dict(indicator or dict(type='VideoAccuracy')))
+        self.held_out_clips = getattr(self.indicator, 'num_clips', None)
+        self.eval_batches, self.checkpoint = eval_batches, checkpoint
+        self._weights: Mapping[str, Tensor] | None = None
+        self._score: CandidateScorer | None = None
+
+    # ------------------------------------------------------------------ set-up
+    def setup(self, runner: Runner) -> None:
+        """Read the supernet's weights, and begin with no candidates."""
+        if self.options.pareto and not self.shape:
+            raise ConfigError(
+                f'cost_shape: found none, expected the (C, T, H, W) of the clip whose {self.options.pareto} '
+                'EvolutionSearchHook.pareto compares'
+            )
+        if any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            raise ConfigError('default_hooks: found an EMAHook, expected none: an evolution changes no weights')
+        self._weights = self._read_weights(runner)
+        self.evolution = Evolution(self.space, self.options, self.cost, self.budget, self.searchable.canonical)
+        self.clock = ForwardClock(self.bare)
+
+    def _read_weights(self, runner: Runner) -> Mapping[str, Tensor] | None:
+        """The checked weights of ``checkpoint``; None where the Runner has them to load (``load_from``, a resume)."""
+        inherits = any(isinstance(hook, InheritHook) for hook in runner.hooks)
+        source = self.checkpoint or (runner._load_from if not runner._resume and not inherits else None)
+        if source is None:
+            if not runner._resume and not inherits:
+                raise ConfigError(
+                    'EvolutionSearchHook.checkpoint: found none, expected the checkpoint of a trained supernet '
+                    '(tools/search.py CONFIG --checkpoint work_dirs/.../epoch_N.pth)'
+                )
+            return None
+        data = read_checkpoint(source)
+        check_space_of(self.bare, data, source)
+        check_weights(self.bare, data, source)
+        return data.get('state_dict', data)
+
+    def before_train(self, runner: Runner) -> None:
+        """Load the supernet, unless a resumed search has brought its own."""
+        if not self._restored:
+            if self._weights is not None:
+                self.bare.load_state_dict(self._weights, strict=True)
+            elif runner._resume:
+                raise ConfigError(
+                    f'resume: found no checkpoint of an evolution in {runner.work_dir!r} to go on from, expected one; '
+                    'or name the supernet again (--checkpoint)'
+                )
+        self._weights = None
+        super().before_train(runner)
+        self.clock.restart()
+
+    def _train_step(self, data: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        return self.step(data, optim_wrapper)  # the training batch is not looked at, so it is not preprocessed
+
+    # ------------------------------------------------------------------ one generation
+    def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Score a generation and select from it."""
+        archs = self.evolution.ask(self.rng)
+        if self._score is None:
+            self._score = CandidateScorer(self, self.eval_batches, self.indicator)
+        with self.clock.watching(), optim_wrapper.optim_context(self.bare):
+            scores = [self._score(arch) for arch in archs]
+        self._note(self.evolution.tell(archs, scores))
+        best = self.evolution.best
+        return {'score': torch.tensor(best.score), 'candidates': torch.tensor(float(len(self.evolution.seen)))}
+
+    def _note(self, candidates: Sequence[Candidate]) -> None:
+        """The generation's lines in the history (which holds no times), and one in the log (which does)."""
+        for candidate in candidates:
+            if self.record:
+                self.record.append(
+                    {
+                        'kind': 'candidate',
+                        'arch': list(self.space.encode(candidate.arch)),
+                        'score': candidate.score,
+                        **candidate.cost._asdict(),
+                        'generation': self.evolution.generation,
+                    }
+                )
+        best, clock = self.evolution.best, self.clock
+        self.runner.logger.info(
+            f'Evolution(generation) [{self.evolution.generation}]  {len(candidates)} candidates, '
+            f'{len(self.evolution.seen):,} so far  best: {best.score:.4g} at {best.cost.macs / 1e6:,.4g} MMACs  '
+            f'{60 * len(candidates) / clock.total:.3g} candidates a minute, '
+            f'{clock.overhead:.1%} of the time not in forward'
+        )
+        clock.restart()
+
+    def choose(self) -> Arch:
+        """The best score so far, of equals the cheaper; the largest architecture before there is any."""
+        return self.evolution.best.arch if self.evolution.best else self.space.largest
+
+    def select(self, runner: Runner) -> Arch:
+        """The best score; in Pareto mode the whole front is written as well."""
+        if self.options.pareto and self.record:
+            self._write_front()
+        return self.choose()
+
+    def _write_front(self) -> None:
+        """One arch file for each member of the front, by rising cost: ``front/01.json``, ``front/02.json``, ..."""
+        folder = self.record.folder / 'front'
+        for old in folder.glob('*.json'):
+            old.unlink()
+        front = self.evolution.front
+        for number, found in enumerate(front, start=1):
+            about = {
+                'method': type(self).__name__,
+                'seed': self.seed,
+                'budget': self.budget.to_dict() or None,
+                'score': found.score,
+            }
+            name = f'front/{number:0{len(str(len(front)))}}.json'
+            self.record.write_arch(found.arch, found.cost, self.shape, about, name)
+        self.runner.logger.info(f'Evolution: {len(front)} architectures on the front, in {folder}')
+
+    def epoch_summary(self) -> dict[str, Any]:
+        """Best score, and how many candidates it is the best of."""
+        best = self.evolution.best
+        return {'score': best.score if best else None, 'candidates': len(self.evolution.seen)}
+
+    # ------------------------------------------------------------------ checkpoints
+    def state_dict(self) -> dict[str, Any]:
+        """All candidates with their scores, and the parents."""
+        return self.evolution.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.evolution.load_state_dict(state)
+
+
+def use_checkpoint(cfg: Config, checkpoint: str | os.PathLike[str]) -> None:
+    """Make a supernet's checkpoint the one that the config's search hook starts from (``--checkpoint``).
+
+    Raises:
+        ConfigError: the search trains a supernet of its own, or the config names no search at all.
+    """
+    number = search_hook(cfg)
+    hook = cfg.custom_hooks[number]
+    found = hook['type'] if isinstance(hook['type'], type) else HOOKS.get(hook['type'])
+    if not issubclass(found, EvolutionSearchHook):
+        raise ConfigError(
+            f'--checkpoint: found custom_hooks[{number}] of type {found.__name__}, which trains a supernet of its own, '
+            'expected an EvolutionSearchHook'
+        )
+    hook['checkpoint'] = str(checkpoint)

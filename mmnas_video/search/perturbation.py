@@ -1,0 +1,155 @@
+"""Choosing an architecture from a mixture: by what its removal costs, or by the largest weight.
+
+Source: Wang et al., "Rethinking Architecture Selection in Differentiable NAS", ICLR 2021 (darts-pt); VIM-NAS, Sec. 3.1
+and Supp. B: the strength of an operation in the network is what the accuracy loses without it, not its α.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmnas_video.entangle import Mixture
+from mmnas_video.errors import ConfigError
+from mmnas_video.space import Arch, SearchSpace, Value
+
+#: Choice name to its weights (K,) as they are now; asked again after every tuning, because α may have moved.
+Weights = Callable[[], Mapping[str, Tensor]]
+#: Held-out accuracy (or anything that should be large) of the network under a mixture.
+Score = Callable[[Mixture], float]
+#: Trains the network a little while the mixture is what is run; the mixture is made anew at every call of its argument.
+Tune = Callable[[Callable[[], Mixture]], None]
+
+
+def argmax_arch(space: SearchSpace, weights: Mapping[str, Tensor]) -> Arch:
+    """The value with the largest weight in every choice (the first of equals): selection as in DARTS."""
+    indices = [0 if choice.single else int(weights[choice.name].argmax()) for choice in space]
+    return space.decode(indices)
+
+
+def masked(weights: Tensor, index: int) -> Tensor:
+    """The weights (K,) with one of them exactly 0 and the others as they are: not renormalised."""
+    kept = torch.ones_like(weights)
+    kept[index] = 0
+    return weights * kept
+
+
+class PerturbationSelection:
+    """Fixes the open choices of a space one by one, in a seeded order.
+
+    For a choice with weights p every value is masked in turn (its weight exactly 0, the others unchanged); the value
+    without which the score is lowest is kept: from then on the choice is one-hot. Choices that are still open stay
+    mixed. Of equal scores the value with the larger weight is kept; one whose weight is 0 is not in the network, so it
+    is neither masked nor kept.
+
+    Args:
+        space: what is chosen in.
+        weights: see :data:`Weights`.
+        rng: draws the order; nothing else is drawn.
+    """
+
+    def __init__(self, space: SearchSpace, weights: Weights, rng: random.Random) -> None:
+        self.space, self.weights = space, weights
+        self.order = [choice.name for choice in space.open]
+        rng.shuffle(self.order)
+        self.fixed: dict[str, Value] = {}
+
+    # ------------------------------------------------------------------ where it stands
+    @property
+    def current(self) -> str | None:
+        """The choice that is next to be fixed; None at the end."""
+        return next((name for name in self.order if name not in self.fixed), None)
+
+    @property
+    def arch(self) -> Arch:
+        """The architecture: what has been fixed, and the largest weight elsewhere."""
+        return Arch({**argmax_arch(self.space, self.weights()), **self.fixed})
+
+    def mixture(self, replaced: Mapping[str, Tensor] | None = None) -> Mixture:
+        """The weights as they are now, one-hot where a value has been fixed.
+
+        Args:
+            replaced: weights that take the place of these, as a choice with a masked value.
+        """
+        weights = {name: vector for name, vector in self.weights().items() if name in self.order}
+        for name, value in self.fixed.items():
+            index = self.space[name].index(value)
+            weights[name] = torch.nn.functional.one_hot(torch.tensor(index), len(self.space[name])).to(weights[name])
+        return Mixture(self.space, {**weights, **(replaced or {})})
+
+    # ------------------------------------------------------------------ one choice
+    def drops(self, name: str, score: Score) -> list[float | None]:
+        """The score without each value of a choice, in the order of its values; None for one that has no weight."""
+        weights = self.weights()[name].detach()
+        found: list[float | None] = [None] * len(weights)
+        for index in weights.nonzero().flatten().tolist():
+            rest = masked(weights, index)
+            # With nothing left there is no network to score.
+            found[index] = score(self.mixture({name: rest})) if rest.any() else -math.inf
+        return found
+
+    def fix_next(self, score: Score) -> dict[str, Any]:
+        """Fix the next choice.
+
+        Returns:
+            What happened, as plain data: ``choice``, ``value``, ``without`` (the score without each value) and
+            ``weights``.
+
+        Raises:
+            ConfigError: all are fixed.
+        """
+        name = self.current
+        if name is None:
+            raise ConfigError(f'perturbation: found all {len(self.order)} choices fixed, expected one that is open')
+        weights = self.weights()[name].detach().tolist()
+        without = self.drops(name, score)
+        # A score that is no number counts as the lowest: without this value the network is broken.
+        scores = [math.inf if found is None else -math.inf if math.isnan(found) else found for found in without]
+        keys = [(found, -weight) for found, weight in zip(scores, weights, strict=True)]
+        value = self.space[name].values[min(range(len(keys)), key=keys.__getitem__)]
+        self.fixed[name] = value
+        return {'choice': name, 'value': value, 'without': without, 'weights': weights}
+
+    # ------------------------------------------------------------------ checkpoints
+    def state_dict(self) -> dict[str, Any]:
+        """The order, and what has been fixed, as plain data."""
+        return {'order': list(self.order), 'fixed': dict(self.fixed)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`.
+
+        Raises:
+            ConfigError: the state is of other choices.
+        """
+        if sorted(state['order']) != sorted(self.order):
+            raise ConfigError(
+                f'resume: found a selection among {len(state["order"])} other choices, expected the {len(self.order)} '
+                f'open choices of {self.space.name!r}'
+            )
+        self.order, self.fixed = list(state['order']), dict(state['fixed'])
+
+
+def select_by_perturbation(
+    selection: PerturbationSelection,
+    score: Score,
+    tune: Tune | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda line: None,
+) -> Arch:
+    """Fix all choices, tuning after each but the last; goes on where ``selection`` stands.
+
+    Args:
+        selection: the state; after a resume with some choices fixed.
+        score: see :data:`Score`.
+        tune: see :data:`Tune`; None tunes nothing.
+        report: told of each choice what :meth:`PerturbationSelection.fix_next` returns (a line of the history).
+    """
+    while selection.current is not None:
+        report(selection.fix_next(score))
+        if tune is not None and selection.current is not None:
+            tune(selection.mixture)
+    return selection.arch

@@ -1,0 +1,65 @@
+"""Tuning: a few training steps of a mixture, between the choices that a selection fixes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mmengine.runner import Runner
+
+from mmnas_video.datasets import derive_seed
+from mmnas_video.entangle import Mixture
+
+from .stream import BatchStream
+from .task_streams import TaskStreams, is_joint
+
+if TYPE_CHECKING:
+    from .base import SearchHook
+
+
+class Tuning:
+    """Trains the network's weights while a mixture is what is run; what ``tune`` of
+    :func:`~mmnas_video.search.perturbation.select_by_perturbation` may be.
+
+    Args:
+        hook: the search.
+        runner: its Runner, for the weights' optimiser and the training data (in an order of its own; of several named
+            datasets each step draws one as the training does).
+        iters: steps per call.
+        rate: learning rate of the steps; None leaves what stands in the optimiser.
+    """
+
+    def __init__(self, hook: SearchHook, runner: Runner, iters: int, rate: float | None = None) -> None:
+        self.hook, self.iters, self.optim_wrapper = hook, iters, runner.optim_wrapper
+        own = ('sampler', 'batch_sampler', 'num_batch_per_epoch')
+        cfg = {k: v for k, v in runner.cfg.train_dataloader.items() if k not in own}
+        args = (hook.seed, 'tuning', 'train_dataloader')
+        self.shares: dict[str, float] = {}
+        if is_joint(cfg):
+            sampler = runner.train_dataloader.batch_sampler
+            self.shares, self.rng = sampler.weights, random.Random(derive_seed(hook.seed, 'tuning tasks'))
+            sizes = (runner.cfg.train_dataloader.get('batch_sampler') or {}).get('batch_sizes') or {}
+            self.stream: BatchStream | TaskStreams = TaskStreams({**cfg, 'batch_sizes': sizes}, *args)
+        else:
+            self.stream = BatchStream(cfg, *args)
+        for group in self.optim_wrapper.optimizer.param_groups if rate is not None else ():
+            group['lr'] = rate
+
+    def __call__(self, mixture: Callable[[], Mixture]) -> None:
+        """Train; the mixture is made anew for every step."""
+        self.hook.bare.train()
+        # The training's own count is over; with accumulation the last steps of this call make one update.
+        self.optim_wrapper.initialize_count_status(self.hook.bare, 0, self.iters)
+        for _ in range(self.iters):
+            batch = self.hook.prepare(self._next(), training=True)
+            self.hook.sampled_step([mixture()], batch, self.optim_wrapper)
+
+    def _next(self) -> dict[str, Any]:
+        if isinstance(self.stream, TaskStreams):
+            return self.stream.next(self.rng.choices(list(self.shares), list(self.shares.values()))[0])
+        return next(self.stream)
+
+    def close(self) -> None:
+        """End the workers."""
+        self.stream.close()

@@ -1,0 +1,102 @@
+"""Held-out batches of the dataset that is asked for; resumable at any batch of each."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from mmnas_video.datasets import DemoOptions, JointDataset, check_disjoint, make_demo
+from mmnas_video.errors import ConfigError
+from mmnas_video.search import TaskStreams, is_joint
+
+from ..datasets.joint import parts
+
+OPTIONS = DemoOptions(
+    seed=3, height=34, width=46, min_frames=11, max_frames=17, motion_classes=4, scene_classes=3,
+    motion_clips=(7, 2, 3), scene_clips=(5, 1, 2), image_clips=(5, 1, 2),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def in_mmaction():
+    init_default_scope('mmaction')
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('demo')
+    make_demo(folder, OPTIONS, report=lambda line: None)
+    return folder
+
+
+def loader(root, workers=0, **changes):
+    held_out = dict(part='held_out', fraction=0.4)
+    dataset = dict(type='JointDataset', datasets=parts(root), held_out=held_out)
+    return dict(dataset=dataset, batch_size=3, batch_sizes=dict(image=2), num_workers=workers, **changes)
+
+
+def streams(root, workers=0, **changes):
+    return TaskStreams(loader(root, workers, **changes), 7, 'held-out', 'Hook.arch_dataloader')
+
+
+def drawn(stream, tasks):
+    batches = [stream.next(task) for task in tasks]
+    for task, batch in zip(tasks, batches, strict=True):
+        assert {sample.task for sample in batch['data_samples']} == {task}
+    return [batch['inputs'] for batch in batches]
+
+
+def equal(one, other):
+    return len(one) == len(other) and all(
+        len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+ORDER = ['motion', 'image', 'motion', 'scene', 'image', 'image', 'motion', 'image']
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_resumed_in_the_middle(root, workers):
+    """Rejects one count for all datasets, a stream that begins anew, and one that depends on when the others were
+    asked; sizes of batches are each dataset's own."""
+    whole = drawn(streams(root), ORDER)
+    assert [len(batch) for batch in whole] == [3, 2, 3, 3, 2, 2, 3, 2]
+    first = streams(root, workers)
+    assert equal(drawn(first, ORDER[:3]), whole[:3])
+    state = first.state_dict()
+    first.close()
+    assert state == {'image': {'consumed': 1}, 'scene': {'consumed': 0}, 'motion': {'consumed': 2}}
+    second = streams(root, workers)
+    second.load_state_dict(state)
+    assert equal(drawn(second, ORDER[3:]), whole[3:])
+    second.close()
+    images = [batch for task, batch in zip(ORDER, whole, strict=True) if task == 'image']
+    assert equal(drawn(streams(root), ['image']), images[:1])
+
+
+def test_parts_are_those_of_training(root):
+    """Rejects streams over the whole list, or over another split than the training loader's."""
+    cfg = loader(root)['dataset']
+    train = JointDataset(copy.deepcopy(parts(root)), held_out={**cfg['held_out'], 'part': 'train'})
+    held = streams(root)
+    check_disjoint({'train': train.file_ids(), 'held_out': held.dataset.file_ids()})
+    assert len(train) + len(held) == len(JointDataset(parts(root)))
+    assert len(held.ids()) == len(held)
+    assert is_joint(loader(root)) and not is_joint(dict(dataset=dict(type='SeededDataset')))
+
+
+def test_what_is_wrong_is_named(root):
+    """Rejects a misspelt name that is ignored, and a KeyError for a dataset that is trained but not held out."""
+    with pytest.raises(ConfigError, match=r"arch_dataloader\.batch_sizes: found the name 'images'"):
+        TaskStreams({**loader(root), 'batch_sizes': dict(images=2)}, 7, 'held-out', 'Hook.arch_dataloader')
+    with pytest.raises(ConfigError, match=r'Hook\.arch_dataloader\.batch_sampler: found one'):
+        streams(root, batch_sampler=dict(type='JointBatchSampler'))
+    with pytest.raises(ConfigError, match='expected a JointDataset'):
+        TaskStreams(dict(dataset=dict(type='SeededDataset')), 7, 'held-out', 'Hook.arch_dataloader')
+    stream = streams(root)
+    with pytest.raises(ConfigError, match="found none of the name 'k400', expected one of image, scene, motion"):
+        stream.next('k400')
+    with pytest.raises(ConfigError, match='resume: found held-out streams of motion'):
+        stream.load_state_dict({'motion': {'consumed': 3}})
