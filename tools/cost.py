@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from mmnas_video.cost import rest_cost
+from mmnas_video.cost import RestCost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config, run_tool
@@ -29,15 +29,15 @@ def cost_of(cfg: Config, arch_file: str | None, shape: tuple[int, ...] | None) -
         )
     model = MODELS.build(cfg.model)
     _, searchable = find_searchable(model)
-    rest, space = rest_cost(model, searchable, shape), searchable.space
+    rest, space = RestCost(model, searchable, shape), searchable.space
     found: dict[str, Any] = {'shape': list(shape), 'space': {**space.identity, 'size': space.size}}
     if arch_file or not space.open:
         arch = space.read(arch_file, '--arch') if arch_file else space.smallest
-        return {**(searchable.cost(arch, shape) + rest)._asdict(), **found}
+        return {**(searchable.cost(arch, shape) + rest(arch))._asdict(), **found}
     for quantity, ends in searchable.cost_range(shape).items():
         for name, (_, arch) in zip(('cheapest', 'dearest'), ends, strict=True):
             if quantity == 'macs':
-                found[name] = {**(searchable.cost(arch, shape) + rest)._asdict(), 'arch': dict(arch)}
+                found[name] = {**(searchable.cost(arch, shape) + rest(arch))._asdict(), 'arch': dict(arch)}
     return found
 
 

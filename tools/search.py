@@ -3,8 +3,9 @@
     python tools/search.py configs/autox3d/s_k200.py
 
 Leaves in WORK_DIR/search: arch.json (the found architecture), history.jsonl, space.json, report.html, and the found
-network with inherited weights (extracted.py, extracted.pth). A killed search goes on with --resume and ends as if it
-had never stopped.
+network with inherited weights (extracted.py, extracted.pth). A config with stages is searched stage by stage, each in
+WORK_DIR/<number>_<name>; stages.json in WORK_DIR/search then says what each ended with. A killed search goes on with
+--resume, in the stage that it was in, and ends as if it had never stopped.
 """
 
 import argparse
@@ -12,18 +13,22 @@ import sys
 
 from mmnas_video.launch import add_arguments, describe_plan, read_config, run_tool
 from mmnas_video.pipeline import dry_search, run_search
+from mmnas_video.search import stage_table, use_checkpoint
 
 
 def main() -> None:
     """Train the supernet, select, extract, retrain, test."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
+    parser.add_argument('--checkpoint', help='of the supernet, where the search only evolves what is trained (.pth)')
     parser.add_argument('--dry-run', action='store_true', help='two steps of every phase, and what the full run costs')
     parser.add_argument(
         '--no-retrain', action='store_true', help='stop after extraction even if the config names a retrain'
     )
     args = parser.parse_args()
     cfg = read_config(args.config, args)
+    if args.checkpoint:
+        use_checkpoint(cfg, args.checkpoint)
     if args.dry_run:
         plans = dry_search(cfg, retrain=not args.no_retrain)
         print('dry run passed')
@@ -31,6 +36,8 @@ def main() -> None:
             print(f'full {phase}: {describe_plan(plan)}')
         return
     found = run_search(cfg, retrain=not args.no_retrain)
+    if stages := found.pop('stages', None):
+        print('\n'.join(stage_table(stages)))
     for what, where in found.items():
         print(f'{what}: {where}')
 

@@ -16,7 +16,7 @@ from mmnas_video import pipeline, visualization  # noqa: F401 - what the tools i
 
 def run_forked(argv: list[str]) -> int:
     """Run a script as ``python argv...`` would, and return its exit status."""
-    sys.argv = argv
+    sys.argv, sys.path[0] = argv, os.path.dirname(argv[0])  # as python does: tools import their neighbours
     try:
         runpy.run_path(argv[0], run_name='__main__')
     except SystemExit as end:

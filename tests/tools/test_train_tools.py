@@ -271,4 +271,4 @@ def test_the_demo(process, tmp_path):
     assert report == work_dir / 'search/report.html'
     text = report.read_text()
     assert 'uniform (X3D-like)' in text and 'searched' in text and '<svg' in text
-    assert all(phase in done.out for phase in ('data ', 'search ', 'retrain ', 'alternatives ', 'report '))
+    assert all(phase in done.out for phase in ('data ', 'search ', 'training ', 'report '))

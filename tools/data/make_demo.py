@@ -1,6 +1,6 @@
 """Make the demo data: real mp4 files and JPEG folders with annotation lists, from a seed, nothing downloaded.
 
-    python tools/data/make_demo.py    # data/demo/{motion,scene,image}, 10 s on one core
+    python tools/data/make_demo.py    # data/demo/{motion,scene,image}, 10 s on one core; lists of motion_scene
     python tools/data/make_demo.py --sets motion --min-frames 16 --max-frames 32 --seed 7
 
 A set that was made with the same options is left alone. What the sets are stands in
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from mmnas_video.datasets.demo import SETS, DemoOptions, make_demo
+from mmnas_video.datasets.demo_join import join_demo
 from mmnas_video.errors import ConfigError, StackError
 
 HELP = {
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = {key: tuple(value) if isinstance(value, list) else value for key, value in args.items()}
     try:
         make_demo(out, DemoOptions(**args), sets, report=lambda line: print(line, flush=True))
+        if {'motion', 'scene'} <= set(sets):
+            print(f'lists of the union of both video sets: {join_demo(out)}')
     except (ConfigError, StackError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -1,0 +1,110 @@
+"""Run one search from several seeds, and say how far the architectures that it finds agree.
+
+    python tools/seeds.py configs/demo/autox3d_darts.py --seeds 3
+
+Takes every search config. Each seed has a folder of its own, WORK_DIR/seed_N, as tools/search.py would leave it;
+WORK_DIR/seeds.json holds the table. With --resume finished seeds are not run again, and a killed one goes on.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+
+from mmnas_video.errors import ConfigError
+from mmnas_video.launch import add_arguments, load_config, read_config, run_tool
+from mmnas_video.pipeline import run_search
+from mmnas_video.search import agreement, chance_agreement
+from mmnas_video.space import SearchSpace, write_text_atomic
+from mmnas_video.visualization import read_search
+
+
+def finished(work_dir: Path, retrain: bool) -> bool:
+    """Whether a search in this folder, and what follows it, has come to its end."""
+    folder = work_dir / 'search'
+    if not (folder / 'arch.json').is_file() or not (folder / 'extracted.pth').is_file():
+        return False
+    return read_search(work_dir).final and (not retrain or (work_dir / 'retrain' / 'test.json').is_file())
+
+
+def run_seed(args: argparse.Namespace, seed: int, work_dir: Path) -> dict[str, Any]:
+    """Search (and retrain) from one seed, unless that is done already; returns its row."""
+    args.seed, args.work_dir = seed, str(work_dir)
+    cfg = read_config(args.config, args)
+    retrain = args.retrain and bool(cfg.get('retrain'))
+    if not (args.resume and finished(work_dir, retrain)):
+        # MMEngine finds loggers again by this name, which otherwise is the config's and the second.
+        cfg.experiment_name = f'{Path(args.config).stem}_seed_{seed}'
+        run_search(cfg, retrain=retrain)
+    return read_row(work_dir, seed)
+
+
+def read_row(work_dir: Path, seed: int) -> dict[str, Any]:
+    """What a finished search left: arch, held-out score, MACs and, after a retraining, its test metrics."""
+    found = read_search(work_dir)
+    test = work_dir / 'retrain' / 'test.json'
+    return {
+        'seed': seed,
+        'arch': dict(found.arch or {}),
+        'score': found.info.get('score'),
+        'macs': found.cost.get('macs'),
+        'test': json.loads(test.read_text()) if test.is_file() else {},
+    }
+
+
+def table(space: SearchSpace, rows: list[dict[str, Any]]) -> str:
+    """One line for every open choice, its value at each seed and the share of pairs of seeds that agree."""
+    agree = agreement(space, [row['arch'] for row in rows]) if len(rows) > 1 else {}
+    lines = [['choice', *(f'seed {row["seed"]}' for row in rows), 'agreement']]
+    for choice in space.open:
+        share = f'{agree[choice.name]:.2f}' if agree else '-'
+        lines.append([choice.name, *(str(row['arch'][choice.name]) for row in rows), share])
+    mean = f'{sum(agree.values()) / len(agree):.2f}' if agree else '-'
+    lines.append(['all choices', *('' for _ in rows), mean])
+    lines.append(['by chance', *('' for _ in rows), f'{chance_agreement(space):.2f}'])
+    lines.append(['held-out score', *(_number(row['score'], '.4f') for row in rows), ''])
+    lines.append(['MACs', *(_number(row['macs'], ',') for row in rows), ''])
+    for metric in sorted({key for row in rows for key in row['test']}):
+        lines.append([f'test {metric}', *(_number(row['test'].get(metric), '.4f') for row in rows), ''])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return '\n'.join(
+        f'{line[0]:<{widths[0]}}' + ''.join(f'  {word:>{w}}' for word, w in zip(line[1:], widths[1:], strict=True))
+        for line in lines
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return '-' if value is None else format(value, form)
+
+
+def main() -> None:
+    """Run the seeds one after another and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='how many, from --seed on (default: 3)')
+    parser.add_argument(
+        '--retrain', action='store_true', help='also train and test what each finds, if the config says how'
+    )
+    args = parser.parse_args()
+    if args.seeds < 1:
+        raise ConfigError(f'--seeds: found {args.seeds}, expected a positive number')
+    if args.resume not in (None, 'auto'):
+        raise ConfigError(
+            f'--resume: found {args.resume!r}, expected no value: each seed goes on from its own checkpoint'
+        )
+    cfg = load_config(args.config, args.cfg_options)
+    base = Path(args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}_seeds')
+    first = args.seed if args.seed is not None else (cfg.get('randomness') or {}).get('seed') or 0
+    rows = [run_seed(args, seed, base / f'seed_{seed}') for seed in range(first, first + args.seeds)]
+    if not is_main_process():
+        return
+    space = read_search(base / f'seed_{first}').space
+    write_text_atomic(base / 'seeds.json', json.dumps({'rows': rows}, indent=1) + '\n')
+    print(f'\n{table(space, rows)}\n\n{len({tuple(row["arch"].items()) for row in rows})} different architectures')
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
