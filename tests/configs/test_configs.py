@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import FUNCTIONS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import FUNCTIONS, OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 
 from mmnas_video.registry import (
     DATA_SAMPLERS,
@@ -29,15 +29,23 @@ def header(name):
     return '\n'.join(lines[: next(i for i, line in enumerate(lines) if not line.startswith('#'))])
 
 
+def parts(loader):
+    """Name to config of the datasets that a loader joins; the name is empty where there is only one."""
+    return loader.dataset.datasets if loader.dataset.type == 'JointDataset' else {'': loader.dataset.dataset}
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_a_config_builds(name, load, build):
     """Rejects a key that no class takes, a stage table that does not fit, a head of other width than the
     network (forward on the meta device), an evaluator or scheduler that is misspelt."""
     cfg = load(name)
     model = build(cfg).eval()
+    frames = cfg.get('cost_shape', (3, 4))[1]  # a network of two streams takes no other number
     with torch.device('meta'):
-        scores = model(torch.zeros(2, 1, 3, 4, 64, 64), stage='head', mode='tensor')
-    assert scores.shape == (2, cfg.model.cls_head.num_classes)
+        scores = model(torch.zeros(2, 1, 3, frames, 64, 64), stage='head', mode='tensor')
+    head = cfg.model.cls_head
+    classes = head.heads[head.default].num_classes if 'heads' in head else head.num_classes
+    assert scores.shape == (2, classes)
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
         dict(
             type='DefaultOptimWrapperConstructor',
@@ -68,11 +76,16 @@ def test_pipelines_and_hooks_build(name, load):
         loader = cfg.get(key)
         if not loader:
             continue
-        assert loader.dataset.type == 'SeededDataset' and loader.dataset.config_key == f'{key}.dataset'
+        assert (
+            loader.dataset.type in ('SeededDataset', 'JointDataset') and loader.dataset.config_key == f'{key}.dataset'
+        )
         assert getattr(DATA_SAMPLERS.get(loader.sampler.type), 'reproducible', False)
-        assert FUNCTIONS.get(loader.collate_fn.type) and DATASETS.get(loader.dataset.dataset.type)
-        for step in loader.dataset.dataset.pipeline:
-            TRANSFORMS.build(step)
+        assert FUNCTIONS.get(loader.collate_fn.type)
+        for dataset in parts(loader).values():
+            with DefaultScope.overwrite_default_scope(dataset.get('_scope_')):
+                assert DATASETS.get('.'.join(filter(None, (dataset.get('_scope_'), dataset.type))))
+                for step in dataset.pipeline:
+                    TRANSFORMS.build(step)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -87,11 +100,12 @@ def test_a_config_opens_with_command_cost_and_result(name):
     assert 'Cost' in text and 'What comes out' in text
 
 
-@pytest.mark.parametrize('name', [n for n in NAMES if 'ssv2' in n or n.startswith('demo/')])
+@pytest.mark.parametrize('name', [n for n in NAMES if 'ssv2' in n or n.startswith('demo/') or '_joint' in n])
 def test_no_flip_where_the_label_names_a_direction(name, load):
     """Rejects a pipeline copied from Kinetics: 'left to right', flipped, is another class."""
     cfg = load(name)
-    pipelines = [cfg[key].dataset.dataset.pipeline for key in LOADERS if cfg.get(key)]
-    if name.startswith('demo/') and 'motion' not in str(cfg.train_dataloader.dataset.dataset):
+    datasets = [part for key in LOADERS if cfg.get(key) for part in parts(cfg[key]).items()]
+    if name.startswith('demo/') and 'motion' not in str(datasets):
         pytest.skip('only the motion set has directions')
-    assert not [step for pipeline in pipelines for step in pipeline if 'Flip' in step['type']]
+    pipelines = [part.pipeline for task, part in datasets if task in ('', 'motion', 'ssv2')]
+    assert pipelines and not [step for pipeline in pipelines for step in pipeline if 'Flip' in step['type']]

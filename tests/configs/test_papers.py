@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mmnas_video.models.backbones import SuperMBConv3D
-from mmnas_video.search import PARSECSearchHook, SearchHook
+from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, SuperViT
+from mmnas_video.search import (
+    DARTSSearchHook,
+    EntanglementSearchHook,
+    EvolutionSearchHook,
+    PARSECSearchHook,
+    SearchHook,
+)
 from mmnas_video.search.indicator import Likelihood
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +29,12 @@ def parameters(*functions):
 def test_config_keys_in_the_table_exist():
     """Rejects a row whose key was renamed: what it says can be changed could then not be."""
     backbone = set(re.findall(r'`model\.backbone\.(\w+)`', PAPERS))
-    assert len(backbone) > 8 and backbone <= parameters(SuperMBConv3D.__init__), backbone
+    known = parameters(SuperMBConv3D.__init__, SuperP3D.__init__, SuperTSNet.__init__, SuperViT.__init__)
+    assert len(backbone) > 8 and backbone <= known, backbone
     hook = set(re.findall(r'`hook\.(\w+)(?:\.\w+)?`', PAPERS))
-    assert len(hook) > 6 and hook <= parameters(SearchHook.__init__, PARSECSearchHook.__init__), hook
+    hooks = (SearchHook, PARSECSearchHook, DARTSSearchHook, EvolutionSearchHook, EntanglementSearchHook)
+    known = parameters(*(known.__init__ for known in hooks))
+    assert len(hook) > 6 and hook <= known, hook
     assert 'hook.indicator.reduction' in PAPERS and 'reduction' in parameters(Likelihood.__init__)
 
 

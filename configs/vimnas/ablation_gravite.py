@@ -1,0 +1,21 @@
+# Baseline of Tab. 9a (VIM-NAS): weights and architecture both through the mixed network, as GraViT-E.
+#   python tools/search.py configs/vimnas/ablation_gravite.py
+# Cost (computed, not run): 500 epochs x 5,349 steps of 256 clips on 8 GPUs; a step is the
+#   mixed network forward and backward twice, with 4 combinations for each tube.
+# What comes out: work_dirs/ablation_gravite/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
+_base_ = ['./small_k400_in1k.py']
+custom_hooks = [
+    dict(
+        type='EntanglementSearchHook',
+        weight_mode='mixed',
+        arch_mode='mixed',
+        sampling='uniform',
+        drawn={'tube*': 4},
+        warmup_epochs=20,
+        selection='perturbation',
+        score_batches=4,
+        eval_batches=16,
+        tune_iters=100,
+        tune_lr=1e-5),
+    dict(type='ReportHook', interval=50)
+]

@@ -1,0 +1,24 @@
+# Evolution in the supernet that configs/vimnas/small_joint.py has trained (VIM-NAS, Algorithm 2): the best network of
+#   at most 22.9 M parameters (VIM-NAS-S, Tab. 3); another budget: --cfg-options custom_hooks.0.budget="dict(macs=...)".
+#   python tools/search.py configs/vimnas/small_evolution.py --checkpoint work_dirs/small_joint/epoch_500.pth
+# Cost (computed, not run): 20 generations x 50 candidates, each forward on 16 held-out batches of 256 clips of each
+#   of the four sets: 16.4 M forward passes. The paper: about 5 minutes for a constraint.
+# What comes out: work_dirs/small_evolution/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
+#   network for all four sets with its inherited weights.
+_base_ = ['./small_joint.py']
+generations = 20
+train_dataloader = dict(num_batch_per_epoch=1)  # a generation is an epoch of one step; its clips are not looked at
+train_cfg = dict(max_epochs=generations, val_interval=generations)
+param_scheduler = []
+default_hooks = dict(
+    logger=dict(interval=1), checkpoint=dict(save_optimizer=False, save_param_scheduler=False))
+custom_hooks = [
+    dict(
+        type='EvolutionSearchHook',
+        population=50,
+        top_k=10,
+        mutation={'depth': 0.4, 'embed_dim': 0.4, '*': 0.2},
+        eval_batches=16,
+        budget=dict(params=22.9e6)),
+    dict(type='ReportHook', interval=generations)
+]

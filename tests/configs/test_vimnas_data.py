@@ -1,0 +1,199 @@
+"""configs/_base_/datasets/vimnas_*.py: Tab. 10, and real batches from generated data in the published layouts."""
+
+import copy
+import inspect
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmnas_video.datasets import DemoOptions, JointBatchSampler, JointDataset, make_demo
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import METRICS, MODELS
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+SINGLE = {'in1k': ['in1k'], 'k400': ['k400'], 'k600': ['k600'], 'ssv2': ['ssv2'], 'k400_in1k': ['in1k', 'k400']}
+ALL = ['in1k', 'k400', 'k600', 'ssv2']
+
+
+def read(load, name):
+    return load(f'_base_/datasets/vimnas_{name}.py')
+
+
+def sampling(cfg, task):
+    steps = cfg.train_dataloader.dataset.datasets[task].pipeline
+    return next((s for s in steps if s['type'] == 'SampleFrames'), {'clip_len': 1})
+
+
+def test_tab_10(load):
+    """Rejects values that are another dataset's: classes, smoothing, mixup, CutMix, frames, rate, batch, flips."""
+    cfg = read(load, 'joint')
+    table = {
+        task: (
+            head.num_classes, head.get('label_smooth_eps', 0), dict(cfg.blending.tasks.get(task, {})),
+            sampling(cfg, task)['clip_len'], sampling(cfg, task).get('target_fps'),
+        )
+        for task, head in cfg.heads.items()
+    }  # fmt: skip
+    assert table == {
+        'in1k': (1000, 0.1, dict(mixup=0.8, cutmix=1.0), 1, None),
+        'k400': (400, 0, {}, 64, 15),
+        'k600': (600, 0, {}, 64, 15),
+        'ssv2': (174, 0.3, dict(mixup=0.3), 32, 24),
+    }
+    flips = {
+        task: [s['type'] for s in part.pipeline if 'Flip' in s['type']]
+        for task, part in cfg.train_dataloader.dataset.datasets.items()
+    }
+    assert flips == {'in1k': ['RandomFlip'], 'k400': ['Flip'], 'k600': ['Flip'], 'ssv2': []}
+    for part in cfg.train_dataloader.dataset.datasets.values():
+        names = [step.get('op', step['type']) for step in part.pipeline]
+        assert 'RandAugment' in names and {'RandomErasing', 'ClipRandomErasing'} & set(names)
+    assert cfg.train_dataloader.batch_sampler.first == dict(dataset='in1k', epochs=500 / 3)
+    batches = {name: 8 * read(load, name).train_dataloader.batch_size for name in (*SINGLE, 'joint')}
+    assert batches == {'in1k': 1024, 'k400': 256, 'k600': 256, 'ssv2': 256, 'k400_in1k': 256, 'joint': 256}
+
+
+@pytest.mark.parametrize('name', [*SINGLE, 'joint', 'demo'])
+def test_parts_belong_together(name, load):
+    """Rejects a head, a blending or a validation list without its dataset, and loaders that name different ones."""
+    cfg = read(load, name)
+    tasks = {'joint': ALL, 'demo': ['image', 'scene', 'motion']}.get(name) or SINGLE[name]
+    for key in LOADERS:
+        assert list(cfg[key].dataset.datasets) == tasks and cfg[key].dataset.config_key == f'{key}.dataset'
+    assert list(cfg.heads) == tasks and cfg.default_hooks.joint.type == 'JointHook' and cfg.find_unused_parameters
+    assert set((cfg.blending or {}).get('tasks', {})) <= set(tasks)
+    validation = cfg.train_dataloader.dataset.get('validation', {})
+    assert set(validation) == {task for task in tasks if task in ('k400', 'k600', 'ssv2')}
+    for task, file in validation.items():
+        part = cfg.val_dataloader.dataset.datasets[task]
+        assert file == part.data_root + part.ann_file
+    first = cfg.train_dataloader.batch_sampler.get('first')
+    assert (first is not None) == (name in ('joint', 'k400_in1k'))
+    METRICS.build(cfg.val_evaluator)
+    if cfg.blending:
+        MODELS.build(cfg.blending)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """ImageNet's, Kinetics' and SSv2's layouts with a few small files, Kinetics' named by youtube id; one clip of
+    Kinetics-400's validation list is in Kinetics-600's training list."""
+    root = tmp_path_factory.mktemp('data')
+    make_demo(
+        root / 'demo', DemoOptions(motion_classes=2, motion_clips=(3, 1, 1)), sets=('motion',), report=lambda text: None
+    )
+    source = sorted((root / 'demo/motion/videos').glob('*.mp4'))[0]
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 3), ('val', 2)):
+        lines = []
+        for n in range(count):
+            file = root / f'imagenet/{split}/n0{n}/n0{n}_{n}.JPEG'
+            file.parent.mkdir(parents=True)
+            cv2.imwrite(str(file), rng.integers(0, 255, (83, 97, 3)).astype(np.uint8))
+            lines.append(f'n0{n}/n0{n}_{n}.JPEG {n}\n')
+        (root / 'imagenet/meta').mkdir(exist_ok=True)
+        (root / f'imagenet/meta/{split}.txt').write_text(''.join(lines))
+
+    def videos(folder, prefix, file, names):
+        (root / folder / prefix).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (root / folder / prefix / name).symlink_to(source)
+        (root / folder / file).write_text(''.join(f'{name} {n}\n' for n, name in enumerate(names)))
+
+    def clip(letter, end=13):
+        return f'{letter * 11}_000003_{end:06d}.mp4'
+
+    videos('kinetics400', 'videos_train', 'kinetics400_train_list_videos.txt', [clip(c) for c in 'ABC'])
+    videos('kinetics400', 'videos_val', 'kinetics400_val_list_videos.txt', [clip('D')])
+    videos('kinetics600', 'videos_train', 'kinetics600_train_list_videos.txt', [clip(c, 14) for c in 'ABDE'])
+    videos('kinetics600', 'videos_val', 'kinetics600_val_list_videos.txt', [clip('F')])
+    videos('sthv2', 'videos', 'sthv2_train_list_videos.txt', ['1.mp4', '2.mp4', '3.mp4'])
+    videos('sthv2', 'videos', 'sthv2_val_list_videos.txt', ['4.mp4'])
+    return root
+
+
+FOLDERS = {'in1k': 'imagenet', 'k400': 'kinetics400', 'k600': 'kinetics600', 'ssv2': 'sthv2'}
+
+
+def point_at(cfg, root):
+    """The config with its data under ``root``, two clips a batch, no workers."""
+    for key in LOADERS:
+        cfg[key].update(num_workers=0, persistent_workers=False, batch_size=2)
+        cfg[key].batch_sampler.pop('batch_sizes', None)
+        for task, part in cfg[key].dataset.datasets.items():
+            part.data_root = f'{root}/{FOLDERS[task]}/'
+        validation = cfg[key].dataset.get('validation')
+        for task in validation or ():
+            validation[task] = validation[task].replace('data/', f'{root}/', 1)
+    return cfg
+
+
+def test_batches_of_every_dataset(load, data):
+    """Rejects pipelines that do not run, a clip length that is lost on the way, two views in training, one in test, and
+    the validation clip of Kinetics-400 that Kinetics-600 trains on."""
+    cfg = point_at(read(load, 'joint'), data)
+    cfg.train_dataloader.batch_sampler.pop('first')
+    shapes = {}
+    for key in LOADERS:
+        loader = Runner.build_dataloader(cfg[key], seed=3)
+        dataset = loader.dataset
+        shapes[key] = {task: tuple(dataset[task, 0, 0]['inputs'].shape) for task in dataset.tasks}
+        if key == 'train_dataloader':
+            assert {task: len(part) for task, part in dataset.parts.items()} == dict(in1k=3, k400=3, k600=3, ssv2=3)
+            assert len(loader) == 4 and len(next(iter(loader))['inputs']) == 2
+    size = (224, 224)
+    assert shapes == {
+        'train_dataloader': dict(
+            in1k=(1, 3, 1, *size), k400=(1, 3, 64, *size), k600=(1, 3, 64, *size), ssv2=(1, 3, 32, *size)
+        ),
+        'val_dataloader': dict(
+            in1k=(1, 3, 1, *size), k400=(1, 3, 64, *size), k600=(1, 3, 64, *size), ssv2=(1, 3, 32, *size)
+        ),
+        'test_dataloader': dict(
+            in1k=(1, 3, 1, *size), k400=(12, 3, 64, *size), k600=(12, 3, 64, *size), ssv2=(12, 3, 32, *size)
+        ),
+    }
+
+
+def test_keys_in_the_table_of_readings_exist():
+    """Rejects a row of docs/papers.md whose key was renamed."""
+    text = (Path(__file__).parents[2] / 'docs/papers.md').read_text(encoding='utf-8')
+    for name, kind in (('joint', JointBatchSampler), ('data', JointDataset)):
+        keys = set(re.findall(rf'`{name}\.(\w+)`', text))
+        assert len(keys) > 2 and keys <= set(inspect.signature(kind.__init__).parameters), keys
+
+
+def test_missing_data_is_one_error(load, tmp_path):
+    """Rejects an error without the path, the key or what to do."""
+    init_default_scope('mmaction')
+    for name, task in (('joint', 'in1k'), ('k600', 'k600')):
+        cfg = point_at(read(load, name), tmp_path)
+        with pytest.raises(ConfigError) as info:
+            Runner.build_dataloader(copy.deepcopy(cfg.train_dataloader), seed=0)
+        text = str(info.value)
+        assert text.startswith(f"train_dataloader.dataset.datasets.{task}.ann_file: found no file '{tmp_path}/")
+        assert 'docs/data.md' in text
+
+
+def test_demo_batches(load, tmp_path):
+    """Rejects demo data of another layout than make_demo's, and a flip on motion."""
+    make_demo(
+        tmp_path,
+        DemoOptions(motion_clips=(1, 1, 1), scene_clips=(1, 1, 1), image_clips=(1, 1, 1)),
+        report=lambda text: None,
+    )
+    cfg = read(load, 'demo')
+    for key in LOADERS:
+        for task, part in cfg[key].dataset.datasets.items():
+            part.data_root = f'{tmp_path}/{task}/'
+        dataset = JointDataset(**{k: v for k, v in cfg[key].dataset.items() if k != 'type'})
+        assert len(dataset) == 3 * 8 and {len(part.labels) for part in dataset.parts.values()} == {8}
+        shapes = [tuple(dataset[task, 0, 5]['inputs'].shape) for task in dataset.tasks]
+        assert shapes == [(1, 3, 1, 32, 32), (1, 3, 8, 32, 32), (1, 3, 8, 32, 32)]
+    motion = cfg.train_dataloader.dataset.datasets.motion.pipeline
+    assert not [step for step in motion if 'Flip' in step['type']]

@@ -1,0 +1,76 @@
+"""configs/vimnas and configs/demo: the joint searches and evolutions have the paper's numbers, and fit together."""
+
+import random
+
+import pytest
+import torch
+
+from mmnas_video.cost import RestCost, output_readers
+from mmnas_video.registry import HOOKS
+from mmnas_video.search import EntanglementSearchHook, EvolutionSearchHook, search_hook
+from mmnas_video.search.drawn import DrawnValues
+from tests.configs.test_autox3d import learning_rates
+
+SIZES = ('tiny', 'small', 'base', 'large')
+
+
+def hook_of(cfg):
+    return cfg.custom_hooks[search_hook(cfg)]
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_joint_settings_are_those_of_supplement_a(size, load, build):
+    """Rejects the rate or the decay of another size, a warm-up or cosine of other length, a head that does not read the
+    widest embedding (its columns would not be cut or frozen), and a data set without a head."""
+    cfg = load(f'vimnas/{size}_joint.py')
+    optimizer, slow = cfg.optim_wrapper.optimizer, size in ('base', 'large')
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', *((1e-5,) * 2 if slow else (1e-3, 5e-2)))
+    rates = learning_rates(cfg)
+    per_epoch = len(rates) // cfg.train_cfg.max_epochs
+    assert cfg.train_cfg.max_epochs == 500 and rates.index(max(rates)) + 1 == 20 * per_epoch
+    assert max(rates) == pytest.approx(optimizer.lr) and rates[-1] < 0.02 * max(rates)
+    assert 8 * cfg.train_dataloader.batch_size == 256 and cfg.train_dataloader.batch_sampler.first.dataset == 'in1k'
+    assert cfg.train_dataloader.dataset.held_out.part == 'train' and cfg.model.backbone.drop_path == 0.1
+    model = build(cfg)
+    assert list(output_readers(model, model.backbone)) == [f'cls_head.heads.{task}.fc_cls' for task in cfg.heads]
+    hook = HOOKS.build(hook_of(cfg))
+    assert isinstance(hook, EntanglementSearchHook) and hook.freeze_unsampled
+    assert (hook.weight_mode, hook.arch_mode, hook.sampling, hook.selection) == (
+        'sampled', 'mixed', 'uniform', 'perturbation',
+    )  # fmt: skip
+    table = DrawnValues(model.backbone.space, hook.drawn, 'drawn').draw(random.Random(0))
+    counts = dict(zip(model.backbone.space.names, table.sum(1).tolist(), strict=True))
+    for tube in range(1, 5):
+        parts = [counts[f'tube{tube}.{part}'] for part in ('kernel', 'stride', 'offset')]
+        assert parts[0] * parts[1] * parts[2] == 4
+
+
+@pytest.mark.parametrize('name', [*(f'vimnas/{size}' for size in SIZES), 'demo/vimnas'])
+def test_evolution_has_the_supernet_and_a_budget_that_is_met(name, load, build):
+    """Rejects another network than the one that the joint search trains, and a budget that so few random networks meet
+    that a population cannot be drawn."""
+    cfg, joint = load(f'{name}_evolution.py'), load(f'{name}_joint.py')
+    assert cfg.model == joint.model and cfg.train_dataloader.dataset == joint.train_dataloader.dataset
+    hook = HOOKS.build({**hook_of(cfg), 'checkpoint': 'supernet.pth'})
+    assert isinstance(hook, EvolutionSearchHook)
+    if name.startswith('vimnas'):
+        assert (hook.options.population, hook.options.top_k, cfg.train_cfg.max_epochs) == (50, 10, 20)
+        assert hook.options.mutation == {'depth': 0.4, 'embed_dim': 0.4, '*': 0.2}
+    model = build(cfg)
+    rest, rng, shape = RestCost(model, model.backbone, tuple(cfg.cost_shape)), random.Random(0), tuple(cfg.cost_shape)
+    archs = [model.backbone.space.sample(rng) for _ in range(300)]
+    costs = [model.backbone.cost(arch, shape) + rest(arch) for arch in archs]
+    met = sum(hook.budget.admits(**cost._asdict()) for cost in costs) / len(costs)
+    assert 0.02 < met < 0.9, met
+
+
+def test_the_demo_is_small(load, build):
+    """Rejects a demo whose images come first for all of the run, and one that needs more than a laptop."""
+    cfg = load('demo/vimnas_joint.py')
+    first = cfg.train_dataloader.batch_sampler.first
+    assert first.dataset == 'image' and first.epochs < cfg.train_cfg.max_epochs / 2
+    assert HOOKS.build(hook_of(cfg)).warmup_epochs < cfg.train_cfg.max_epochs
+    model = build(cfg)
+    with torch.device('meta'):
+        assert sum(p.numel() for p in model.parameters()) < 1e6
+    assert list(model.cls_head.heads) == list(cfg.train_dataloader.dataset.datasets)
