@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from demo import Phases, network_cost, quiet, table, train_row
+from demo import Phases, network_cost, quiet, table, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import total_cost
@@ -115,10 +115,15 @@ def run(
     arch = read_arch_file(found['arch'])['arch']
     model, base = MODELS.build(cfg.model), {**cfg.model.backbone}
     macs = total_cost(model, find_searchable(model)[1], arch, tuple(cfg.cost_shape)).macs
-    phases.begin('retrain')
-    rows = [train_row('searched', cfg, {**base, 'arch': dict(arch)}, work_dir / 'retrain')]
-    phases.begin('by hand')
-    rows.append(train_row('two streams by hand', cfg, manual_backbone(cfg, macs), work_dir / 'manual'))
+    phases.begin('training')
+    searched = {**base, 'arch': dict(arch)}
+    rows = train_rows(
+        cfg,
+        [
+            ('searched', searched, work_dir / 'retrain'),
+            ('two streams by hand', manual_backbone(cfg, macs), work_dir / 'manual'),
+        ],
+    )
     phases.begin('report')
     write_text_atomic(work_dir / 'search' / 'table.json', json.dumps({'rows': rows}, indent=1) + '\n')
     write_report(work_dir)
