@@ -20,13 +20,12 @@ def videos(tmp_path_factory):
     return join_demo(folder)
 
 
-def command(videos, work_dir, *more):
+def command(videos, work_dir):
     """tools/search.py on the demo, two epochs in the second stage, with persistent workers."""
-    cmd = stock_command(videos, work_dir, *more)
+    cmd = stock_command('autox3d', videos, work_dir)
     cmd[2] = 'configs/demo/tsnet_progressive.py'
     drop = (
         'train_cfg.',
-        'custom_hooks.0.warmup',
         'default_hooks.ema',
         'model.cls_head',
         'train_dataloader.num_workers',
