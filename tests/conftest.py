@@ -29,8 +29,14 @@ def fresh_mmengine_globals():
     second would write to the first one's files and count on from its numbers.
     """
     yield
-    if 'mmengine' not in sys.modules:
-        return
+    if 'mmengine' in sys.modules:
+        forget_runs()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def forget_runs() -> None:
+    """As after a test, for the next run in the same one."""
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
@@ -41,5 +47,3 @@ def fresh_mmengine_globals():
             logger.removeHandler(handler)
     for owner in (MMLogger, MessageHub, DefaultScope, Visualizer, *Visualizer.__subclasses__()):
         owner._instance_dict.clear()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()

@@ -200,34 +200,64 @@ def run(
         networks.append((f'random {i}', {**base, 'arch': dict(other)}, work_dir / f'random_{i}'))
     rows = train_rows(cfg, networks)
     phases.begin('report')
-    write_text_atomic(work_dir / 'search' / 'table.json', json.dumps({'rows': rows}, indent=1) + '\n')
-    write_report(work_dir)
+    leave_report(work_dir, rows)
     phases.begin('')
     return rows, phases.seconds
 
 
-def main() -> None:
-    """Run the demo and print its table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None, name: str, alternatives: str = '') -> argparse.Namespace:
+    """The options that every demo has, with their defaults filled in, and torch's threads set.
+
+    Args:
+        description: for ``--help``.
+        name: of the work dir.
+        alternatives: what is drawn at random, in the plural; '' for nothing.
+
+    Raises:
+        ConfigError: the work dir cannot be written.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--smoke', action='store_true', help='the same path in under a minute: tiny data, one epoch')
     parser.add_argument(
-        '--work-dir', type=Path, help='results (default: work_dirs/demo, with --smoke work_dirs/demo_smoke)'
+        '--work-dir', type=Path, help=f'results (default: work_dirs/{name}, with --smoke work_dirs/{name}_smoke)'
     )
     parser.add_argument('--data', type=Path, help='demo data (default: data/demo, with --smoke data/demo_smoke)')
-    parser.add_argument('--seed', type=int, default=0, help='of search, training and random architectures (default: 0)')
-    parser.add_argument(
-        '--random', type=int, metavar='N', help=f'random architectures (default: {RANDOM_ARCHS}, with --smoke 2)'
-    )
+    drawn = f' and {alternatives}' if alternatives else ''
+    parser.add_argument('--seed', type=int, default=0, help=f'of search, training{drawn} (default: 0)')
+    if alternatives:
+        parser.add_argument(
+            '--random', type=int, metavar='N', help=f'{alternatives} (default: {RANDOM_ARCHS}, with --smoke 2)'
+        )
     args = parser.parse_args()
     suffix = '_smoke' if args.smoke else ''
-    work_dir, data = args.work_dir or Path(f'work_dirs/demo{suffix}'), args.data or Path(f'data/demo{suffix}')
-    check_work_dir(str(work_dir))
+    args.work_dir = args.work_dir or Path(f'work_dirs/{name}{suffix}')
+    args.data = args.data or Path(f'data/demo{suffix}')
+    if alternatives:
+        args.random = args.random or (2 if args.smoke else RANDOM_ARCHS)
+    check_work_dir(str(args.work_dir))
     # One thread for the network and one core for decoding is what 2 cores do best with.
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-    rows, seconds = run(work_dir, data, args.seed, args.smoke, args.random or (2 if args.smoke else RANDOM_ARCHS))
+    return args
+
+
+def leave_report(work_dir: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the comparison beside the search, and the report with it."""
+    write_text_atomic(work_dir / 'search' / 'table.json', json.dumps({'rows': rows}, indent=1) + '\n')
+    write_report(work_dir)
+
+
+def say(work_dir: Path, rows: list[dict[str, Any]], seconds: Mapping[str, float]) -> None:
+    """Print the table, the time of each phase, and where the report is."""
     print(f'\n{table(rows)}\n')
     print('  '.join(f'{name} {value:.0f} s' for name, value in seconds.items()))
     print(f'report: {work_dir / "search" / "report.html"}')
+
+
+def main() -> None:
+    """Run the demo and print its table."""
+    args = arguments(__doc__, 'demo', 'random architectures')
+    rows, seconds = run(args.work_dir, args.data, args.seed, args.smoke, args.random)
+    say(args.work_dir, rows, seconds)
 
 
 if __name__ == '__main__':

@@ -7,26 +7,23 @@ Makes the demo videos, searches (search, extract, retrain, test), then trains fi
 like parameters in the same way, prints cell and table, and writes the report with the cells drawn.
 """
 
-import argparse
 import copy
-import json
 import random
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-from demo import MAX_DRAWS, RANDOM_ARCHS, Phases, quiet, table, train_rows
+from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import Budget
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
 from mmnas_video.entangle import find_searchable
-from mmnas_video.launch import check_work_dir, load_config, run_tool
+from mmnas_video.launch import load_config, run_tool
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, genotype_to_json, read_arch_file, read_cell, write_text_atomic
-from mmnas_video.visualization import describe_cell, write_report
+from mmnas_video.visualization import describe_cell
 
 CONFIG = 'configs/demo/p3d_darts.py'
 #: How far the random cells' parameters may be from those of the searched one: few cells have exactly as many.
@@ -99,34 +96,17 @@ def run(
         networks.append((f'random {i}', {**base, 'arch': dict(other)}, work_dir / f'random_{i}'))
     rows = train_rows(trained, networks)
     phases.begin('report')
-    write_text_atomic(work_dir / 'search' / 'table.json', json.dumps({'rows': rows}, indent=1) + '\n')
-    write_report(work_dir)
+    leave_report(work_dir, rows)
     phases.begin('')
     return rows, phases.seconds
 
 
 def main() -> None:
     """Run the demo and print its cell and its table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--smoke', action='store_true', help='the same path in under a minute: tiny data, one epoch')
-    parser.add_argument(
-        '--work-dir', type=Path, help='results (default: work_dirs/demo_p3d, with --smoke work_dirs/demo_p3d_smoke)'
-    )
-    parser.add_argument('--data', type=Path, help='demo data (default: data/demo, with --smoke data/demo_smoke)')
-    parser.add_argument('--seed', type=int, default=0, help='of search, training and random cells (default: 0)')
-    parser.add_argument(
-        '--random', type=int, metavar='N', help=f'random cells (default: {RANDOM_ARCHS}, with --smoke 2)'
-    )
-    args = parser.parse_args()
-    suffix = '_smoke' if args.smoke else ''
-    work_dir, data = args.work_dir or Path(f'work_dirs/demo_p3d{suffix}'), args.data or Path(f'data/demo{suffix}')
-    check_work_dir(str(work_dir))
-    # One thread for the network and one core for decoding is what 2 cores do best with.
-    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-    rows, seconds = run(work_dir, data, args.seed, args.smoke, args.random or (2 if args.smoke else RANDOM_ARCHS))
-    print(f'\n{describe_cell(read_cell(rows[0]["arch"]))}\n\n{table(rows)}\n')
-    print('  '.join(f'{name} {value:.0f} s' for name, value in seconds.items()))
-    print(f'report: {work_dir / "search" / "report.html"}')
+    args = arguments(__doc__, 'demo_p3d', 'random cells')
+    rows, seconds = run(args.work_dir, args.data, args.seed, args.smoke, args.random)
+    print(f'\n{describe_cell(read_cell(rows[0]["arch"]))}')
+    say(args.work_dir, rows, seconds)
 
 
 if __name__ == '__main__':

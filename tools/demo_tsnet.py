@@ -8,27 +8,23 @@ the sparse stream, then the dense stream and the fusions, then the places of att
 it trains a two-stream network as made by hand, with the same multiply-adds, in the same way.
 """
 
-import argparse
 import bisect
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from demo import Phases, network_cost, quiet, table, train_rows
+from demo import Phases, arguments, leave_report, network_cost, quiet, say, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import total_cost
 from mmnas_video.datasets import DemoOptions, join_demo, make_demo
 from mmnas_video.entangle import find_searchable
-from mmnas_video.launch import check_work_dir, load_config, run_tool
+from mmnas_video.launch import load_config, run_tool
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.search import stage_table
-from mmnas_video.space import read_arch_file, write_text_atomic
-from mmnas_video.visualization import write_report
+from mmnas_video.space import read_arch_file
 
 CONFIG = 'configs/demo/tsnet_progressive.py'
 #: Share of the multiply-adds that the sparse stream takes in the network made by hand (Auto-TSNet, Tab. 4).
@@ -125,32 +121,17 @@ def run(
         ],
     )
     phases.begin('report')
-    write_text_atomic(work_dir / 'search' / 'table.json', json.dumps({'rows': rows}, indent=1) + '\n')
-    write_report(work_dir)
+    leave_report(work_dir, rows)
     phases.begin('')
     return rows, found['stages'], phases.seconds
 
 
 def main() -> None:
     """Run the demo and print its tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--smoke', action='store_true', help='the same path in under a minute: tiny data, one epoch')
-    parser.add_argument(
-        '--work-dir', type=Path, help='results (default: work_dirs/demo_tsnet, with --smoke work_dirs/demo_tsnet_smoke)'
-    )
-    parser.add_argument('--data', type=Path, help='demo data (default: data/demo, with --smoke data/demo_smoke)')
-    parser.add_argument('--seed', type=int, default=0, help='of search and training (default: 0)')
-    args = parser.parse_args()
-    suffix = '_smoke' if args.smoke else ''
-    work_dir, data = args.work_dir or Path(f'work_dirs/demo_tsnet{suffix}'), args.data or Path(f'data/demo{suffix}')
-    check_work_dir(str(work_dir))
-    # One thread for the network and one core for decoding is what 2 cores do best with.
-    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-    rows, stages, seconds = run(work_dir, data, args.seed, args.smoke)
+    args = arguments(__doc__, 'demo_tsnet')
+    rows, stages, seconds = run(args.work_dir, args.data, args.seed, args.smoke)
     print('\n' + '\n'.join(stage_table(stages)))
-    print(f'\n{table(rows)}\n')
-    print('  '.join(f'{name} {value:.0f} s' for name, value in seconds.items()))
-    print(f'report: {work_dir / "search" / "report.html"}')
+    say(args.work_dir, rows, seconds)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 
 from mmnas_video.space import Value
 
-from .style import INK, KERNEL_COLOURS, MUTED, drawing, kernel_colour, kernel_label, new_figure, text_on
+from .style import INK, KERNEL_COLOURS, MUTED, drawing, kernel_colour, kernel_label, new_drawing, text_on
 
 _NAME = re.compile(r'(?P<stage>[^.]+)\.(?P<group>[^.]+)\.(?P<what>kernel|expansion|channels|attention)')
 #: Inches: width of one unit of expansion, block height, gap between blocks, gap between stages, most of one
@@ -158,12 +158,7 @@ def arch_figure(arch: Mapping[str, Value], blocks: Mapping[str, int] | None = No
     top = 0.3 if title else 0.0
     height = top + _LEGEND + pitch * len(rows)
     with drawing():
-        figure = new_figure(width, height, layout=None)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, width), ylim=(0, height))
-        axes.set_axis_off()
-        if title:
-            axes.text(0.08, height - 0.18, title, color=INK, fontsize=10, fontweight='bold', va='center')
+        figure, axes = new_drawing(width, height, title)
         _draw_legend(axes, groups, height - top - 0.2)
         for i, row in enumerate(rows):
             _draw_row(axes, row, height - top - _LEGEND - pitch * i - _ABOVE - HEIGHT, more=i + 1 < len(rows))

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from mmnas_video.space import Genotype, input_label
 
-from .style import INK, MUTED, drawing, new_figure, text_on
+from .style import INK, MUTED, drawing, new_drawing, text_on
 
 #: Operator -> (name in Table 1, colour). Convolutions are blue and orange as kernels are in the other diagrams.
 OPERATORS: dict[str, tuple[str, str]] = {
@@ -59,12 +59,7 @@ def cell_figure(cell: Genotype, title: str = '') -> Figure:
     width = _ends(cell)[-1] + GAP + BOX_WIDTH + MARGIN
     height = top + 2 * MARGIN + ROW * (rows - 1) + BOX
     with drawing():
-        figure = new_figure(width, height, layout=None)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, width), ylim=(0, height))
-        axes.set_axis_off()
-        if title:
-            axes.text(MARGIN, height - 0.18, title, color=INK, fontsize=10, fontweight='bold', va='center')
+        figure, axes = new_drawing(width, height, title)
         heights = [height - top - MARGIN - BOX / 2 - ROW * i for i in range(rows)]
         _draw_cell(axes, cell, heights)
         _draw_output(axes, width - MARGIN - BOX_WIDTH, _ends(cell)[2:], heights[2:])

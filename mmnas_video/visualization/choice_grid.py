@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Choice, Value
 
-from .style import BLUE, INK, MUTED, drawing, new_figure
+from .style import BLUE, INK, MUTED, drawing, new_drawing
 
 #: Most rows in one panel, inches of a row and of a cell, most cells that are labelled.
 PANEL_ROWS, ROW, CELL, MAX_LABELS = 24, 0.21, 0.5, 12
@@ -52,12 +52,7 @@ def choices_figure(
     top = 0.3 if title else 0.05
     height, width = top + ROW * per_panel + 0.25, max(panels * panel_width, 3.5)
     with drawing():
-        figure = new_figure(width, height, layout=None)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, width), ylim=(0, height))
-        axes.set_axis_off()
-        if title:
-            axes.text(0.08, height - 0.16, title, color=INK, fontsize=10, fontweight='bold', va='center')
+        figure, axes = new_drawing(width, height, title)
         for i, choice in enumerate(shown):
             x, y = (i // per_panel) * panel_width + names, height - top - ROW * (i % per_panel + 1)
             axes.text(x - 0.07, y + ROW / 2, choice.name, color=INK, fontsize=7.5, ha='right', va='center')

@@ -115,3 +115,18 @@ def text_on(colour: str) -> str:
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return '#000000' if (luminance + 0.05) ** 2 > 1.05 * 0.05 else '#ffffff'
+
+
+def new_drawing(width: float, height: float, title: str = '') -> tuple[Figure, Axes]:
+    """A figure to draw in by inches from its lower left corner, with a title in its upper left one.
+
+    Args:
+        width, height: inches.
+    """
+    figure = new_figure(width, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    if title:
+        axes.text(0.08, height - 0.18, title, color=INK, fontsize=10, fontweight='bold', va='center')
+    return figure, axes

@@ -8,15 +8,14 @@ from typing import ClassVar
 import pytest
 import torch
 from mmengine.hooks import EMAHook, Hook
-from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
-from mmengine.visualization import Visualizer
 
 from mmnas_video.entangle import extract_state
 from mmnas_video.errors import ConfigError
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.search import SearchHook, stage_table
+from tests.conftest import forget_runs
 
 from .toy import config
 
@@ -36,16 +35,9 @@ TWO = [
 
 
 @pytest.fixture(autouse=True)
-def separate_runs():
-    """MMEngine keeps one message hub and one visualizer for all runs of one name and second in a process."""
+def mmaction_scope():
+    """Where the types of a config are looked up before a Runner has said so."""
     init_default_scope('mmaction')
-    forget_runs()
-
-
-def forget_runs():
-    """The next run gets a message hub and a visualizer of its own."""
-    MessageHub._instance_dict.clear()
-    Visualizer._instance_dict.clear()
 
 
 @HOOKS.register_module()
@@ -78,6 +70,7 @@ def spy():
 
 def staged(work_dir, method='parsec', stages=TWO, **changes):
     forget_runs()
+    init_default_scope('mmaction')
     if method != 'parsec':
         stages = [{key: value for key, value in stage.items() if key != 'arch_lr'} for stage in stages]
     cfg = config(METHODS[method], work_dir=str(work_dir), stages=[dict(stage) for stage in stages], **changes)
