@@ -1,12 +1,12 @@
 # Train a network of the small space from scratch on the generated motion videos.
 #   python tools/train.py configs/demo/autox3d_retrain.py --cfg-options model.backbone.arch=ARCH.json
-# Cost: 14 epochs x 50 steps of 16 clips; about a minute on an idle core for a network of 2.5e6 MACs.
+# Cost: 10 epochs x 50 steps of 16 clips; about a minute on an idle core for a network of 2e6 MACs.
 # What comes out: checkpoints in work_dirs/autox3d_retrain; tools/test.py gives the top-1 on 320 test clips.
 #   Without an arch it trains the largest network of the space.
 _base_ = [
     '../_base_/models/super_mbconv3d_demo.py', '../_base_/datasets/demo_motion.py', '../_base_/default_runtime.py'
 ]
-epochs = 14
+epochs = 10
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
