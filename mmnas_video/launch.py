@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from mmnas_video import compat
 from mmnas_video.errors import ConfigError, StackError
 from mmnas_video.registry import HOOKS, RUNNERS
-from mmnas_video.search import read_checkpoint
+from mmnas_video.search import fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -163,7 +163,12 @@ def check_work_dir(work_dir: str) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The Runner of a config. Several processes on a machine without GPU get the gloo backend."""
+    """The Runner of a config. Several processes on a machine without GPU get the gloo backend.
+
+    The heads of a config that pins an architecture get the pinned network's width, also in ``cfg`` itself, which the
+    Runner writes beside its results for stock tools.
+    """
+    fit_readers(cfg)
     if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
         compat.init_cpu_process_group()
         unused = {k: v for k, v in cfg.items() if k == 'find_unused_parameters'}

@@ -32,7 +32,7 @@ from .seed import derive_seed
 
 SETS = ('motion', 'scene', 'image')
 SPLITS = ('train', 'val', 'test')
-FORMAT = 'mmnas-video/demo@2'  # raise the number when the same options give other pixels
+FORMAT = 'mmnas-video/demo@3'  # raise the number when the same options give other pixels
 JPEG_QUALITY = 92
 
 
@@ -50,8 +50,8 @@ class DemoOptions:
     motion_classes: int = 8  # even: classes come in pairs
     scene_classes: int = 8  # of the scene and the image set
     motion_clips: tuple[int, int, int] = (100, 10, 40)
-    scene_clips: tuple[int, int, int] = (20, 5, 10)
-    image_clips: tuple[int, int, int] = (40, 10, 20)
+    scene_clips: tuple[int, int, int] = (60, 5, 20)
+    image_clips: tuple[int, int, int] = (120, 10, 40)
 
     def __post_init__(self) -> None:
         for name in ('motion_clips', 'scene_clips', 'image_clips'):

@@ -6,10 +6,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from torch import nn
 
+from mmnas_video.entangle import Searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.heads import MultiTaskHead
 
+from .bad_sample import BadSample
 from .joint_dataset import JointDataset
 
 
@@ -47,6 +50,29 @@ def check_classes(head: Any, dataset: JointDataset, training: bool, logger: logg
                 f'{key}.num_classes: found {classes}, but the labels of {part.key} end at {max(labels)}: '
                 f'{classes - max(labels) - 1} classes have no clip'
             )
+
+
+def check_clips(model: nn.Module, dataset: JointDataset) -> None:
+    """Demand that a clip of each dataset fits every architecture of the network: one is loaded of each.
+
+    A dataset may come late (VIM-NAS begins with a third of all steps on images), and its first clip later still.
+
+    Args:
+        model: the bare recognizer.
+        dataset: of one of the run's loops.
+
+    Raises:
+        ConfigError: names the dataset's pipeline, what it gives, and what is needed.
+    """
+    searchable = next((module for module in model.modules() if isinstance(module, Searchable)), None)
+    for task, part in dataset.parts.items() if searchable is not None else ():
+        sample = dataset[task, 0, 0]
+        if isinstance(sample, BadSample):  # of those another hook keeps count
+            continue
+        try:
+            searchable.check_clip(tuple(sample['inputs'].shape[-3:]))
+        except ConfigError as error:
+            raise ConfigError(f'{part.key}.pipeline: {error}') from None
 
 
 def check_videos_apart(parts: Mapping[str, Any]) -> None:

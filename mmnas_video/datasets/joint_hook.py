@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
-from .joint_checks import check_classes, check_videos_apart
+from .joint_checks import check_classes, check_clips, check_videos_apart
 from .joint_dataset import JointDataset
 from .joint_sampler import JointBatchSampler
 from .step_iterator import StepIterator
@@ -28,16 +28,16 @@ class JointHook(Hook):
     not decode and throw away all that lies behind. Does nothing in a run without joint data. Takes no option.
 
     Raises:
-        ConfigError: in ``before_run`` for heads that do not fit the datasets' classes and for videos that are in
-            training and in validation or test; before training for gradient accumulation (a step's gradient
-            would mix datasets) and for a DistributedDataParallel that waits for the other datasets' heads; on
-            resume for a checkpoint of another schedule.
+        ConfigError: in ``before_run`` for heads that do not fit the datasets' classes, for clips that do not fit the
+            network and for videos that are in training and in validation or test; before training for gradient
+            accumulation (a step's gradient would mix datasets) and for a DistributedDataParallel that waits for the
+            other datasets' heads; on resume for a checkpoint of another schedule.
     """
 
     priority = 'VERY_HIGH'  # the position in the data is set before anything asks for a batch
 
     def before_run(self, runner: Runner) -> None:
-        """Check the datasets of the loops that have been built, against the heads and against each other."""
+        """Check the datasets of the loops that have been built, against the network and against each other."""
         data = {mode: dataset for mode in LOOPS if (dataset := _dataset(runner, mode)) is not None}
         if not any(isinstance(dataset, JointDataset) for dataset in data.values()):
             return
@@ -45,6 +45,7 @@ class JointHook(Hook):
         for mode, dataset in data.items():
             if isinstance(dataset, JointDataset):
                 check_classes(head, dataset, training=mode == 'train', logger=runner.logger)
+                check_clips(_bare(runner), dataset)
         if 'train' in data:
             check_videos_apart({f'{mode}_dataloader.dataset': dataset for mode, dataset in data.items()})
 

@@ -1,16 +1,20 @@
 """HOW weights are shared: windows of super-weights, and the layers that use them."""
 
+from mmnas_video.space import TubeAt, tube_grid
+
 from .attention import HeadsAt, MixedHeads, SuperAttention, mix_heads
 from .conv3d import SuperConv3d, SuperDepthwiseConv3d, strided
 from .extract import copy_slices, extract_state, unused_masks
 from .inherit import inherit
 from .layer_norm import SuperLayerNorm
 from .linear import SuperLinear
+from .local import LocalWeights, add_local_weights
 from .mixture import Mixture, mix_kernels, mix_moves, mix_windows, weigh
 from .norm import SuperBatchNorm3d, batch_statistics, kept_statistics, norm_layers, recalibrate
+from .recompute import recomputed
 from .searchable import Searchable, find_searchable
 from .spread import spread
-from .tube_embed import TubeAt, TubeEmbed, tube_grid
+from .tube_embed import TubeEmbed
 from .window import (
     SHARINGS,
     JoinedWindow,
@@ -28,6 +32,7 @@ __all__ = [
     'SHARINGS',
     'HeadsAt',
     'JoinedWindow',
+    'LocalWeights',
     'MixedHeads',
     'MixedKernel',
     'MixedWindow',
@@ -43,6 +48,7 @@ __all__ = [
     'TubeAt',
     'TubeEmbed',
     'Window',
+    'add_local_weights',
     'batch_statistics',
     'centre_crop',
     'copy_slices',
@@ -57,6 +63,7 @@ __all__ = [
     'mix_windows',
     'norm_layers',
     'recalibrate',
+    'recomputed',
     'spread',
     'strided',
     'take',

@@ -19,8 +19,9 @@ def extract_state(model: nn.Module, arch: Mapping[str, Value]) -> dict[str, Tens
     """State dict of the network that ``model`` is at ``arch``.
 
     Parts outside the searchable module are copied whole, but for the linear layers that read an output whose width
-    depends on the architecture: of those the columns of its channels. Loading the result strictly into the pinned
-    network gives the same outputs as the supernet at ``arch``.
+    depends on the architecture: of those the columns of its channels. Of local weights (:mod:`.local`) it is the
+    architecture's effective ones. Loading the result strictly into the pinned network gives the same outputs as the
+    supernet at ``arch``.
 
     Args:
         model: a model with one :class:`Searchable` in it, or a searchable module itself.
@@ -34,8 +35,11 @@ def extract_state(model: nn.Module, arch: Mapping[str, Value]) -> dict[str, Tens
     for reader in output_readers(model, searchable):
         key = f'{reader}.weight'
         copied[key] = take(copied[key], 1, searchable.output(arch)).contiguous()
+    shifts = searchable.local_weights.shifts(arch) if searchable.local_weights else {}
     for part in searchable.slices(arch):
-        copied[prefix + part.name] = part(state[prefix + part.name]).clone().contiguous()
+        value = state[prefix + part.name]
+        value = value + shifts[part.name] if part.name in shifts else value
+        copied[prefix + part.name] = part(value).clone().contiguous()
     return copied
 
 
@@ -55,13 +59,16 @@ def copy_slices(model: nn.Module, arch: Mapping[str, Value], pinned: nn.Module) 
 def unused_masks(model: Searchable, archs: Iterable[Mapping[str, Value]]) -> dict[str, Tensor]:
     """Per parameter of a searchable module, True where none of ``archs`` uses it.
 
-    Parameters used whole are left out.
+    Parameters used whole are left out. Of local weights (:mod:`.local`), the offsets are used where their parameter
+    is, and the rows of the values.
     """
     assert isinstance(model, nn.Module)
     parameters = dict(model.named_parameters())
     used = {name: torch.zeros(p.shape, dtype=torch.bool, device=p.device) for name, p in parameters.items()}
     for arch in archs:
-        for part in model.slices(model.space.check(arch)):
+        arch = model.space.check(arch)
+        local = model.local_weights.slices(arch) if model.local_weights else ()
+        for part in (*model.slices(arch), *local):
             if part.name in used:
                 part.mark(used[part.name])
     return {name: ~mask for name, mask in used.items() if not mask.all()}

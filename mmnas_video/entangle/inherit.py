@@ -56,9 +56,13 @@ def inherit(
             f'inherit: found weights of another network: {len(homeless)} without a place ({_some(homeless)}), '
             f'{len(new)} missing ({_some(new)}); expected those of the supernet at the inherited architecture'
         )
+    shifts = searchable.local_weights.shifts(arch) if searchable.local_weights else {}
     for part in parts:
         if part.name in state:
             _write(part, own[part.name], state[part.name])
+            shift = shifts.get(part.name[len(prefix) :])
+            if shift is not None:  # the effective weights are to be the network's
+                _write(part, own[part.name], part(own[part.name]) - part(shift))
     for part in rest:
         if part.name in state:
             _write(_corner(part, own[part.name], state[part.name]) if grown else part, own[part.name], state[part.name])

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace, Value
 
+from .local import LocalWeights
 from .mixture import Mixture
 from .window import Slice, Window
 
@@ -26,6 +27,8 @@ class Searchable:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self._arch: Arch | Mixture = space.largest
+        #: Offsets on some weights, see :func:`~.local.add_local_weights`; None for none.
+        self.local_weights: LocalWeights | None = None
 
     @property
     def arch(self) -> Arch | Mixture:
@@ -84,6 +87,20 @@ class Searchable:
     def canonical(self, arch: Mapping[str, Value]) -> Arch:
         """One arch for all that are the same network: what a search compares and remembers them by."""
         return self.space.check(arch)
+
+    def occurrence(self, mixture: Mixture) -> Mapping[str, Tensor]:
+        """Weights (K,) over the values of each choice as they count: 0 where a choice does nothing.
+
+        Equal for all architectures (one-hot mixtures) that are the same network, as :meth:`canonical` is.
+        """
+        return mixture
+
+    def check_clip(self, size: tuple[int, int, int]) -> None:
+        """Demand that a clip of ``size`` (T, H, W) fits every architecture of the space; most take any.
+
+        Raises:
+            ConfigError: it does not; says what is needed.
+        """
 
     def describe(self) -> dict[str, Any]:
         """What a picture of an architecture needs beyond its values; stands in ``space.json``."""

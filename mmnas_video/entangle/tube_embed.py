@@ -14,29 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
+from mmnas_video.space import TubeAt
 
 from .window import MixedWindow, Slice, Window, take
 
 Extent = tuple[int, int, int]
-
-
-class TubeAt(NamedTuple):
-    """What an architecture makes of a tube: kernel, stride and offset in (T, H, W)."""
-
-    kernel: Extent
-    stride: Extent
-    offset: Extent
-
-
-def tube_grid(size: Extent, at: TubeAt, clamp: bool = False) -> tuple[Extent, Extent]:
-    """Where a tube starts in a clip of ``size`` (T, H, W), and how many tokens it gives along each axis.
-
-    Args:
-        clamp: start as late as the offset says or as the kernel still fits, whichever is earlier.
-    """
-    start = tuple(min(o, max(n - k, 0)) if clamp else o for n, k, o in zip(size, at.kernel, at.offset, strict=True))
-    counts = tuple(max((n - o - k) // s + 1, 0) for n, k, s, o in zip(size, at.kernel, at.stride, start, strict=True))
-    return start, counts  # type: ignore[return-value]
 
 
 class Taps(NamedTuple):

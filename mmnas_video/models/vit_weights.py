@@ -110,7 +110,7 @@ def _tokenizer(state: Mapping[str, Tensor], backbone: SuperViT) -> dict[str, Ten
 
 def _fixed(at: TubeAt, size: tuple[int, int], grid: tuple[int, int], dim: int, like: Tensor) -> Tensor:
     """``(1, rows, columns, dim)``: what the 2-D tube's tokens have on the image that the checkpoint was trained on."""
-    start, counts = tube_grid((1, *size), at._replace(stride=(1, *at.stride[1:]), offset=(0, *at.offset[1:])))
+    start, counts = tube_grid((1, *size), at.flat)
     if counts[1:] != grid:
         raise ConfigError(
             f'backbone.patch_grid: found {grid}, expected the {counts[1:]} tokens that tube 1 gives for the '

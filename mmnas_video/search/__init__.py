@@ -4,11 +4,21 @@ from .agreement import agreement, chance_agreement
 from .base import SearchHook
 from .calibration import Calibration
 from .checkpoint import AtomicCheckpointHook
+from .conflict import ConflictAwareSearchHook
 from .darts import DARTSSearchHook
 from .distribution import ArchDistribution
 from .entangled import EntanglementSearchHook
 from .evolution import EvolutionSearchHook, use_checkpoint
-from .extraction import check_weights, extract_model, is_search_hook, load_supernet, read_checkpoint, save_extracted
+from .extraction import (
+    check_weights,
+    extract_model,
+    fit_readers,
+    is_search_hook,
+    load_supernet,
+    read_checkpoint,
+    save_extracted,
+)
+from .fine_tune_hook import FineTuneHook
 from .finished import (
     FINISHED,
     STAGES,
@@ -33,9 +43,11 @@ __all__ = [
     'ArchDistribution',
     'AtomicCheckpointHook',
     'Calibration',
+    'ConflictAwareSearchHook',
     'DARTSSearchHook',
     'EntanglementSearchHook',
     'EvolutionSearchHook',
+    'FineTuneHook',
     'Finished',
     'InheritHook',
     'Likelihood',
@@ -53,6 +65,7 @@ __all__ = [
     'end_entropy',
     'extract_model',
     'find_finished',
+    'fit_readers',
     'is_joint',
     'is_search_hook',
     'load_supernet',

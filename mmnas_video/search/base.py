@@ -20,7 +20,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, RestCost, total_range
-from mmnas_video.datasets import check_disjoint, check_not_empty, derive_seed
+from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
@@ -215,7 +215,12 @@ class SearchHook(Hook):
             parts['test_dataloader'] = DATASETS.build(test['dataset'])
         files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}
         check_not_empty(files)
-        check_disjoint(files)
+        learned = {key: files.pop(key) for key in ('train_dataloader', source) if key in files}
+        check_disjoint(learned)
+        for key, listed in files.items():  # validation and test may be one list, seen through two pipelines
+            check_disjoint({**learned, key: listed})
+        if is_joint(self.held_out_cfg):  # several datasets may have one video under different paths
+            check_videos_apart({f'{source}.dataset': parts.pop(source), **parts})
 
     def _say(self, runner: Runner) -> None:
         text = f'{type(self).__name__}: space {self.space.name!r} of {self.space.size:.3g} architectures'
@@ -269,7 +274,7 @@ class SearchHook(Hook):
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,
         scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all."""
         if optim_wrapper.should_sync():
-            average_gradients([p for p in self.bare.parameters() if p.requires_grad])
+            self.complete_gradients()
         self._pending.extend(archs)
         nothing = torch.zeros((), device=device, requires_grad=True)
         with ExitStack() as stack:
@@ -279,6 +284,10 @@ class SearchHook(Hook):
             optim_wrapper.update_params(nothing)
         if optim_wrapper.should_update():
             self._pending = []
+
+    def complete_gradients(self) -> None:
+        """Once before each update: make what stands in the parameters the gradient of the batch over all ranks."""
+        average_gradients([p for p in self.bare.parameters() if p.requires_grad])
 
     def cost(self, arch: Arch) -> Cost:
         """MACs and parameters of the whole network at the config's clip shape; zero where no shape is given."""

@@ -5,6 +5,7 @@ Source: VIM-NAS (Casarin et al., "NAS just once"), Sec. 3.1, 4.1 and Algorithm 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmnas_video.space import Arch
 from .candidates import CandidateScorer
 from .darts import DARTSSearchHook, batch_part
 from .distribution import score_term
+from .distribution_gap import DistributionGap
 from .drawn import DrawnValues
 from .freeze import frozen_entries
 from .indicator import batch_loss
@@ -30,6 +32,8 @@ from .perturbation import PerturbationSelection
 VALUES = {'weight_mode': ('sampled', 'mixed'), 'arch_mode': ('mixed', 'sampled'), 'sampling': ('uniform', 'alpha')}
 #: Options of DARTSSearchHook that say how its step goes: Algorithm 1 says so here.
 OTHER = ('order', 'hessian', 'virtual_lr', 'score')
+#: Draws for the second architecture of a pair, before it may be the first one again.
+MAX_DRAWS = 16
 
 
 @HOOKS.register_module()
@@ -46,6 +50,13 @@ class EntanglementSearchHook(DARTSSearchHook):
     values with the largest α are looked at, one choice of a tube at a time while its others have their best value. A
     search that is killed meanwhile begins this anew when it is resumed, from the last checkpoint.
 
+    With ``distribution_gap`` a step of the weights samples two architectures and adds the term of Eq. 3: how much worse
+    they are with common local weights than each with its own, as much as these are alike
+    (:mod:`~mmnas_video.search.distribution_gap`; four passes instead of one). It needs ``local_weights`` of the
+    backbone. These are trained by the weights' optimiser, as Eq. 3 has it ("w*, o* = argmax"), without decay:
+    ``optim_wrapper.paramwise_cfg.custom_keys={'local_weights': dict(decay_mult=0.0)}``. Without the term they are
+    trained by the losses alone.
+
     Baselines of Tab. 9a: AutoFormer's sharing and ViTAS's are ``sharing`` of the backbone; GraViT-E is
     ``weight_mode='mixed'``; uniform sampling without α is ``UniformSearchHook``.
 
@@ -58,6 +69,7 @@ class EntanglementSearchHook(DARTSSearchHook):
         drawn: group of choices (pattern) to the combinations of their values in a step's mixture; by default 4 of each
             tube. See :class:`~mmnas_video.search.drawn.DrawnValues`.
         selection: as for :class:`DARTSSearchHook`.
+        distribution_gap: weight of the term of Eq. 3; 0 or None for none.
         eval_batches: held-out batches (of each dataset) for ``'perturbation'``; by default ``score_batches``.
         freeze_unsampled: by default where ``weight_mode`` is ``'sampled'``; a mixture uses all weights.
         **kwargs: see :class:`DARTSSearchHook`, but for ``order``, ``hessian``, ``virtual_lr`` (α's gradient is that of
@@ -77,17 +89,20 @@ class EntanglementSearchHook(DARTSSearchHook):
         selection: str = 'perturbation',
         eval_batches: int | None = None,
         freeze_unsampled: bool | None = None,
+        distribution_gap: float | None = None,
         **kwargs: Any,
     ) -> None:
         _check_options(locals(), kwargs)
         super().__init__(selection=selection, score='arch', **kwargs)
         self.weight_mode, self.arch_mode, self.sampling = weight_mode, arch_mode, sampling
         self.arch_samples, self.drawn, self.eval_batches = arch_samples, drawn, eval_batches
+        self.distribution_gap = distribution_gap or 0.0
         self.freeze_unsampled = weight_mode == 'sampled' if freeze_unsampled is None else freeze_unsampled
 
     def setup(self, runner: Runner) -> None:
-        """Build α, and look whether there is what is to be drawn."""
+        """Build α, and look whether there is what is to be drawn, and what the distribution gap is of."""
         super().setup(runner)
+        self._gap = DistributionGap(self, self.distribution_gap) if self.distribution_gap else None
         self.values = DrawnValues(self.space, self.drawn, f'{type(self).__name__}.drawn')
         #: (choices, most values): what takes part in a mixture now, and in any since α was last updated.
         self.live, self._touched = self.values.all, torch.zeros_like(self.values.all)
@@ -97,7 +112,10 @@ class EntanglementSearchHook(DARTSSearchHook):
         """The weights on the training batch, then α on the next held-out batch."""
         part = batch_part(optim_wrapper)  # the step of the weights counts on
         self.live = self.values.draw(self.rng)
-        logged = self.sampled_step([self._trained()], batch, optim_wrapper)
+        if self._gap is None:
+            logged = self.sampled_step([self._trained()], batch, optim_wrapper)
+        else:
+            logged = self._gap.step(self._pair(), batch, optim_wrapper)
         if self.runner.epoch >= self.warmup_epochs:
             logged['arch_loss'] = self._arch_step(batch, optim_wrapper, *part)
         self._log(logged)
@@ -107,6 +125,16 @@ class EntanglementSearchHook(DARTSSearchHook):
         if self.weight_mode == 'mixed':
             return self.mixture()
         return self.space.sample(self.rng) if self.sampling == 'uniform' else self.distribution.sample(self.rng)
+
+    def _pair(self) -> list[Arch]:
+        """Two different networks, unless other ones are hardly ever sampled."""
+        canonical = self.searchable.canonical
+        first = second = self._trained()
+        for _ in range(MAX_DRAWS):
+            if canonical(second) != canonical(first):
+                break
+            second = self._trained()
+        return [first, second]
 
     def mixture(self, alpha: Tensor | None = None) -> Mixture:
         """softmax(α) over the values that take part now, exactly 0 for the others."""
@@ -168,4 +196,12 @@ def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Non
     if options['freeze_unsampled'] and options['weight_mode'] == 'mixed':
         raise ConfigError(
             f"{name}.freeze_unsampled: found True with weight_mode='mixed', expected False: a mixture uses all weights"
+        )
+    gap = options['distribution_gap'] or 0.0
+    if isinstance(gap, bool) or not isinstance(gap, (int, float)) or not 0 <= gap < math.inf:
+        raise ConfigError(f'{name}.distribution_gap: found {gap!r}, expected a number from 0')
+    if gap and options['weight_mode'] == 'mixed':
+        raise ConfigError(
+            f"{name}.distribution_gap: found {gap} with weight_mode='mixed', expected 0: the term is about two sampled "
+            'networks'
         )

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmnas_video.entangle import Window, copy_slices, find_searchable
+from mmnas_video.entangle import Searchable, Window, copy_slices, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.space import Arch, Value, write_text_atomic
@@ -39,6 +39,7 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
         part = part[step]
     part.update(searchable.pinned_cfg(arch))
     part.pop('fixed', None)
+    part.pop('local_weights', None)  # merged
     window = searchable.output(arch)
     if window is not None:
         _narrow_readers(pinned.model, part, window)
@@ -64,6 +65,29 @@ def _narrow_readers(cfg: Any, searchable: Any, window: Window) -> None:
             cfg[key] = window.length
         for part in value if isinstance(value, (list, tuple)) else [value]:
             _narrow_readers(part, searchable, window)
+
+
+def fit_readers(cfg: Config) -> None:
+    """Where a config pins an architecture, give its heads and necks the width that the pinned backbone puts out.
+
+    So a config can name an arch file without knowing what will stand in it: it says the width of the whole space, as
+    the search's does. A reader of another width is left alone. Changes ``cfg`` in place.
+
+    Raises:
+        ConfigError: the arch file cannot be read, or is not of the backbone's space.
+    """
+    backbone = cfg.model.get('backbone') or {}
+    kind = backbone.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    varies = isinstance(kind, type) and issubclass(kind, Searchable) and kind.output is not Searchable.output
+    if not varies or backbone.get('arch') is None:
+        return
+    whole = {name: value for name, value in backbone.items() if name not in ('arch', 'local_weights')}
+    with torch.device('meta'):  # shapes only
+        supernet = MODELS.build(whole)
+    window = supernet.output(supernet.space.read(backbone['arch'], 'model.backbone.arch'))
+    if window is not None:
+        _narrow_readers(cfg.model, backbone, window)
 
 
 def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel, Config]:
@@ -186,6 +210,7 @@ __all__ = [
     'check_space_of',
     'check_weights',
     'extract_model',
+    'fit_readers',
     'is_search_hook',
     'load_supernet',
     'pinned_config',

@@ -21,6 +21,7 @@ from mmnas_video.space import Arch
 
 from .base import SearchHook
 from .distribution import ArchDistribution, score_term
+from .generators import generator_states, set_generator_states
 from .indicator import batch_loss
 from .task_streams import TaskStreams
 from .weighted import WeightedGradient, effective_sample_size, scaled_loss, sum_over_ranks
@@ -177,13 +178,13 @@ class PARSECSearchHook(SearchHook):
     ) -> dict[str, Tensor]:
         """Update ω with the importance-weighted gradient of all K architectures."""
         gradient = WeightedGradient(self.bare.parameters())
-        generators = _generator_states(self.bare)
+        generators = generator_states(self.bare)
         logged: list[dict[str, Tensor]] = []
         if weights is None:
             weights = torch.full((len(archs),), 1 / len(archs), dtype=torch.float64)
         known = None if self.indicator.from_training_loss else weights.log().tolist()
         for k, arch in enumerate(archs):
-            _set_generator_states(generators)  # the K architectures share the dropout mask
+            set_generator_states(generators)  # the K architectures share the dropout mask
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
             total, count = sum_over_ranks(
@@ -271,16 +272,3 @@ class PARSECSearchHook(SearchHook):
         self.distribution.load_state_dict(state)
         self.alpha_optimizer.load_state_dict(state['optimizer'])
         self._scores, self.dropped = list(state['scores']), state['dropped']
-
-
-def _generator_states(model: torch.nn.Module) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if next(model.parameters()).is_cuda:
-        states.append(torch.cuda.get_rng_state())
-    return states
-
-
-def _set_generator_states(states: Sequence[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state(states[1])

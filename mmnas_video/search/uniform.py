@@ -34,7 +34,7 @@ class UniformSearchHook(SearchHook):
         super().__init__(**kwargs)
         for key, value in (('num_archs', num_archs), ('candidates', candidates), ('score_batches', score_batches)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f'UniformSearchHook.{key}: found {value!r}, expected a positive number')
+                raise ConfigError(f'{type(self).__name__}.{key}: found {value!r}, expected a positive number')
         self.num_archs, self.candidates, self.score_batches = num_archs, candidates, score_batches
 
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:

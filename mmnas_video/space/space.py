@@ -125,7 +125,7 @@ class SearchSpace:
         """Check parsed arch-file data (:func:`~mmnas_video.space.arch.arch_from_json`) against this space.
 
         A file of another space is refused by its hash, unless this space has been narrowed from the one that it
-        names (then the arch itself is the test).
+        names (then the arch itself is the test). Choices that offer one value need not be named.
 
         Raises:
             ConfigError: another space, or an arch that is not of this one.
@@ -136,10 +136,15 @@ class SearchSpace:
                 f'{source}: found an arch of the space {found.get("name")!r} (hash {found.get("hash")}), '
                 f'expected {self.name!r} (hash {self.hash})'
             )
-        return self.check(data['arch'], source)
+        return self.check(self._completed(data['arch']), source)
+
+    def _completed(self, arch: Mapping[str, Value]) -> dict[str, Value]:
+        return {**{choice.name: choice.values[0] for choice in self.choices if choice.single}, **arch}
 
     def read(self, arch: str | os.PathLike[str] | Mapping[str, Any], source: str = 'arch') -> Arch:
         """An arch of this space from what a config may hold: a path, an arch file's content, or the bare values.
+
+        Choices that offer one value need not be named.
 
         Raises:
             ConfigError: the file cannot be read, or the arch is not of this space.
@@ -152,7 +157,7 @@ class SearchSpace:
             )
         if 'format' in arch and 'arch' in arch:
             return self.check_file(arch, source)
-        return self.check(arch, source)
+        return self.check(self._completed(arch), source)
 
     def match(self, patterns: Mapping[str, Value], source: str = 'fixed') -> dict[str, Value]:
         """Choice name to value for shell-style name patterns (``{'*.kernel': 't3_s3'}``), for :meth:`fix`.

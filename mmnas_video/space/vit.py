@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmnas_video.errors import ConfigError
 
@@ -51,6 +51,32 @@ class Tube:
     offsets: tuple[str, ...] = ('0x0x0',)
 
 
+class TubeAt(NamedTuple):
+    """What an architecture makes of a tube: kernel, stride and offset in (T, H, W)."""
+
+    kernel: Extent
+    stride: Extent
+    offset: Extent
+
+    @property
+    def flat(self) -> TubeAt:
+        """The tube for a single frame, where temporal stride and offset mean nothing."""
+        return TubeAt(self.kernel, (1, *self.stride[1:]), (0, *self.offset[1:]))
+
+
+def tube_grid(size: Extent, at: TubeAt, clamp: bool = False) -> tuple[Extent, Extent]:
+    """Where a tube starts in a clip of ``size`` (T, H, W), and how many tokens it gives along each axis.
+
+    Args:
+        size: of the clip.
+        at: the tube.
+        clamp: start as late as the offset says or as the kernel still fits, whichever is earlier.
+    """
+    start = tuple(min(o, max(n - k, 0)) if clamp else o for n, k, o in zip(size, at.kernel, at.offset, strict=True))
+    counts = tuple(max((n - o - k) // s + 1, 0) for n, k, s, o in zip(size, at.kernel, at.stride, start, strict=True))
+    return start, counts  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class ViTTable:
     """What the transformer behind the tokens may be; every layer offers the same.
@@ -77,16 +103,24 @@ class ViTTable:
 _SPATIAL = tuple(range(4, 33, 4))
 _STRIDES = grid(range(4, 33, 4), range(8, 33, 4), range(8, 33, 4))
 _OFFSETS = grid(range(0, 9, 2), range(0, 17, 4), range(0, 17, 4))
+_PATCHES = grid((1,), _SPATIAL, _SPATIAL)
 _TUBE_3D = Tube(grid(_SPATIAL, _SPATIAL, _SPATIAL), _STRIDES, _OFFSETS)
-#: Tokenizers; the first tube is the 2-D one (one frame long), which images take too.
+# To an image a tube's temporal stride and offset mean nothing: those of the text's 2-D patch, s = (32, 16, 16).
+_TUBE_IMAGE = Tube(
+    _PATCHES, grid((32,), range(8, 33, 4), range(8, 33, 4)), grid((0,), range(0, 17, 4), range(0, 17, 4))
+)
+_TUBEVIT_3D = (
+    Tube(('8x8x8',), ('16x32x32',)),
+    Tube(('16x4x4',), ('6x32x32',), ('4x8x8',)),
+    Tube(('4x12x12',), ('16x32x32',), ('0x16x16',)),
+)
+#: Tokenizers; the first tube is the 2-D one (one frame long), which images take too. ``vimnas-image`` is what a search
+#: on images alone can tell apart; with TubeViT's 3-D tubes behind it, its architectures take videos.
 TUBES: dict[str, tuple[Tube, ...]] = {
-    'vimnas': (Tube(grid((1,), _SPATIAL, _SPATIAL), _STRIDES, _OFFSETS), _TUBE_3D, _TUBE_3D, _TUBE_3D),
-    'tubevit': (
-        Tube(('1x16x16',), ('32x16x16',)),
-        Tube(('8x8x8',), ('16x32x32',)),
-        Tube(('16x4x4',), ('6x32x32',), ('4x8x8',)),
-        Tube(('4x12x12',), ('16x32x32',), ('0x16x16',)),
-    ),
+    'vimnas': (Tube(_PATCHES, _STRIDES, _OFFSETS), _TUBE_3D, _TUBE_3D, _TUBE_3D),
+    'vimnas-image': (_TUBE_IMAGE,),
+    'vimnas-image+tubevit': (_TUBE_IMAGE, *_TUBEVIT_3D),
+    'tubevit': (Tube(('1x16x16',), ('32x16x16',)), *_TUBEVIT_3D),
     'patch16': (Tube(('1x16x16',), ('1x16x16',)),),
 }
 _RATIOS = (3.0, 3.5, 4.0)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import MixedWindow, Mixture, Searchable, Slice, Window, mix_windows, take
+from mmnas_video.entangle import MixedWindow, Mixture, Searchable, Slice, Window, add_local_weights, mix_windows, take
 from mmnas_video.registry import DATASETS, METRICS, MODELS
 from mmnas_video.space import Arch, Choice, SearchSpace, Value
 
@@ -37,10 +37,15 @@ class ToyBackbone(Searchable, nn.Module):
         arch: values to pin; None for the supernet.
         norm: whether there is the BatchNorm.
         fixed: choices to pin in a supernet, by name or pattern.
+        local_weights: see :class:`~mmnas_video.entangle.LocalWeights`.
     """
 
     def __init__(
-        self, arch: Mapping[str, Value] | None = None, norm: bool = True, fixed: Mapping[str, Value] | None = None
+        self,
+        arch: Mapping[str, Value] | None = None,
+        norm: bool = True,
+        fixed: Mapping[str, Value] | None = None,
+        local_weights: Mapping[str, Any] | None = None,
     ) -> None:
         nn.Module.__init__(self)
         Searchable.__init__(self, SPACE.fix({**SPACE.match(fixed or {}), **(arch or {})}))
@@ -49,6 +54,7 @@ class ToyBackbone(Searchable, nn.Module):
         self.weight = nn.Parameter(torch.randn(width, FEATURES, generator=generator, dtype=torch.float64) / 3)
         self.norm = nn.BatchNorm1d(5).double() if norm else nn.Identity()
         self.forwards = 0
+        add_local_weights(self, local_weights)
 
     def window(self, arch: Mapping[str, Value]) -> Window:
         """Rows of the weight that ``arch`` uses."""

@@ -8,11 +8,14 @@ from mmnas_video import compat
 from .arch_diagram import arch_figure
 from .cell_graph import cell_figure, describe_cell
 from .choice_grid import choices_figure
+from .diagrams import diagram
 from .entropy_map import entropy_map_figure
 from .pareto import pareto_figure, pareto_front
 from .recorded import RecordedSearch, read_search
 from .report import write_report
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
+from .two_streams import describe_streams, read_streams, streams_figure
+from .vit_diagram import describe_vit, read_vit, vit_figure
 
 __all__ = [
     'RecordedSearch',
@@ -22,12 +25,19 @@ __all__ = [
     'choices_figure',
     'collapse_figure',
     'describe_cell',
+    'describe_streams',
+    'describe_vit',
+    'diagram',
     'entropy_map_figure',
     'macs_figure',
     'pareto_figure',
     'pareto_front',
     'read_search',
+    'read_streams',
+    'read_vit',
     'score_figure',
+    'streams_figure',
+    'vit_figure',
     'write_report',
 ]
 

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from mmnas_video.space import Genotype, input_label
 
-from .style import INK, MUTED, drawing, new_drawing, text_on
+from .style import INK, MUTED, drawing, new_drawing, text_on, title_width
 
 #: Operator -> (name in Table 1, colour). Convolutions are blue and orange as kernels are in the other diagrams.
 OPERATORS: dict[str, tuple[str, str]] = {
@@ -56,7 +56,7 @@ def cell_figure(cell: Genotype, title: str = '') -> Figure:
         way to ``output``.
     """
     rows, top = len(cell.nodes) + 2, 0.3 if title else 0.0
-    width = _ends(cell)[-1] + GAP + BOX_WIDTH + MARGIN
+    width = max(_ends(cell)[-1] + GAP + BOX_WIDTH + MARGIN, title_width(title))
     height = top + 2 * MARGIN + ROW * (rows - 1) + BOX
     with drawing():
         figure, axes = new_drawing(width, height, title)

@@ -30,7 +30,7 @@ class RecordedSearch:
     Attributes:
         work_dir: the work directory.
         space: the space, or None if ``space.json`` is not there.
-        blocks: number of blocks per group (``'s1.g2' -> 2``), if ``space.json`` tells it under ``'blocks'``.
+        described: what ``space.json`` says beside the choices (:meth:`~mmnas_video.entangle.Searchable.describe`).
         arch: the chosen arch: from ``arch.json``, else the most probable one of the last epoch, else None.
         arch_source: ``'arch.json'``, ``'epoch 12'`` or ``''``.
         info: the ``search`` object of ``arch.json`` (method, seed, budget, versions, commit...).
@@ -46,7 +46,7 @@ class RecordedSearch:
 
     work_dir: Path
     space: SearchSpace | None = None
-    blocks: Mapping[str, int] = field(default_factory=dict)
+    described: Mapping[str, Any] = field(default_factory=dict)
     arch: Arch | None = None
     arch_source: str = ''
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -63,6 +63,11 @@ class RecordedSearch:
     def name(self) -> str:
         """The work directory's own name: how the search is called beside others."""
         return self.work_dir.resolve().name
+
+    @property
+    def drawn_with(self) -> dict[str, Any]:
+        """What a picture of an arch needs beside its values: all that is described, and the clip's ``shape``."""
+        return {**self.described, 'shape': self.cost.get('shape')}
 
     @property
     def final(self) -> bool:
@@ -103,7 +108,7 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
             'directory of a search (tools/search.py CONFIG --work-dir WORK_DIR makes one)'
         )
     notes: list[str] = []
-    space, blocks = _read_space(folder / 'space.json', notes)
+    space, described = _read_space(folder / 'space.json', notes)
     steps, total, others = _read_history(folder / 'history.jsonl', notes)
     # A line of an epoch that was run twice (killed, resumed): the last one stands.
     by_epoch = {line['epoch']: line for line in others if line['kind'] == 'epoch' and number(line, 'epoch') is not None}
@@ -115,7 +120,7 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
     return RecordedSearch(
         work_dir,
         space,
-        blocks,
+        described,
         arch,
         source,
         info,
@@ -146,7 +151,7 @@ def _read_object(path: Path, when: str, notes: list[str]) -> dict[str, Any]:
     return data
 
 
-def _read_space(path: Path, notes: list[str]) -> tuple[SearchSpace | None, dict[str, int]]:
+def _read_space(path: Path, notes: list[str]) -> tuple[SearchSpace | None, dict[str, Any]]:
     data = _read_object(path, 'the search writes it when it starts', notes)
     if not data:
         return None, {}
@@ -156,9 +161,7 @@ def _read_space(path: Path, notes: list[str]) -> tuple[SearchSpace | None, dict[
     except (ConfigError, KeyError, TypeError) as error:
         notes.append(f'{path.name} cannot be read: {type(error).__name__} {error}.')
         return None, {}
-    blocks = data.get('blocks')
-    blocks = blocks if isinstance(blocks, dict) else {}
-    return space, {group: n for group, n in blocks.items() if isinstance(n, int) and n > 0}
+    return space, {key: value for key, value in data.items() if key not in space.to_dict()}
 
 
 def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmnas_video.space import Value, read_cell, write_text_atomic
+from mmnas_video.space import write_text_atomic
 
 from . import page
-from .arch_diagram import arch_figure, describe_arch, read_groups
-from .cell_graph import cell_figure, describe_cell
 from .choice_grid import choices_figure
 from .commands import next_commands
 from .comparison import Row, read_row, summary_rows
+from .diagrams import diagram
 from .entropy_map import entropy_map_figure
 from .figure_io import inline_svg, save_figure, svg_text
 from .pareto import candidate_points, pareto_figure, row_points
@@ -122,16 +121,12 @@ def network(record: RecordedSearch, album: Album) -> str:
         source = f'most probable at {record.arch_source}; the search has not written arch.json'
     elif not record.final:
         source += f', written at epoch {page.plain(record.info.get("epoch"))} of a search that is still under way'
-    macs, params = number(record.cost, 'macs'), number(record.cost, 'params')
+    figures = _figures(number(record.cost, 'macs'), number(record.cost, 'params'))
     shape = page.plain(record.cost.get('shape')).replace(', ', '×')
-    known = [
-        source,
-        macs is not None and f'{page.mega(macs)} M MACs',
-        params is not None and f'{page.mega(params, 3)} M parameters',
-        shape and f'input {shape}',
-    ]
+    known = [source, figures, shape and f'input {shape}']
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
-    drawn = diagram(record.arch, record.blocks)
+    name = 'The chosen network' if record.final else 'The most probable network so far'
+    drawn = diagram(record.arch, record.drawn_with, _titled(name, figures))
     if drawn:
         html += album.add('arch', *drawn, _readable(drawn[0])) + _alternatives(record, album)
     grid = _grid(record, album, main=not drawn)
@@ -140,15 +135,14 @@ def network(record: RecordedSearch, album: Album) -> str:
     return html + grid
 
 
-def diagram(
-    arch: Mapping[str, Value], blocks: Mapping[str, int] | None = None, title: str = ''
-) -> tuple[Figure, str] | None:
-    """The diagram of an architecture and what it shows in words; None for a space that has no diagram of its own."""
-    if groups := read_groups(arch, blocks):
-        return arch_figure(arch, blocks, title), describe_arch(groups)
-    if cell := read_cell(arch):
-        return cell_figure(cell, title), describe_cell(cell)
-    return None
+def _figures(macs: float | None, params: float | None) -> str:
+    """Both as a title says them; empty where they are not known."""
+    known = [macs and f'{page.mega(macs)} M MACs', params and f'{page.mega(params, 3)} M parameters']
+    return ', '.join(part for part in known if part)  # 0 stands for a cost that nobody asked for
+
+
+def _titled(name: str, figures: str) -> str:
+    return f'{name}: {figures}' if figures else name
 
 
 def _grid(record: RecordedSearch, album: Album, main: bool) -> str:
@@ -170,7 +164,8 @@ def _readable(figure: Figure) -> int:
 def _alternatives(record: RecordedSearch, album: Album) -> str:
     html = ''
     rows = [row for row in summary_rows(record.rows) if not row.name.startswith('searched')]
-    drawn = [found for row in rows if (found := diagram(row.arch, record.blocks, row.name))]
+    titled = [(row.arch, _titled(row.name, _figures(row.macs, row.params))) for row in rows]
+    drawn = [found for arch, title in titled if (found := diagram(arch, record.drawn_with, title))]
     for i, (figure, words) in enumerate(drawn, start=1):
         html += album.add(f'arch_{i}', figure, words, _readable(figure), png=False)
     return f'<details><summary>The alternatives, drawn alike</summary>{html}</details>' if html else ''

@@ -117,6 +117,11 @@ def text_on(colour: str) -> str:
     return '#000000' if (luminance + 0.05) ** 2 > 1.05 * 0.05 else '#ffffff'
 
 
+def title_width(title: str) -> float:
+    """Inches that a drawing's title takes at most, with what is left free beside it."""
+    return 0.2 + 0.095 * len(title) if title else 0.0
+
+
 def new_drawing(width: float, height: float, title: str = '') -> tuple[Figure, Axes]:
     """A figure to draw in by inches from its lower left corner, with a title in its upper left one.
 

@@ -122,7 +122,7 @@ def test_scenes_are_told_apart_by_the_mean_picture():
         data += [np.array([colours_and_slopes(clip) for clip in clips]), np.array([key[0] for key in keys])]
     x, y, x_test, y_test = data
     assert ridge_accuracy(*data) > 0.85
-    assert 0.15 < ridge_accuracy(x[:, :3], y, x_test[:, :3], y_test) < 0.45
+    assert 0.4 < ridge_accuracy(x[:, :3], y, x_test[:, :3], y_test) < 0.6
 
 
 def test_a_reversed_clip_decodes_to_the_reversed_frames(tmp_path):

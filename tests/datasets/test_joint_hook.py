@@ -41,6 +41,29 @@ def test_what_does_not_fit_is_refused_before_the_first_step(tmp_path, demo_root)
     assert found.startswith('train_dataloader.dataset and val_dataloader.dataset: found 15 of 52 clips')
 
 
+def test_a_clip_that_is_too_short_is_named_before_its_dataset_has_its_turn(tmp_path, demo_root):
+    """Rejects a search that trains on images for a third of its steps and then ends at its first clip (here 5 frames
+    and a tube of 7), and a message without the dataset, the tube or the length that is needed."""
+    tubes = [
+        dict(kernels=['1x5x7'], strides=['2x7x11']),
+        dict(kernels=['3x5x7'], strides=['2x7x11']),
+        dict(kernels=['2x5x3', '3x5x3'], strides=['2x11x7'], offsets=['0x0x0', '4x1x0']),
+    ]
+    table = dict(embed_dims=(7,), depths=(1,), heads=(1,), qkv_dims=(6,), mlp_ratios=(1.0,))
+    network = model()
+    network['backbone'] = dict(type='SuperViT', table=table, tubes=tubes)
+    cfg = run_config(tmp_path, demo_root, first=dict(dataset='image', epochs=2))
+    cfg.model = network
+    assert refused(cfg) == (
+        'train_dataloader.dataset.datasets.scene.pipeline: clip: found 5 frames of 23x29 pixels, expected at least 7 '
+        'frames: the largest kernel of tube 3 has 3 and starts as late as at 4 (backbone.tubes, '
+        'backbone.max_kernel_volume, backbone.clamp_offsets)'
+    )
+    cfg.custom_hooks[-1].kill_at, network['backbone']['clamp_offsets'] = None, True
+    cfg.model = network
+    assert len(run(cfg)[0]) == 22
+
+
 def add_validation(cfg, demo_root, scene=None):
     data = parts(demo_root, 'val')
     data['scene'] = scene or data['scene']

@@ -245,7 +245,8 @@ def test_options_reach_both_streams(monkeypatch):
         assert all((block.project_norm.weight == 0).all() for block in blocks)
     assert model.describe() == {
         'blocks': {'sparse.s1.g1': 2, 'sparse.s1.g2': 4, 'sparse.s2.g1': 4, 'dense.s1.g1': 4, 'dense.s1.g2': 2,
-                   'dense.s2.g1': 2}
+                   'dense.s2.g1': 2},
+        'frames': {'sparse': 2, 'dense': 6},
     }  # fmt: skip
     assert build(dense=dict(SMALL['dense'], se_ratio=None)).dense.groups[0].blocks[0].se is None
     fused = build(sharing='prefix').fusion.sites[0].windows['time_to_channel']

@@ -236,6 +236,16 @@ def test_recomputing_layers_changes_nothing():
     assert len(found[0]) == len(found[1]) and all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+def test_it_describes_what_its_values_leave_open():
+    """Rejects a picture that must guess how wide a head is, where a tube starts, or what the head reads."""
+    model = SuperViT(**SMALL, clamp_offsets=True, qkv_rounding='ceil', pool='mean')
+    assert model.describe() == {'head_dim': None, 'qkv_rounding': 'ceil', 'clamp_offsets': True, 'pool': 'mean'}
+    table = dict(embed_dims=(7,), depths=(2,), heads=(2, 3), mlp_ratios=(1.5,), head_dim=5)
+    assert SuperViT(table, tubes=TUBES).describe() == {
+        'head_dim': 5, 'qkv_rounding': 'floor', 'clamp_offsets': False, 'pool': 'cls'
+    }  # fmt: skip
+
+
 def test_drop_path_grows_over_the_depth_and_keeps_the_mean():
     """Rejects one rate everywhere, a rate that is not compensated, and dropping in eval mode."""
     model = SuperViT(**SMALL, drop_path=0.5).double()

@@ -9,6 +9,7 @@ import torch
 from mmnas_video import compat
 from mmnas_video.launch import build_runner
 
+from .test_conflict import settled
 from .toy import config, loader
 
 
@@ -16,9 +17,12 @@ def main(work_dir: str, method: str, batch: int) -> None:
     hook = {
         'PARSECSearchHook': dict(num_archs=3),
         'UniformSearchHook': dict(num_archs=2, candidates=2, score_batches=1),
+        'ConflictAwareSearchHook': dict(candidates=2, score_batches=1),
+        'EntanglementSearchHook': dict(distribution_gap=0.7, selection='argmax', score_batches=1, init_std=0.5),
         'DARTSSearchHook': dict(order=2, score_batches=1, init_std=0.5, budget=dict(macs=40)),
     }
-    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False))
+    local = dict(groups=2, names='weight') if method == 'EntanglementSearchHook' else None
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False, local_weights=local))
     cfg = config(
         dict(type=method, calibration_clips=0, arch_dataloader=loader(1, batch, sampler=False), **hook[method]),
         epochs=2,
@@ -30,10 +34,13 @@ def main(work_dir: str, method: str, batch: int) -> None:
             type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9 * (method == 'DARTSSearchHook'))
         ),
     )
+    weights = settled() if method == 'ConflictAwareSearchHook' else {}  # else no gradients would be in conflict
     cfg.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
     runner = build_runner(cfg)
-    counts = []
-    backbone = (runner.model.module if cfg.launcher != 'none' else runner.model).backbone
+    counts, conflicts = [], []
+    bare = runner.model.module if cfg.launcher != 'none' else runner.model
+    bare.load_state_dict(weights, strict=bool(weights))
+    backbone = bare.backbone
     search = next(h for h in runner.hooks if type(h).__name__ == method)
     step = search.step
 
@@ -41,6 +48,7 @@ def main(work_dir: str, method: str, batch: int) -> None:
         before = backbone.forwards
         out = step(*args)
         counts.append(backbone.forwards - before)
+        conflicts.append(float(out.get('conflict', 0)))
         return out
 
     search.step = counted
@@ -49,7 +57,15 @@ def main(work_dir: str, method: str, batch: int) -> None:
     rank = os.environ.get('RANK', '0')
     with open(os.path.join(work_dir, f'rank{rank}.json'), 'w') as file:
         json.dump(
-            {'forwards': counts, 'alpha': alpha, 'weight': backbone.weight.tolist(), 'arch': dict(search.chosen)}, file
+            {
+                'forwards': counts,
+                'conflicts': conflicts,
+                'alpha': alpha,
+                'weight': backbone.weight.tolist(),
+                'local': [p.flatten().tolist() for p in backbone.local_weights.parameters()] if local else [],
+                'arch': dict(search.chosen),
+            },
+            file,
         )
 
 

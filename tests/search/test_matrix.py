@@ -32,6 +32,7 @@ HOOKS = {
         arch_optimizer=dict(type='Adam', lr=0.1),
     ),
     'uniform': dict(type='UniformSearchHook', candidates=2, score_batches=1),
+    'conflict-aware': dict(type='ConflictAwareSearchHook', num_archs=1, distill=True, candidates=2, score_batches=1),
     'evolution': dict(type='EvolutionSearchHook', population=2, top_k=2, eval_batches=1),
 }
 

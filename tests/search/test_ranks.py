@@ -31,17 +31,29 @@ def search(work_dir: Path, method: str, ranks: int) -> list[dict]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('method', 'forwards'), [('PARSECSearchHook', 3 + 3), ('UniformSearchHook', 2), ('DARTSSearchHook', 4 + 1)]
+    ('method', 'forwards'),
+    [
+        ('PARSECSearchHook', 3 + 3),
+        ('UniformSearchHook', 2),
+        ('ConflictAwareSearchHook', 2 + 2),
+        ('EntanglementSearchHook', 2 + 2 + 1),
+        ('DARTSSearchHook', 4 + 1),
+    ],
 )
 def test_two_ranks_equal_one(method, forwards, tmp_path):
     """The same global samples give the same α and weights. Counting forwards rejects a method that is silently skipped
-    under DistributedDataParallel; the comparison rejects weights from one rank's likelihoods, unaveraged gradients, and
-    (DARTS of second order) a virtual step along one rank's own gradient."""
+    under DistributedDataParallel; the comparison rejects weights from one rank's likelihoods, unaveraged gradients,
+    a projection before the average (conflict-aware), (DARTS of second order) a virtual step along one rank's own
+    gradient, and (distribution gap) local weights that are each rank's own."""
     (one,) = search(tmp_path / 'one', method, 1)
     first, second = search(tmp_path / 'two', method, 2)
+    assert one['conflicts'] == first['conflicts'] and any(one['conflicts']) == (method == 'ConflictAwareSearchHook')
     assert first['forwards'] == second['forwards'] == one['forwards'] == [forwards] * 6
     assert first['weight'] == second['weight'] and first['alpha'] == second['alpha'] and first['arch'] == second['arch']
     torch.testing.assert_close(torch.tensor(first['weight']), torch.tensor(one['weight']), rtol=0, atol=1e-6)
+    assert first['local'] == second['local'] and bool(one['local']) == (method == 'EntanglementSearchHook')
+    for ours, theirs in zip(first['local'], one['local'], strict=True):
+        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=0, atol=1e-6)
     if one['alpha'] is not None:
         torch.testing.assert_close(torch.tensor(first['alpha']), torch.tensor(one['alpha']), rtol=0, atol=1e-6)
         assert first['arch'] == one['arch']

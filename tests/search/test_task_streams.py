@@ -10,7 +10,7 @@ from mmnas_video.datasets import DemoOptions, JointDataset, check_disjoint, make
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams, is_joint
 
-from ..datasets.joint import parts
+from ..datasets.joint import model, parts, run, run_config
 
 OPTIONS = DemoOptions(
     seed=3, height=34, width=46, min_frames=11, max_frames=17, motion_classes=4, scene_classes=3,
@@ -100,3 +100,57 @@ def test_what_is_wrong_is_named(root):
         stream.next('k400')
     with pytest.raises(ConfigError, match='resume: found held-out streams of motion'):
         stream.load_state_dict({'motion': {'consumed': 3}})
+
+
+def searching(work_dir, root, **hook):
+    """A joint search that ends in its first step."""
+    cfg = run_config(work_dir, root, kill_at=0)
+    table = dict(embed_dims=(7,), depths=(1, 2), heads=(1,), qkv_dims=(6,), mlp_ratios=(1.0,))
+    tubes = [dict(kernels=['1x5x7'], strides=['2x7x11'])]
+    cfg.model = {**model(), 'backbone': dict(type='SuperViT', table=table, tubes=tubes)}
+    cfg.custom_hooks.insert(2, dict(type='UniformSearchHook', **hook))
+    return cfg
+
+
+def test_held_out_videos_are_in_no_other_part_under_any_path(root, tmp_path):
+    """Rejects a look at paths alone: the held-out list of one dataset names videos that another one trains on (as
+    Kinetics-600 and -400 do), in a folder of its own."""
+    (tmp_path / 'videos').symlink_to(root / 'scene/videos')
+    held_out = parts(root, 'val')
+    held_out['scene'] = {**parts(root)['scene'], 'data_prefix': dict(video=str(tmp_path / 'videos'))}
+    arch_loader = dict(dataset=dict(type='JointDataset', datasets=held_out), batch_size=2, num_workers=0)
+    with pytest.raises(ConfigError) as info:
+        run(searching(tmp_path / 'run', root, arch_dataloader=arch_loader))
+    assert str(info.value).startswith(
+        'UniformSearchHook.arch_dataloader.dataset and train_dataloader: found 15 of 26 clips of the first whose video'
+    )
+
+
+def test_validation_and_test_may_be_one_list(root, tmp_path):
+    """Rejects a search that refuses its own configs, which validate on one view and test on many of the same list; and
+    one that then lets training clips into the test."""
+
+    def loader_of(key, split, frames):
+        datasets = parts(root, split)
+        datasets['scene']['pipeline'][1]['clip_len'] = frames
+        return dict(
+            dataset=dict(type='JointDataset', datasets=datasets, config_key=f'{key}.dataset'),
+            sampler=dict(type='SeededSampler', shuffle=False),
+            batch_sampler=dict(type='TaskByTaskBatchSampler'),
+            collate_fn=dict(type='skip_bad_collate'),
+            batch_size=2,
+        )
+
+    for split in ('val', 'train'):
+        cfg = searching(tmp_path / split, root)
+        cfg.train_dataloader.dataset.held_out = dict(part='train', fraction=0.4)
+        cfg.train_dataloader.batch_sampler.pop('batch_sizes')
+        cfg.train_dataloader.batch_size = 3
+        for key, listed, frames in (('val', 'val', 5), ('test', split, 7)):
+            cfg[f'{key}_dataloader'] = loader_of(f'{key}_dataloader', listed, frames)
+            cfg[f'{key}_cfg'], cfg[f'{key}_evaluator'] = {}, dict(type='JointAccMetric')
+        if split == 'val':
+            assert len(run(cfg)[0]) == 1
+            continue
+        with pytest.raises(ConfigError, match=r'^train_dataloader and test_dataloader: found .* files in both'):
+            run(cfg)

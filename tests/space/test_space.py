@@ -225,6 +225,25 @@ def test_read_takes_a_path_a_file_or_the_values(tmp_path):
             space.read(arch, 'backbone.arch')
 
 
+def test_a_file_need_not_name_what_is_not_chosen(tmp_path):
+    """Rejects a network that is given a part with one value (VIM-NAS's 3-D tubes behind an image search) and then
+    refuses its own arch file, a value that takes the place of another one in the file, and one that fills in what is
+    open; what is not read from a config is complete."""
+    space, largest = toy(), dict(toy().largest)
+    short = {name: value for name, value in largest.items() if name != 's1.fixed'}
+    (tmp_path / 'a.json').write_text(arch_to_json(Arch(short), {'name': 'toy', 'hash': 'that of the space before'}))
+    content = json.loads((tmp_path / 'a.json').read_text())
+    for found in map(space.read, (tmp_path / 'a.json', short, content)):
+        assert found == space.largest and list(found) == list(space.names)
+    with pytest.raises(ConfigError, match='found 8, which is not offered'):
+        space.read({**largest, 's1.fixed': 8})
+    with pytest.raises(ConfigError, match=r"no value for 's2\.se'"):
+        space.read({'s1.kernel': 't1_s3', 's1.expansion': 3.0})
+    assert Arch(short) not in space
+    with pytest.raises(ConfigError, match=r"no value for 's1\.fixed'"):
+        space.check(short)
+
+
 def test_fix_and_match():
     """Rejects a fixed space that loses its order or other choices, and patterns that quietly fit nothing."""
     space = toy()

@@ -36,6 +36,7 @@ from mmnas_video.registry import HOOKS
 from mmnas_video.search import PARSECSearchHook, UniformSearchHook
 from mmnas_video.search.base import SearchHook
 from mmnas_video.space import (
+    Arch,
     Choice,
     SearchSpace,
     cell_space,
@@ -179,6 +180,10 @@ METHODS = {
     ),
     'uniform': dict(type='UniformSearchHook', num_archs=2, candidates=3, score_batches=2),
     'uniform, frozen': dict(type='UniformSearchHook', candidates=3, score_batches=2, freeze_unsampled=True),
+    'conflict-aware': dict(type='ConflictAwareSearchHook', candidates=3, score_batches=2),
+    'conflict-aware, as a whole': dict(
+        type='ConflictAwareSearchHook', num_archs=1, per='network', candidates=3, score_batches=2, freeze_unsampled=True
+    ),
     'evolution': dict(type='EvolutionSearchHook', population=2, top_k=2, eval_batches=2, checkpoint=checkpoint()),
     'evolution, Pareto': dict(
         type='EvolutionSearchHook',
@@ -410,7 +415,7 @@ class Lenient(SearchSpace):
     """Takes anything."""
 
     def check(self, arch, source='arch'):
-        return arch
+        return Arch(arch)
 
     def __contains__(self, arch):
         return True

@@ -11,6 +11,7 @@ from mmnas_video.space import Choice, mbconv3d_groups, mbconv3d_space
 from mmnas_video.visualization.arch_diagram import arch_figure, describe_arch, read_groups
 from mmnas_video.visualization.choice_grid import choices_figure
 from mmnas_video.visualization.style import KERNEL_COLOURS, kernel_colour, kernel_label, text_on
+from tests.visualization.artists import by_gid
 
 GROUPS = mbconv3d_groups(attentions=('none', 'glore', 'nonlocal'))
 BLOCKS = {g.name: g.blocks for g in GROUPS}
@@ -20,16 +21,11 @@ def _arch(seed):
     return mbconv3d_space(GROUPS).sample(random.Random(seed))
 
 
-def _by_gid(figure, prefix):
-    artists = figure.findobj(lambda artist: (artist.get_gid() or '').startswith(prefix))
-    return {artist.get_gid()[len(prefix) :]: artist for artist in artists}
-
-
 @pytest.mark.parametrize('seed', [2, 3, 5])
 def test_width_is_proportional_to_expansion_and_colour_is_the_kernel(seed):
     """Rejects: equal widths, widths by channels, a colour of the neighbour's kernel, a group left out."""
     arch = _arch(seed)
-    blocks = _by_gid(arch_figure(arch, BLOCKS), 'block:')
+    blocks = by_gid(arch_figure(arch, BLOCKS), 'block:')
     assert list(blocks) == [g.name for g in GROUPS]
     units = [block.get_width() / arch[f'{name}.expansion'] for name, block in blocks.items()]
     assert np.ptp(units) < 1e-9 and units[0] > 0
@@ -45,7 +41,7 @@ def test_blocks_run_left_to_right_without_overlap_and_stay_in_the_figure():
         arch[f's{stage}.g{group}.attention'] = 'glore'
     figure = arch_figure(arch, {name.rpartition('.')[0]: 4 for name in arch})
     width, height = figure.get_size_inches()
-    blocks, stars = _by_gid(figure, 'block:'), _by_gid(figure, 'star:')
+    blocks, stars = by_gid(figure, 'block:'), by_gid(figure, 'star:')
     places = [(block.get_y(), block.get_x(), block.get_width()) for block in blocks.values()]
     # The three repeats peep out by 0.045 inches each, then comes the star, about 0.17 inches wide.
     ends = [star.get_xdata()[0] + 0.085 for star in stars.values()]
@@ -62,7 +58,7 @@ def test_a_star_stands_after_every_group_with_attention_and_nowhere_else():
     arch = _arch(7)
     with_attention = [g.name for g in GROUPS if arch[f'{g.name}.attention'] != 'none']
     figure = arch_figure(arch, BLOCKS)
-    stars, blocks = _by_gid(figure, 'star:'), _by_gid(figure, 'block:')
+    stars, blocks = by_gid(figure, 'star:'), by_gid(figure, 'block:')
     assert list(stars) == with_attention and 0 < len(with_attention) < len(GROUPS)
     fills = {}
     for name, star in stars.items():
@@ -85,7 +81,7 @@ def test_what_is_not_searched_is_not_invented():
     """Rejects: a default kernel or ×1 where the arch says nothing (Table 4 searches two factors)."""
     arch = {'s1.g1.expansion': 3.0, 's1.g1.channels': 17, 's1.g2.expansion': 1.5, 's1.g2.channels': 19}
     figure = arch_figure(arch)
-    colours = {to_hex(block.get_facecolor()) for block in _by_gid(figure, 'block:').values()}
+    colours = {to_hex(block.get_facecolor()) for block in by_gid(figure, 'block:').values()}
     assert colours.isdisjoint(KERNEL_COLOURS.values())
     assert not [t for t in figure.axes[0].texts if t.get_text().startswith('×')]
     assert 'Kernels' not in describe_arch(read_groups(arch))
@@ -169,7 +165,7 @@ def test_grid_frames_the_chosen_value_and_shades_by_probability(grid_space):
     arch = dict(zip(grid_space.names, (13, 192, 9, 3.5), strict=True))
     probs = {'layer0.heads': [0.1, 0.05, 0.55, 0.2, 0.1]}
     figure = choices_figure(grid_space.choices, arch, probs)
-    cells, frames = _by_gid(figure, 'cell:'), _by_gid(figure, 'chosen:')
+    cells, frames = by_gid(figure, 'cell:'), by_gid(figure, 'chosen:')
     assert list(frames) == list(grid_space.names)
     assert frames['layer0.heads'].get_xy() == cells['layer0.heads:3'].get_xy()
     shades = [cells[f'layer0.heads:{i}'].get_facecolor()[3] for i in range(5)]
@@ -207,5 +203,5 @@ def test_nothing_is_drawn_outside(seed):
 
 def test_grid_of_an_arch_from_a_wider_space_has_no_frame(grid_space):
     """Rejects: an error, or the first value framed, for a value that is not offered."""
-    frames = _by_gid(choices_figure(grid_space.choices, {'depth': 12, 'embed': 240}), 'chosen:')
+    frames = by_gid(choices_figure(grid_space.choices, {'depth': 12, 'embed': 240}), 'chosen:')
     assert list(frames) == ['embed']

@@ -7,10 +7,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from mmnas_video.space import OPERATORS, Genotype, cell_space, read_cell
+from mmnas_video.visualization import diagram
 from mmnas_video.visualization.cell_graph import OPERATORS as DRAWN
 from mmnas_video.visualization.cell_graph import cell_figure, describe_cell
 from mmnas_video.visualization.figure_io import svg_text
-from mmnas_video.visualization.sections import diagram
+from tests.visualization.artists import by_gid
 
 CELL = Genotype(
     (
@@ -20,11 +21,6 @@ CELL = Genotype(
     )
 )
 CELLS = [CELL, Genotype(((),)), *(read_cell(cell_space(n).sample(random.Random(n))) for n in (1, 2, 3, 4, 6))]
-
-
-def by_gid(figure, prefix):
-    artists = figure.findobj(lambda artist: (artist.get_gid() or '').startswith(prefix))
-    return {artist.get_gid()[len(prefix) :]: artist for artist in artists}
 
 
 def box(artist):

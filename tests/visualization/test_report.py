@@ -13,10 +13,20 @@ import pytest
 from matplotlib._pylab_helpers import Gcf
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.space import AUTOX3D_STAGES, Choice, SearchSpace
+from mmnas_video.space import (
+    AUTOX3D_STAGES,
+    Choice,
+    SearchSpace,
+    mbconv3d_groups,
+    tsnet_space,
+    vit_space,
+    vit_table,
+    vit_tubes,
+)
 from mmnas_video.visualization import page, sections, write_report
 from mmnas_video.visualization.commands import next_commands
 from mmnas_video.visualization.recorded import read_search
+from tests.visualization.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
 VOID = {'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
@@ -296,6 +306,48 @@ def test_side_by_side(make_search):
     assert 'seed7' in parsed.text and 'seed11' in parsed.text and '5 epochs' in parsed.text
     figures = path.parent / 'figures'
     assert (figures / '1-arch.svg').read_bytes() != (figures / '2-arch.svg').read_bytes()
+
+
+def _described(make_search, space, told, shape):
+    """Page, work directory and arch of a search whose space.json and arch.json say this beside their choices."""
+    work_dir, _, arch = make_search(space=space, epochs=2, candidates=0)
+    cost = {'macs': 7_110_000, 'params': 5_130_000, 'shape': shape}
+    for name, extra in (('space.json', told), ('arch.json', {'cost': cost})):
+        path = work_dir / 'search' / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **extra}))
+    return _read(write_report(work_dir, png=False)), work_dir, arch
+
+
+def test_two_streams_are_drawn_with_what_the_search_tells_of_them(make_search):
+    """Rejects: repeats and frames lost between the files and the picture, a picture without its cost."""
+    groups = mbconv3d_groups(SMALL)
+    told = {'blocks': {f'sparse.{group.name}': 7 for group in groups}, 'frames': {'sparse': 3, 'dense': 12}}
+    space = tsnet_space({'sparse': groups, 'dense': groups})
+    parsed, work_dir, arch = _described(make_search, space, told, [3, 12, 32, 32])
+    assert parsed.text.count('The chosen network: 7.11 M MACs, 5.130 M parameters') == 1
+    assert '3 frames' in parsed.text and '12 frames' in parsed.text and '×7' in parsed.text
+    joined = {name.removeprefix('fusion.') for name in arch if name.startswith('fusion.') and arch[name] != 'none'}
+    assert {i.removeprefix('arch-fusion:') for i in parsed.ids if i.startswith('arch-fusion:')} == joined != set()
+    assert 'uniform (X3D-like): 52.45 M MACs, 1.242 M parameters' in parsed.text  # the alternatives say theirs
+    assert (work_dir / 'search' / 'figures' / 'arch.svg').is_file()
+
+
+def test_tubes_are_drawn_in_the_clip_of_the_search(make_search):
+    """Rejects: the size of a clip, clamped offsets or the rounding of heads lost between the files and the picture."""
+    table = vit_table(dict(embed_dims=(7, 11), depths=(2,), heads=(3,), qkv_dims=(11,), mlp_ratios=(1.5,)))
+    tubes = vit_tubes((dict(kernels=('1x2x3',), strides=('2x2x3',), offsets=('0x0x9',)),))
+    told = {'clamp_offsets': True, 'qkv_rounding': 'ceil', 'pool': 'mean', 'head_dim': None}
+    parsed, _, _ = _described(make_search, vit_space(table, tubes, 'vit'), told, [3, 5, 13, 11])
+    assert '3×6×1 = 18 tokens' in parsed.text and 'offset 0×0×9 → 0×0×8' in parsed.text
+    assert '3×4' in parsed.text and 'mean of tokens' in parsed.text
+
+
+@pytest.mark.parametrize('told', [{'blocks': 7, 'frames': ['x']}, {'blocks': {'sparse.s1.g1': 'two'}, 'frames': None}])
+def test_what_is_told_wrongly_is_left_out(quick, make_search, told):
+    """Rejects: a report that fails for a space.json that was written by hand or by another version."""
+    groups = mbconv3d_groups(SMALL)
+    parsed, _, _ = _described(make_search, tsnet_space({'sparse': groups, 'dense': groups}), told, 'x')
+    assert 'Fusion: ' in parsed.text
 
 
 def test_a_space_without_groups_is_drawn_as_a_grid(make_search, grid_space):

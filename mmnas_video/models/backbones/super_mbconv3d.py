@@ -21,6 +21,7 @@ from mmnas_video.entangle import (
     SuperBatchNorm3d,
     SuperConv3d,
     Window,
+    add_local_weights,
     whole,
 )
 from mmnas_video.errors import ConfigError
@@ -70,6 +71,8 @@ class SuperMBConv3D(Searchable, BaseModule):
         with_cp: recompute blocks in the backward pass to save memory.
         joined_channels: what a backbone of several streams joins to a group's input: per group, by name, the largest
             width. Not for configs.
+        local_weights: ``dict(groups=2, names=('*norm*',))``: parameters of which an architecture has its own mixture of
+            offsets, see :class:`~mmnas_video.entangle.LocalWeights`; None for none.
         init_cfg: as everywhere in MMEngine, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
@@ -102,6 +105,7 @@ class SuperMBConv3D(Searchable, BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         joined_channels: Mapping[str, Mapping[str, int]] | None = None,
+        local_weights: Mapping[str, Any] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -134,6 +138,7 @@ class SuperMBConv3D(Searchable, BaseModule):
             for group in self.groups:
                 for block in group.blocks:
                     nn.init.zeros_(block.project_norm.weight)
+        add_local_weights(self, local_weights)
 
     def _make_groups(
         self,

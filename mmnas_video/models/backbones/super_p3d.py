@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmnas_video.cost import AdditiveCost, Cost
-from mmnas_video.entangle import Mixture, Searchable, Slice
+from mmnas_video.entangle import Mixture, Searchable, Slice, add_local_weights
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
@@ -57,6 +57,8 @@ class SuperP3D(Searchable, BaseModule):
         stem_channels, stem_temporal_kernel, stem_stride: see :class:`~mmnas_video.models.blocks.Stem`; None for
             three times ``channels``, as in DARTS.
         norm_affine, pool_norm: see :class:`~mmnas_video.models.blocks.OpOptions`.
+        local_weights: ``dict(groups=2, names=('*norm*',))``: parameters of which an architecture has its own mixture of
+            offsets, see :class:`~mmnas_video.entangle.LocalWeights`; None for none.
         init_cfg: as everywhere in MMEngine, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
@@ -81,6 +83,7 @@ class SuperP3D(Searchable, BaseModule):
         stem_stride: int = 1,
         norm_affine: bool = True,
         pool_norm: bool = False,
+        local_weights: Mapping[str, Any] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -95,6 +98,7 @@ class SuperP3D(Searchable, BaseModule):
         self.cells = self._make_cells(cells, channels, set(reductions), OpOptions(norm_affine, pool_norm))
         #: Channels of the output, which the head must take.
         self.out_channels = nodes * self.cells[-1].channels
+        add_local_weights(self, local_weights)
 
     def _make_cells(self, cells: int, channels: int, reductions: set[int], options: OpOptions) -> nn.ModuleList:
         made = nn.ModuleList()
@@ -133,6 +137,8 @@ class SuperP3D(Searchable, BaseModule):
         used = {(P3DCell.key(name), arch[name]) for name in self.space.names}
         for name in self.state_dict():
             parts = name.split('.')  # cells.<number>.edges.<edge>.<operator>.<rest>
+            if parts[0] == 'local_weights':
+                continue
             if parts[0] != 'cells' or parts[2] != 'edges' or (parts[3], parts[4]) in used:
                 yield Slice(name)
 

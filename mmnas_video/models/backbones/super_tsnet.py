@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmnas_video.cost import ChainCost, Cost, TwoStreamCost
-from mmnas_video.entangle import Mixture, Searchable, Slice, Window, lay_windows
+from mmnas_video.entangle import Mixture, Searchable, Slice, Window, add_local_weights, lay_windows
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
@@ -70,6 +70,8 @@ class SuperTSNet(Searchable, BaseModule):
         stem_temporal_kernel: of the depthwise convolution in both stems (3x1x1 in Table 1).
         spatial_strides, depth_scale, se_ratio, sharing, drop_path, zero_init_residual, norm_eval, with_cp: of both
             streams, see :class:`SuperMBConv3D`.
+        local_weights: ``dict(groups=2, names=('*norm*',))``: parameters of which an architecture has its own mixture of
+            offsets, see :class:`~mmnas_video.entangle.LocalWeights`; None for none.
         init_cfg: as everywhere in MMEngine.
 
     Raises:
@@ -104,6 +106,7 @@ class SuperTSNet(Searchable, BaseModule):
         zero_init_residual: bool = True,
         norm_eval: bool = False,
         with_cp: bool = False,
+        local_weights: Mapping[str, Any] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -132,6 +135,7 @@ class SuperTSNet(Searchable, BaseModule):
         for name, cfg in own.items():
             setattr(self, name, self._make_stream(name, {**cfg, **rest}))
         self._costs: dict[tuple[int, ...], ChainCost | TwoStreamCost] = {}
+        add_local_weights(self, local_weights)
 
     def _make_fusion(self, cfg: Mapping[str, Any], sharing: str) -> BaseModule:
         """The fusion module, with a site after every group but the last."""
@@ -231,9 +235,13 @@ class SuperTSNet(Searchable, BaseModule):
             yield from self.fusion.sites[i].slices(f'fusion.sites.{i}.', at)
 
     def describe(self) -> dict[str, Any]:
-        """Blocks per group, by the groups' names in the choices."""
+        """Blocks per group, by the groups' names in the choices, and the frames that each stream sees."""
         specs = [(name, group) for name in self.streams for group in getattr(self, name).group_specs]
-        return {'blocks': {f'{name}.{group.name}': group.blocks for name, group in specs}}
+        frames = {'sparse': self.sparse_frames, 'dense': self.dense_frames}
+        return {
+            'blocks': {f'{name}.{group.name}': group.blocks for name, group in specs},
+            'frames': {name: frames[name] for name in self.streams},
+        }
 
     def table(self, shape: Sequence[int]) -> ChainCost | TwoStreamCost:
         """The closed-form cost for one clip's shape (C, T, H, W); kept, since a search asks for one shape only."""

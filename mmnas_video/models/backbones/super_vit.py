@@ -9,10 +9,19 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmnas_video.cost import Cost, ViTCost
-from mmnas_video.entangle import Mixture, Searchable, Slice, SuperLayerNorm, TubeAt, Window, spread
+from mmnas_video.entangle import (
+    Mixture,
+    Searchable,
+    Slice,
+    SuperLayerNorm,
+    TubeAt,
+    Window,
+    add_local_weights,
+    recomputed,
+    spread,
+)
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
@@ -59,6 +68,8 @@ class SuperViT(Searchable, BaseModule):
         pool: ``'cls'`` for the class token, ``'mean'`` for the mean of the others.
         drop_path: stochastic depth of the last layer, growing linearly from 0.
         with_cp: recompute layers in the backward pass to save memory.
+        local_weights: ``dict(groups=2, names=('*norm*',))``: parameters of which an architecture has its own mixture of
+            offsets, see :class:`~mmnas_video.entangle.LocalWeights`; None for none.
         init_cfg: as everywhere in MMEngine.
 
     Raises:
@@ -82,6 +93,7 @@ class SuperViT(Searchable, BaseModule):
         pool: str = 'cls',
         drop_path: float = 0.0,
         with_cp: bool = False,
+        local_weights: Mapping[str, Any] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -96,6 +108,7 @@ class SuperViT(Searchable, BaseModule):
         Searchable.__init__(self, space)
         self.in_channels, self.pool, self.with_cp, self.qkv_rounding = in_channels, pool, with_cp, qkv_rounding
         self.windows = ViTWindows(space, table, qkv_rounding, sharing)
+        self.head_dim = table.head_dim
         self._costs: dict[tuple[int, ...], ViTCost] = {}
         self._fitting: set[Extent] = set()
 
@@ -108,13 +121,14 @@ class SuperViT(Searchable, BaseModule):
             for i, windows in enumerate(self.windows.layers)
         )
         self.norm = SuperLayerNorm(self.embed_dim)
+        add_local_weights(self, local_weights)
 
     # ------------------------------------------------------------------ running
     def forward(self, x: Tensor) -> Tensor:
         """Clips ``(B, C, T, H, W)`` or images ``(B, C, H, W)`` to features ``(B, largest embedding)``."""
         if x.dim() == 4:
             x = x.unsqueeze(2)
-        self._check_clip(tuple(x.shape[2:]))
+        self.check_clip(tuple(x.shape[2:]))
         arch = self.arch
         at = self.windows.mixed(arch) if isinstance(arch, Mixture) else self.windows.sampled(arch)
         tokens = self.tokenizer(x, at.embed, at.tubes)
@@ -130,7 +144,7 @@ class SuperViT(Searchable, BaseModule):
         ends = dict(at.depths)
         for number, (layer, windows) in enumerate(zip(self.layers, at.layers, strict=False), 1):
             if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(layer, x, windows, bias, use_reentrant=False)
+                x = recomputed(layer, x, windows, bias)
             else:
                 x = layer(x, windows, bias)
             weight = ends.get(number)
@@ -146,7 +160,7 @@ class SuperViT(Searchable, BaseModule):
         return (x[:, 1:] * weight[1:, None]).sum(1) / weight[1:].sum()
 
     # ------------------------------------------------------------------ what fits
-    def _check_clip(self, size: Extent) -> None:
+    def check_clip(self, size: Extent) -> None:
         """Demand that every tube of the space fits, so that a search fails in its first step and not in some later."""
         if size in self._fitting:
             return
@@ -173,6 +187,19 @@ class SuperViT(Searchable, BaseModule):
     def canonical(self, arch: Mapping[str, Value]) -> Arch:
         """One arch for all that are the same network; see :func:`~mmnas_video.space.vit.canonical_vit`."""
         return canonical_vit(self.space, arch, self.qkv_rounding)
+
+    def occurrence(self, mixture: Mixture) -> Mapping[str, Tensor]:
+        """Weights over the values of each choice as they count: of a layer's, as often as there is the layer."""
+        return self.windows.occurrence(mixture)
+
+    def describe(self) -> dict[str, Any]:
+        """How a picture must read heads and tubes, and what the head is given."""
+        return {
+            'head_dim': self.head_dim,
+            'qkv_rounding': self.qkv_rounding,
+            'clamp_offsets': self.tokenizer.clamp_offsets,
+            'pool': self.pool,
+        }
 
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
         """Which part of which parameter ``arch`` uses."""
@@ -215,7 +242,7 @@ class SuperViT(Searchable, BaseModule):
         if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
             raise ConfigError(f'cost_shape: found {tuple(shape)}, expected (C, T, H, W) with C = {self.in_channels}')
         c, t, h, w = shape
-        self._check_clip((t, h, w))
+        self.check_clip((t, h, w))
         return c, t, h, w
 
     def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmnas_video.cost import Cost
 from mmnas_video.entangle import (
@@ -21,6 +20,7 @@ from mmnas_video.entangle import (
     mix_kernels,
     mix_moves,
     mix_windows,
+    recomputed,
     strided,
     weigh,
     whole,
@@ -206,10 +206,7 @@ class MBConv3DGroup(nn.Module):
         """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""
         for b, block in enumerate(self.blocks):
             windows = at.rest if b else at.first
-            if self.with_cp and x.requires_grad:
-                x = checkpoint(block, x, windows, use_reentrant=False)
-            else:
-                x = block(x, windows)
+            x = recomputed(block, x, windows) if self.with_cp and x.requires_grad else block(x, windows)
         if isinstance(at.attention, str):
             return self._attend(at.attention, x, at)
         return sum(weigh(weight, self._attend(name, x, at)) for name, weight in at.attention.items())

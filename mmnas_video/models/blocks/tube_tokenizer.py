@@ -134,7 +134,6 @@ def as_image(options: Sequence[TubeCandidate]) -> list[TubeCandidate]:
     """The 2-D tube's candidates for a single frame: those that differ in time only are one."""
     merged: dict[TubeAt, Tensor | None] = {}
     for at, weight in options:
-        flat = TubeAt(at.kernel, (1, *at.stride[1:]), (0, *at.offset[1:]))
-        known = merged.get(flat)
-        merged[flat] = weight if known is None else known + weight
+        known = merged.get(at.flat)
+        merged[at.flat] = weight if known is None else known + weight
     return [TubeCandidate(at, weight) for at, weight in merged.items()]

@@ -70,6 +70,11 @@ class LayerWindows:
         self.head_pairs = list(product(heads, qkvs or (None,)))
         dims = [fixed_dim if qkv is None else head_dim(qkv, h, rounding) for h, qkv in self.head_pairs]
         over_heads = dict(zip(heads, lay_windows(heads, sharing), strict=True))
+        #: Pair of heads and Q-K-V dimension to the first dimension that gives a head as many channels.
+        self.same_dim = {
+            (h, qkv): next(q for (g, q), d in zip(self.head_pairs, dims, strict=True) if (g, d) == (h, dim))
+            for (h, qkv), dim in zip(self.head_pairs, dims, strict=True)
+        }
         over_dims = lay_windows(dims, sharing)
         self.heads = {
             pair: HeadsAt(over_heads[pair[0]], window) for pair, window in zip(self.head_pairs, over_dims, strict=True)
@@ -145,6 +150,30 @@ class ViTWindows:
         layers = tuple(self._mixed_layer(i, mixture, embed, embeds) for i in range(max(d for d, _ in depths)))
         tubes = tuple(self._mixed_tube(i, mixture) for i in range(len(self.tubes)))
         return ViTAt(embed, tubes, layers, depths)
+
+    def occurrence(self, mixture: Mixture) -> dict[str, Tensor]:
+        """Weights over the values of each choice as they count, equal for all that
+        :func:`~mmnas_video.space.vit.canonical_vit` calls the same network: the values of a layer weigh as much as the
+        depths that have it, and of Q-K-V dimensions that are the same beside a number of heads only the first
+        counts."""
+        found = {name: mixture[name] for name in self.space.names}
+        for i, windows in enumerate(self.layers):
+            deep = torch.tensor([depth > i for depth in self.space['depth'].values])
+            share = mixture['depth'].masked_fill(~deep.to(mixture['depth'].device), 0).sum()
+            for part in ('heads', 'qkv', 'mlp_ratio'):
+                name = f'layer{i + 1}.{part}'
+                if name in found:
+                    row = self._first_dims(i, windows, mixture) if part == 'qkv' else found[name]
+                    found[name] = share * row
+        return found
+
+    def _first_dims(self, i: int, windows: LayerWindows, mixture: Mixture) -> Tensor:
+        """(K,) weights of a layer's Q-K-V dimensions, each counted as the first that is the same."""
+        heads, dims = mixture[f'layer{i + 1}.heads'], mixture[f'layer{i + 1}.qkv']
+        offered = self.space[f'layer{i + 1}.heads'], self.space[f'layer{i + 1}.qkv']
+        pairs = (heads[:, None] * dims).flatten()  # in the order of the pairs
+        first = [offered[1].index(windows.same_dim[pair]) for pair in windows.head_pairs]
+        return torch.zeros_like(dims).index_add(0, torch.tensor(first, device=dims.device), pairs)
 
     def _mixed_layer(self, i: int, mixture: Mixture, embed: EmbedAt, embeds: list[tuple[Value, Tensor]]) -> LayerAt:
         name, windows = f'layer{i + 1}', self.layers[i]
