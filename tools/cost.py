@@ -18,6 +18,7 @@ from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config, run_tool
 from mmnas_video.registry import MODELS
+from mmnas_video.search import fit_readers
 
 
 def cost_of(cfg: Config, arch_file: str | None, shape: tuple[int, ...] | None) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def cost_of(cfg: Config, arch_file: str | None, shape: tuple[int, ...] | None) -
         raise ConfigError(
             '--shape: found none, and no cost_shape in the config; expected C T H W, such as 3 13 160 160'
         )
+    fit_readers(cfg)
     model = MODELS.build(cfg.model)
     _, searchable = find_searchable(model)
     rest, space = RestCost(model, searchable, shape), searchable.space

@@ -246,9 +246,9 @@ def leave_report(work_dir: Path, rows: list[dict[str, Any]]) -> None:
     write_report(work_dir)
 
 
-def say(work_dir: Path, rows: list[dict[str, Any]], seconds: Mapping[str, float]) -> None:
+def say(text: str, work_dir: Path, seconds: Mapping[str, float]) -> None:
     """Print the table, the time of each phase, and where the report is."""
-    print(f'\n{table(rows)}\n')
+    print(f'\n{text}\n')
     print('  '.join(f'{name} {value:.0f} s' for name, value in seconds.items()))
     print(f'report: {work_dir / "search" / "report.html"}')
 
@@ -257,7 +257,7 @@ def main() -> None:
     """Run the demo and print its table."""
     args = arguments(__doc__, 'demo', 'random architectures')
     rows, seconds = run(args.work_dir, args.data, args.seed, args.smoke, args.random)
-    say(args.work_dir, rows, seconds)
+    say(table(rows), args.work_dir, seconds)
 
 
 if __name__ == '__main__':

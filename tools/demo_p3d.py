@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, train_rows
+from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, table, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import Budget
@@ -106,7 +106,7 @@ def main() -> None:
     args = arguments(__doc__, 'demo_p3d', 'random cells')
     rows, seconds = run(args.work_dir, args.data, args.seed, args.smoke, args.random)
     print(f'\n{describe_cell(read_cell(rows[0]["arch"]))}')
-    say(args.work_dir, rows, seconds)
+    say(table(rows), args.work_dir, seconds)
 
 
 if __name__ == '__main__':

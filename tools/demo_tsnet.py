@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from demo import Phases, arguments, leave_report, network_cost, quiet, say, train_rows
+from demo import Phases, arguments, leave_report, network_cost, quiet, say, table, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import total_cost
@@ -131,7 +131,7 @@ def main() -> None:
     args = arguments(__doc__, 'demo_tsnet')
     rows, stages, seconds = run(args.work_dir, args.data, args.seed, args.smoke)
     print('\n' + '\n'.join(stage_table(stages)))
-    say(args.work_dir, rows, seconds)
+    say(table(rows), args.work_dir, seconds)
 
 
 if __name__ == '__main__':
