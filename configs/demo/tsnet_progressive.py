@@ -1,8 +1,8 @@
 # Search: two streams in three stages (Auto-TSNet), in a small space, on generated motion and scene videos, for 2 CPU
 # cores. The planted answer: a sparse stream without temporal kernels (scenes), a dense one with them (motion).
 #   python tools/search.py configs/demo/tsnet_progressive.py
-# Cost: 8 + 14 + 4 epochs x 45 steps of 16 clips (720 clips train the weights, 240 held-out ones the architecture),
-#   then 10 epochs of training what was found; about 5 minutes on 2 idle cores. Needs python tools/data/make_demo.py
+# Cost: 7 + 11 + 3 epochs x 60 steps of 16 clips (960 clips train the weights, 320 held-out ones the architecture),
+#   then 8 epochs of training what was found; about 5 minutes on 2 idle cores. Needs python tools/data/make_demo.py
 #   once. tools/demo_tsnet.py also trains the manual two-stream network of the same cost.
 # Spaces (computed): 248,832 (paper: 8e24), 63,700,992 (6e24), 16 (4,096) architectures.
 # What comes out: work_dirs/tsnet_progressive/search/{arch.json,stages.json,report.html,extracted.py,extracted.pth},
@@ -11,7 +11,7 @@ _base_ = [
     '../_base_/models/super_tsnet_demo.py', '../_base_/datasets/demo_motion_scene.py', '../_base_/default_runtime.py'
 ]
 train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.25, part='train')))
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=100)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=7, val_interval=100)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -38,7 +38,7 @@ stages = [
         name='sparse',
         opens=['sparse.*'],
         fixes={'*.attention': 'none'},
-        epochs=8,
+        epochs=7,
         budget=dict(macs=1e6),
         cfg_options={
             'model.backbone.streams': ('sparse', ),
@@ -49,9 +49,9 @@ stages = [
         name='dense',
         opens=['dense.*', 'fusion.*'],
         fixes={'dense.*.attention': 'none'},
-        epochs=14,
+        epochs=11,
         budget=dict(macs=3e6),
         note='paper: 6e24'),
-    dict(name='attention', opens=['*.attention'], epochs=4, budget=dict(macs=3.2e6), note='paper: 4,096'),
+    dict(name='attention', opens=['*.attention'], epochs=3, budget=dict(macs=3.2e6), note='paper: 4,096'),
 ]
 retrain = dict(config='{{ fileDirname }}/tsnet_retrain.py')

@@ -1,5 +1,5 @@
 # Evolution in the supernet that configs/demo/vimnas_joint.py has trained: what is best at every cost, without training.
-#   python tools/search.py configs/demo/vimnas_evolution.py --checkpoint work_dirs/vimnas_joint/epoch_48.pth
+#   python tools/search.py configs/demo/vimnas_evolution.py --checkpoint work_dirs/vimnas_joint/epoch_24.pth
 # Cost: 6 generations x 20 candidates, each scored on 2 held-out batches of each of the three sets; about half a
 #   minute on 2 idle cores. Needs the checkpoint of python tools/search.py configs/demo/vimnas_joint.py.
 # Space (computed): 3.87e9 architectures, 0.4 to 24.7 MMACs at 8 x 32 x 32; at most 6e6.

@@ -5,6 +5,7 @@
 # What comes out: work_dirs/ablation_autoformer/search/arch.json, history.jsonl, report.html, extracted.py,
 #   extracted.pth.
 _base_ = ['./small_k400_in1k.py']
+model = dict(backbone=dict(local_weights=None))
 custom_hooks = [
     dict(type='UniformSearchHook', candidates=1000, score_batches=16, freeze_unsampled=True),
     dict(type='ReportHook', interval=50)

@@ -4,6 +4,7 @@
 #   mixed network forward and backward twice, with 4 combinations for each tube.
 # What comes out: work_dirs/ablation_gravite/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
 _base_ = ['./small_k400_in1k.py']
+model = dict(backbone=dict(local_weights=None))
 custom_hooks = [
     dict(
         type='EntanglementSearchHook',
@@ -15,7 +16,6 @@ custom_hooks = [
         selection='perturbation',
         score_batches=4,
         eval_batches=16,
-        tune_iters=100,
-        tune_lr=1e-5),
+        tune_iters=100),
     dict(type='ReportHook', interval=50)
 ]

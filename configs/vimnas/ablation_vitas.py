@@ -4,7 +4,7 @@
 #   the end 1,000 random networks are scored, each on 16 held-out batches of either set.
 # What comes out: work_dirs/ablation_vitas/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
 _base_ = ['./small_k400_in1k.py']
-model = dict(backbone=dict(sharing='fair'))
+model = dict(backbone=dict(sharing='fair', local_weights=None))
 custom_hooks = [
     dict(type='UniformSearchHook', candidates=1000, score_batches=16, freeze_unsampled=True),
     dict(type='ReportHook', interval=50)

@@ -6,26 +6,12 @@
 # What comes out: work_dirs/small_k400_in1k/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
 _base_ = [
     '../_base_/models/super_vit_small.py', '../_base_/datasets/vimnas_k400_in1k.py',
-    '../_base_/schedules/vimnas_joint_500e.py'
+    '../_base_/schedules/vimnas_search_500e.py'
 ]
 model = dict(
+    backbone=dict(local_weights=dict(groups=2)),
     cls_head=dict(
         _delete_=True, type='MultiTaskHead', heads={{_base_.heads}}, default='k400',
         common=dict(type='TimeSformerHead', in_channels=444, average_clips='prob')),
     data_preprocessor=dict(blending={{_base_.blending}}))
 train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.1, part='train')))
-custom_hooks = [
-    dict(
-        type='EntanglementSearchHook',
-        weight_mode='sampled',
-        arch_mode='mixed',
-        sampling='uniform',
-        drawn={'tube*': 4},
-        warmup_epochs=20,
-        selection='perturbation',
-        score_batches=4,
-        eval_batches=16,
-        tune_iters=100,
-        tune_lr=1e-5),
-    dict(type='ReportHook', interval=50)
-]

@@ -7,13 +7,8 @@
 #   random networks none has 5.5 M, so that no population could be drawn.
 # What comes out: work_dirs/tiny_evolution/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
 #   network for all four sets with its inherited weights.
-_base_ = ['./tiny_joint.py']
-generations = 20
-train_dataloader = dict(num_batch_per_epoch=1)  # a generation is an epoch of one step; its clips are not looked at
-train_cfg = dict(max_epochs=generations, val_interval=generations)
-param_scheduler = []
-default_hooks = dict(
-    logger=dict(interval=1), checkpoint=dict(save_optimizer=False, save_param_scheduler=False))
+_base_ = ['./small_evolution.py']
+model = dict(backbone=dict(table='vimnas-tiny'), cls_head=dict(common=dict(in_channels=240)))
 custom_hooks = [
     dict(
         type='EvolutionSearchHook',
@@ -22,5 +17,5 @@ custom_hooks = [
         mutation={'depth': 0.4, 'embed_dim': 0.4, '*': 0.2},
         eval_batches=16,
         budget=dict(params=7.5e6)),
-    dict(type='ReportHook', interval=generations)
+    dict(type='ReportHook', interval=20)
 ]

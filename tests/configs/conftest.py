@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmnas_video.entangle import find_searchable
 from mmnas_video.launch import load_config
 from mmnas_video.registry import MODELS
+from mmnas_video.search import fit_readers
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +52,7 @@ def build():
             backbone.arch = None
             space = find_searchable(_build(cfg))[1].space
             backbone.arch = dict(space.sample(random.Random(seed)))
+        fit_readers(cfg)
         return _build(cfg)
 
     return make

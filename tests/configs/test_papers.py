@@ -8,6 +8,7 @@ import pytest
 
 from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, SuperViT
 from mmnas_video.search import (
+    ConflictAwareSearchHook,
     DARTSSearchHook,
     EntanglementSearchHook,
     EvolutionSearchHook,
@@ -32,7 +33,14 @@ def test_config_keys_in_the_table_exist():
     known = parameters(SuperMBConv3D.__init__, SuperP3D.__init__, SuperTSNet.__init__, SuperViT.__init__)
     assert len(backbone) > 8 and backbone <= known, backbone
     hook = set(re.findall(r'`hook\.(\w+)(?:\.\w+)?`', PAPERS))
-    hooks = (SearchHook, PARSECSearchHook, DARTSSearchHook, EvolutionSearchHook, EntanglementSearchHook)
+    hooks = (
+        SearchHook,
+        PARSECSearchHook,
+        DARTSSearchHook,
+        EvolutionSearchHook,
+        EntanglementSearchHook,
+        ConflictAwareSearchHook,
+    )
     known = parameters(*(known.__init__ for known in hooks))
     assert len(hook) > 6 and hook <= known, hook
     assert 'hook.indicator.reduction' in PAPERS and 'reduction' in parameters(Likelihood.__init__)

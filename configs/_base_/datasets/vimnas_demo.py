@@ -1,5 +1,5 @@
 # The generated image, scene and motion sets together, every batch from one of them (python tools/data/make_demo.py).
-# 8 frames of every second at 32 x 32, an image as one frame. No flip on motion: its classes are directions.
+# 8 frames in a row at 32 x 32, an image as one frame. No flip on motion: its classes are directions.
 # For the model: `heads` and `blending`, to be named in it as {{_base_.heads}} and {{_base_.blending}}.
 _base_ = ['../default_runtime.py']  # both name default_hooks, which two bases of one config may not
 data_root = 'data/demo/'
@@ -21,18 +21,16 @@ image_test = [
 ]
 video_train = [
     dict(type='DecordInit', num_threads=1),
-    dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1),
+    dict(type='SampleFrames', clip_len=8, frame_interval=1, num_clips=1),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(36, 36), keep_ratio=False),
     dict(type='RandomCrop', size=32),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]
 video_test = [
     dict(type='DecordInit', num_threads=1),
-    dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1, test_mode=True),
+    dict(type='SampleFrames', clip_len=8, frame_interval=1, num_clips=1, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(36, 36), keep_ratio=False),
     dict(type='CenterCrop', crop_size=32),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')

@@ -1,7 +1,6 @@
 # VIM-NAS's joint training (Tab. 10 and Supp. A): 500 epochs, AdamW 1e-3 (ImageNet's rate) with decay 5e-2, cosine
 #   after a linear warm-up of 20, 256 clips a step. Ours, because the paper does not say: the 20 are epochs, the
-#   cosine ends at 1 %,
-# and biases and norms have no decay (as DeiT and AutoFormer); docs/papers.md.
+#   cosine ends at 1 %, and biases and norms have no decay (as DeiT and AutoFormer); docs/papers.md.
 epochs = 500
 warm_up = 20
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=50)

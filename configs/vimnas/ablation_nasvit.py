@@ -1,0 +1,19 @@
+# Baseline of Tab. 9a (VIM-NAS): the largest, the smallest and two random networks a step, the largest one's gradient
+# projected where it works against the others', as NASViT.
+#   python tools/search.py configs/vimnas/ablation_nasvit.py
+# Cost (computed, not run): 500 epochs x 5,349 steps of 256 clips on 8 GPUs; a step is four networks forward and
+#   backward, with two sets of gradients in memory. At the end 1,000 random networks are scored, each on 16 held-out
+#   batches of either set.
+# What comes out: work_dirs/ablation_nasvit/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
+_base_ = ['./small_k400_in1k.py']
+model = dict(backbone=dict(local_weights=None))
+custom_hooks = [
+    dict(
+        type='ConflictAwareSearchHook',
+        num_archs=2,
+        per='parameter',
+        distill=True,
+        candidates=1000,
+        score_batches=16),
+    dict(type='ReportHook', interval=50)
+]

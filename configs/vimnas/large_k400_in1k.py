@@ -1,0 +1,9 @@
+# Search: VIM-NAS-L on ImageNet and Kinetics-400 together (VIM-NAS, Tab. 8a).
+#   python tools/search.py configs/vimnas/large_k400_in1k.py
+# Cost (computed, not run): 500 epochs x 5,349 steps of 256 clips (8 GPUs x 32; 90 % of each training list train the
+#   weights, 10 % the architecture). A step as in large_joint.py.
+# Space (computed): about 8.7e54 architectures.
+# What comes out: work_dirs/large_k400_in1k/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
+_base_ = ['./small_k400_in1k.py']
+model = dict(backbone=dict(table='vimnas-large'), cls_head=dict(common=dict(in_channels=948)))
+optim_wrapper = dict(optimizer=dict(lr=1e-5, weight_decay=1e-5))
