@@ -16,7 +16,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -143,16 +143,20 @@ def _start_training() -> None:
     init_default_scope('mmaction')
 
 
-def train_rows(cfg: Config, networks: Sequence[tuple[str, Mapping[str, Any], Path]]) -> list[dict[str, Any]]:
-    """The rows of several networks (name, backbone, folder), one training on each core at a time.
+def side_by_side(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What ``work(*job)`` gives for each job, one on each core at a time.
 
     Networks this small leave a second thread idle most of the time; two trainings side by side do not.
     """
     # Fresh processes: a fork would copy the state of torch's thread pool.
-    context, workers = multiprocessing.get_context('spawn'), min(len(networks), os.cpu_count() or 1)
+    context, workers = multiprocessing.get_context('spawn'), min(len(jobs), os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, context, initializer=_start_training) as pool:
-        jobs = [pool.submit(train_row, name, cfg, backbone, folder) for name, backbone, folder in networks]
-        return [job.result() for job in jobs]
+        return [future.result() for future in [pool.submit(work, *job) for job in jobs]]
+
+
+def train_rows(cfg: Config, networks: Sequence[tuple[str, Mapping[str, Any], Path]]) -> list[dict[str, Any]]:
+    """The rows of several networks (name, backbone, folder)."""
+    return side_by_side(train_row, [(name, cfg, backbone, folder) for name, backbone, folder in networks])
 
 
 def table(rows: list[dict[str, Any]]) -> str:

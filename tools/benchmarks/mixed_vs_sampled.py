@@ -1,0 +1,76 @@
+"""What α's step costs: forward + backward of the mixed network against the largest sampled one.
+
+    python tools/benchmarks/mixed_vs_sampled.py
+
+Widths, kernels, depth and embedding are mixed, every value of them (softmax of zeros, with the gradient of α). Where
+the candidates are other operations or other tokens (attention blocks, tubes) one is fixed: those run once per candidate
+whatever one does. Goal: at most 1.25; TangleNAS reports 1.35 for its weight-space mixture.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from common import Interleaved, show
+from torch import nn
+
+from mmnas_video.entangle import Mixture
+from mmnas_video.models.backbones import SuperMBConv3D, SuperViT
+
+#: Name to the backbone and the size of a batch.
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    'AutoX3D, no attention': (lambda: SuperMBConv3D(fixed={'*.attention': 'none'}), (2, 3, 13, 112, 112)),
+    'AutoFormer-T, images': (lambda: SuperViT(table='autoformer-tiny'), (8, 3, 1, 224, 224)),
+    "VIM-NAS-T, TubeViT's tubes": (lambda: SuperViT(table='vimnas-tiny', tubes='tubevit'), (1, 3, 32, 224, 224)),
+}
+
+
+def training_pass(model: nn.Module, x: torch.Tensor, mixed: bool) -> Callable[[], None]:
+    """Forward, mean square, backward."""
+    space = model.space
+    alpha = {choice.name: torch.zeros(len(choice), requires_grad=True) for choice in space.open}
+
+    def once() -> None:
+        model.zero_grad(set_to_none=True)
+        weights = {name: row.softmax(0) for name, row in alpha.items()}
+        with model.use(Mixture(space, weights) if mixed else space.largest):
+            model(x).square().mean().backward()
+
+    return once
+
+
+def main() -> None:
+    """Measure every case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--out', help='write the figures as JSON')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    rows = []
+    for name, (build, size) in CASES.items():
+        model, x = build().train(), torch.randn(size)
+        timer = Interleaved({mode: training_pass(model, x, mode == 'mixed') for mode in ('sampled', 'mixed')})
+        found = timer.run(args.rounds)
+        ratio = f'{found["mixed"] / found["sampled"]:.3f}'
+        rows.append(
+            (
+                name,
+                'x'.join(map(str, size)),
+                f'{1e3 * found["sampled"]:.0f}',
+                f'{1e3 * found["mixed"]:.0f}',
+                ratio,
+                timer.dropped,
+            )
+        )
+    show(
+        'Mixed against the largest sampled network, forward + backward',
+        ('space', 'input', 'sampled ms', 'mixed ms', 'ratio', 'rounds dropped'),
+        rows,
+        args.out,
+    )
+
+
+if __name__ == '__main__':
+    main()
