@@ -11,8 +11,8 @@
 # What comes out: work_dirs/vimnas_joint/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
 #   network for all three sets with its inherited weights and a head for each. Its top-1 on each test set:
 #   python tools/test.py work_dirs/vimnas_joint/search/extracted.py work_dirs/vimnas_joint/search/extracted.pth
-#   (seen once: image 0.26, scene 0.28, motion 0.28, where chance is 0.125). At another cost, from its checkpoint:
-#   configs/demo/vimnas_evolution.py.
+#   (seen once: image 0.60, scene 0.59, motion 0.40, where chance is 0.125). At another cost, from its checkpoint:
+#   configs/demo/vimnas_evolution.py. All of it in one, beside random networks: python tools/demo_vimnas.py
 _base_ = ['../_base_/models/super_vit_demo.py', '../_base_/datasets/vimnas_demo.py']
 epochs = 24
 model = dict(

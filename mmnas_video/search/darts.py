@@ -42,6 +42,8 @@ VALUES = {
 }
 #: Option to the smallest whole number that it may be.
 LEAST = {'score_batches': 1, 'cost_samples': 2, 'warmup_epochs': 0, 'tune_iters': 0}
+#: What a step's line in the history has of what is logged; the last two with VIM-NAS's distribution gap.
+HISTORY = ('loss', 'arch_loss', 'gap', 'similarity')
 
 
 @HOOKS.register_module()
@@ -229,7 +231,7 @@ class DARTSSearchHook(SearchHook):
                 'kind': 'step',
                 'step': self.runner.iter + 1,
                 'epoch': self.runner.epoch + 1,
-                **{key: float(logged[key]) for key in ('loss', 'arch_loss') if key in logged},
+                **{key: float(logged[key]) for key in HISTORY if key in logged},
                 'entropy': sum(self.distribution.entropies().values()),
             }
             self.record.append({**line, 'counts': self.counts(self.choose())} if self.watch else line)

@@ -328,6 +328,9 @@ def test_search_on_the_demo_network(tmp_path):
     search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
     found = json.loads((tmp_path / 'search' / 'arch.json').read_text())
     assert found['arch'] == dict(search.chosen)
+    lines = [json.loads(line) for line in (tmp_path / 'search' / 'history.jsonl').read_text().splitlines()]
+    steps = [line for line in lines if line['kind'] == 'step']
+    assert steps and all(0 < step['similarity'] < 1 and isinstance(step['gap'], float) for step in steps)
     network, cfg = extract_model(runner.cfg, runner.model, search.chosen)
     assert 'local_weights' not in cfg.model.backbone
     assert not any('local_weights' in key for key in network.state_dict())
