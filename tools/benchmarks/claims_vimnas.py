@@ -50,7 +50,14 @@ UNIFORM = dict(type='UniformSearchHook', candidates=100, score_batches=3, freeze
 LOCAL = {'model.backbone.local_weights': dict(groups=2)}
 #: Rows of Tab. 9: what the config has other than the demo's, and the hook in the place of the demo's (None: that one).
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
-    'No NAS': ({'model.backbone.tubes': TUBES_BY_HAND, 'model.backbone.fixed': BY_HAND}, {}),
+    'No NAS': (
+        {
+            'model.backbone.tubes': TUBES_BY_HAND,
+            'model.backbone.fixed': BY_HAND,
+            'model.cls_head.common.in_channels': BY_HAND['embed_dim'],
+        },
+        {},
+    ),
     'NAS on ViT': ({'model.backbone.tubes': TUBES_BY_HAND}, None),
     'NAS on ViT & tubes': ({}, None),
     'with DG (Eq. 3)': (LOCAL, dict(distribution_gap=1.0)),
