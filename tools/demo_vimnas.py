@@ -1,6 +1,6 @@
 """The demo of images and videos together: one transformer and its tubes searched jointly, judged on all three sets.
 
-    python tools/demo_vimnas.py            about 6 minutes on 2 CPU cores
+    python tools/demo_vimnas.py            about 4 minutes on 2 CPU cores
     python tools/demo_vimnas.py --smoke    the same path in under a minute, with nothing learned
 
 Makes the demo images and videos, trains and searches one supernet on them together, and then lets evolution find a

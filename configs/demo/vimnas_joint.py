@@ -5,7 +5,7 @@
 #   end)
 # Cost: 24 epochs x 104 steps of 16 clips (720 images, 360 scenes and 600 motions train the weights, 240, 120 and 200
 #   held-out ones the architecture): images alone for 8 epochs, and the architecture from epoch 21 on, through the
-#   mixed network with 2 combinations for each tube; then 23 choices are fixed. About 5 minutes of CPU time. Needs
+#   mixed network with 2 combinations for each tube; then 23 choices are fixed. About 3 minutes on 2 idle cores. Needs
 #   python tools/data/make_demo.py once.
 # Space (computed): 3.87e9 architectures, 435,384 to 24,723,840 MACs of the backbone at 8 x 32 x 32; no budget.
 # What comes out: work_dirs/vimnas_joint/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
