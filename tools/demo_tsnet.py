@@ -1,6 +1,6 @@
 """The demo of two streams: a search in three stages on generated videos, and the network beside one made by hand.
 
-    python tools/demo_tsnet.py            about 7 minutes on 2 CPU cores
+    python tools/demo_tsnet.py            about 5 minutes on 2 CPU cores
     python tools/demo_tsnet.py --smoke    the same path in under a minute, with nothing learned
 
 Makes the demo videos (motion: only the order of the frames tells the classes apart; scene: one frame does), searches
