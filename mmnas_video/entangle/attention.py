@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 
+from .masked import masked
 from .window import MixedWindow, Slice, Window, take
 
 
@@ -52,7 +53,8 @@ def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
             for begin, channels in at.dim.spans():
                 mask[start : start + length, begin : begin + channels] = 1
     scales = torch.tensor([at.dim.length**-0.5 for at in candidates], dtype=weights.dtype, device=weights.device)
-    return MixedHeads(torch.einsum('k,khd->hd', weights, masks), weights @ scales)
+    # No matrix products: under autocast those would round the weights to 16 bits.
+    return MixedHeads((weights.view(-1, 1, 1) * masks).sum(0), (weights * scales).sum())
 
 
 class _Weights(nn.Module):
@@ -95,7 +97,7 @@ class SuperAttention(nn.Module):
         Args:
             bias: (N,), added to the attention logits of each key.
         """
-        weight = take(_cut(self.qkv.weight, 1, at), 3, embed)
+        weight = _cut_in(self.qkv.weight, at, embed)
         _, heads, dim, width = weight.shape
         qkv = F.linear(x, weight.reshape(-1, width), _cut(self.qkv.bias, 1, at).reshape(-1))
         q, k, v = qkv.view(*x.shape[:2], 3, heads, dim).permute(2, 0, 3, 1, 4)
@@ -106,7 +108,7 @@ class SuperAttention(nn.Module):
             bias = bias.to(q.dtype).expand(x.shape[0], heads, x.shape[1], -1)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
         y = y.transpose(1, 2).reshape(*x.shape[:2], heads * dim)
-        weight = take(_cut(self.proj.weight, 1, at), 0, embed)
+        weight = _cut_out(self.proj.weight, embed, at)
         return F.linear(y, weight.reshape(-1, heads * dim), take(self.proj.bias, 0, embed))
 
     def slices(self, prefix: str, embed: Window, at: HeadsAt) -> Iterator[Slice]:
@@ -129,3 +131,17 @@ def _cut(weight: Tensor, dim: int, at: HeadsAt | MixedHeads) -> Tensor:
     if isinstance(at, MixedHeads):
         return weight * at.mask.view(*at.mask.shape, *[1] * (weight.dim() - dim - 2))
     return take(take(weight, dim, at.heads), dim + 1, at.dim)
+
+
+def _cut_in(weight: Tensor, at: HeadsAt | MixedHeads, embed: Window | MixedWindow) -> Tensor:
+    """Of Q, K and V (3, heads, head_dim, D) what is used."""
+    if isinstance(at, MixedHeads) and isinstance(embed, MixedWindow):
+        return masked(weight.flatten(1, 2), at.mask.flatten(), embed.mask).view(weight.shape)
+    return take(_cut(weight, 1, at), 3, embed)
+
+
+def _cut_out(weight: Tensor, embed: Window | MixedWindow, at: HeadsAt | MixedHeads) -> Tensor:
+    """Of the projection (D, heads, head_dim) what is used."""
+    if isinstance(at, MixedHeads) and isinstance(embed, MixedWindow):
+        return masked(weight.flatten(1)[None], embed.mask, at.mask.flatten()).view(weight.shape)
+    return take(_cut(weight, 1, at), 0, embed)

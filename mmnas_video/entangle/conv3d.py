@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 
+from .masked import take_pair
 from .window import JoinedWindow, MixedKernel, MixedWindow, Slice, Window, centre_crop, take
 
 
@@ -65,9 +66,9 @@ class SuperConv3d(nn.Module):
 
     def _weight(self, out: Window | MixedWindow, inp: Window | MixedWindow | JoinedWindow) -> Tensor:
         if not isinstance(inp, JoinedWindow):
-            return take(take(self.weight, 0, out), 1, inp)
+            return take_pair(self.weight, out, inp)
         parts = [(self.weight, inp.own), *((self.joined[name], window) for name, window in inp.joined)]
-        return torch.cat([take(take(weight, 0, out), 1, window) for weight, window in parts], 1)
+        return torch.cat([take_pair(weight, out, window) for weight, window in parts], 1)
 
     def slices(self, prefix: str, out: Window, inp: Window | JoinedWindow) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 
+from .masked import masked_layer_norm
 from .window import MixedWindow, Slice, Window, take
 
 
@@ -34,9 +36,7 @@ class SuperLayerNorm(nn.LayerNorm):
         if not isinstance(channels, MixedWindow):
             return F.layer_norm(x, (channels.length,), weight, bias, self.eps)
         share = channels.mask / channels.mask.sum()
-        centred = x - (x * share).sum(-1, keepdim=True)
-        variance = (centred.square() * share).sum(-1, keepdim=True)
-        return centred * (variance + self.eps).rsqrt() * weight + bias
+        return torch.addcmul(bias, masked_layer_norm(x, share, self.eps), weight)
 
     def slices(self, prefix: str, channels: Window) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""

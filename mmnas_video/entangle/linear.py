@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 
+from .masked import take_pair
 from .window import MixedWindow, Slice, Window, take
 
 
@@ -36,7 +37,7 @@ class SuperLinear(nn.Module):
     def forward(self, x: Tensor, out: Window | MixedWindow, inp: Window | MixedWindow) -> Tensor:
         """``(..., inp.length)`` to ``(..., out.length)``."""
         bias = None if self.bias is None else take(self.bias, 0, out)
-        return F.linear(x, take(take(self.weight, 0, out), 1, inp), bias)
+        return F.linear(x, take_pair(self.weight, out, inp), bias)
 
     def slices(self, prefix: str, out: Window, inp: Window) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""

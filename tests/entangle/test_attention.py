@@ -182,3 +182,14 @@ def test_layers_obey_the_law_of_shared_weights(bias):
         lambda at: (5, at.length),
         lambda layer, at: layer.cost(at.length),
     )
+
+
+def test_masks_of_heads_are_not_rounded_under_autocast():
+    """Rejects a matrix product of the weights: under autocast it runs in 16 bits."""
+    candidates = [HeadsAt(Window(0, h, 3), Window(0, d, 7)) for h, d in ((1, 7), (2, 5), (3, 2))]
+    weights = torch.tensor([0.1, 0.3, 0.6])
+    plain = mix_heads(candidates, weights)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = mix_heads(candidates, weights)
+    assert torch.equal(found.mask, plain.mask)
+    assert torch.equal(found.scale, plain.scale)
