@@ -5,7 +5,7 @@ python tools/benchmarks/claims_tsnet.py --seeds 5
 1. Tab. 5: a searched sparse stream alone, with the dense stream and its fusions, and with attention; each trained from
    scratch. Beside them a searched sparse stream that may cost as much as both streams.
 2. Tab. 9: the search in three stages against the search in one step of as many epochs: top-1 of what was found, end
-   entropy (the sum, and the mean over the stages, which the paper prints), and CPU seconds of the search's main process.
+   entropy (the sum, and the mean over the stages, which the paper prints), and CPU seconds of its main process.
 
 A killed run goes on where it was; the seconds are then of its last part only.
 """
