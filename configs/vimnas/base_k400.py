@@ -5,5 +5,5 @@
 # Space (computed): about 1.7e50 architectures.
 # What comes out: work_dirs/base_k400/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
 _base_ = ['./small_k400.py']
-model = dict(backbone=dict(table='vimnas-base'), cls_head=dict(common=dict(in_channels=624)))
+model = dict(backbone=dict(table='vimnas-base', with_cp=True), cls_head=dict(common=dict(in_channels=624)))
 optim_wrapper = dict(optimizer=dict(lr=5e-5, weight_decay=1e-5))

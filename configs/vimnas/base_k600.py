@@ -9,7 +9,7 @@ _base_ = [
     '../_base_/schedules/vimnas_search_500e.py'
 ]
 model = dict(
-    backbone=dict(local_weights=dict(groups=2)),
+    backbone=dict(local_weights=dict(groups=2), with_cp=True),
     cls_head=dict(
         _delete_=True, type='MultiTaskHead', heads={{_base_.heads}}, default='k600',
         common=dict(type='TimeSformerHead', in_channels=624, average_clips='prob')),
