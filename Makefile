@@ -45,6 +45,6 @@ $(STAMP): $(wildcard requirements/*.txt) setup.py pyproject.toml | $(BIN)/python
 	@echo 'installing into $(VENV), about 2 minutes'
 	$(PIP) install -q 'setuptools<81' wheel
 	$(PIP) install -q -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt \
-	  $$($(PIP) show -q mmcv >/dev/null 2>&1 || echo -r requirements/lite.txt)
+	  -r requirements/export.txt $$($(PIP) show -q mmcv >/dev/null 2>&1 || echo -r requirements/lite.txt)
 	$(PIP) install -q --no-build-isolation --no-deps -e .
 	@touch $@

@@ -38,7 +38,7 @@ setup(
     packages=find_packages(include=['mmnas_video', 'mmnas_video.*']),
     package_data={'mmnas_video': ['py.typed']},
     install_requires=requirements('runtime'),
-    extras_require={'lite': requirements('lite'), 'tests': requirements('tests')},
+    extras_require={name: requirements(name) for name in ('lite', 'fast-decode', 'export', 'tests')},
     classifiers=[
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from mmnas_video.errors import StackError
+from mmnas_video.errors import ConfigError, StackError
 
 MMCV_BELOW = (2, 2)  # mmaction2 1.2.0 asserts mmcv < 2.2.0 in its __init__
 TORCHVISION_OF = {'2.11': '0.26', '2.10': '0.25', '2.9': '0.24', '2.8': '0.23', '2.7': '0.22', '2.6': '0.21'}
@@ -291,6 +291,78 @@ def _mend_safe_load() -> None:
     torch.serialization.add_safe_globals(allowed)
 
 
+# --- loading that would run a file's code -------------------------------------------------------------------
+
+
+#: Words of the line in which torch, or our own getattr, says what a file has asked for.
+TOLD = ('GLOBAL', 'nsupported', 'unrecognized', 'found getattr', 'TorchScript')
+
+
+def safe_load(file: Any, **options: Any) -> Any:
+    """``torch.load`` with ``weights_only=True``; a file that would run code, or is broken, is one error.
+
+    Args:
+        file: path or binary file.
+        options: further arguments of ``torch.load``.
+
+    Raises:
+        ConfigError: names the file and the reason. Nothing in it has been run.
+    """
+    import torch
+
+    try:
+        return torch.load(file, **{**options, 'weights_only': True})
+    except Exception as error:  # whatever a broken or hostile file makes torch raise
+        raise _unsafe(file, error) from None
+
+
+def _unsafe(file: Any, error: Exception) -> ConfigError:
+    # torch says what it met in one of many lines; the first advises to read the file unsafely.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    told = [line for line in lines if any(word in line for word in TOLD)]
+    name = repr(str(file)) if isinstance(file, (str, os.PathLike)) else 'given as bytes'
+    return ConfigError(
+        f'checkpoint {name}: found a file that is broken or not safe to read ({(told or lines)[0][:200]}), expected a '
+        'checkpoint of weights'
+    )
+
+
+class _SafeTorch(ModuleType):
+    """``torch`` as MMEngine's checkpoint module sees it: all as it is, but for ``load``."""
+
+    def __init__(self) -> None:
+        super().__init__('torch', 'torch, loading weights only')
+        self.load = safe_load
+
+    def __getattr__(self, name: str) -> Any:
+        import torch
+
+        return getattr(torch, name)
+
+
+def _probe_load() -> str | None:
+    if not host_present() or _numbers(version_of('torch') or '0') < (2, 6):
+        return None  # without the names of safe classes no checkpoint of MMEngine's could be read
+    from mmengine.runner import checkpoint
+
+    return None if isinstance(checkpoint.torch, _SafeTorch) else "MMEngine's torch.load and load_url"
+
+
+def _mend_load() -> None:
+    """Every path of MMEngine's CheckpointLoader: files, addresses, model zoos, object stores."""
+    from mmengine.runner import checkpoint
+
+    stock = checkpoint.load_url
+
+    def load_url(url: str, *args: Any, **options: Any) -> Any:
+        try:
+            return stock(url, *args, **{**options, 'weights_only': True})
+        except pickle.UnpicklingError as error:
+            raise _unsafe(url, error) from None
+
+    checkpoint.torch, checkpoint.load_url = _SafeTorch(), load_url
+
+
 # --- look-ups that start in a child registry ----------------------------------------------------------------
 
 _PARTS = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
@@ -345,6 +417,34 @@ def cpu_model_wrapper_cfg(**changes: Any) -> dict[str, Any]:
     ``MMDistributedDataParallel``, say ``find_unused_parameters=True``.
     """
     return {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': False, **changes}
+
+
+def _probe_sync_bn() -> str | None:
+    if not host_present():
+        return None
+    from mmengine.runner import runner
+
+    if runner.convert_sync_batchnorm.__module__ == __name__:
+        return None
+    return "MMEngine's sync_bn"
+
+
+#: (model, value of ``sync_bn``, MMEngine's own conversion) to the model: set by the module that has the layers.
+convert_norms: Callable[[Any, str, Callable[..., Any]], Any] | None = None
+
+
+def _mend_sync_bn() -> None:
+    """Let ``sync_bn='torch'`` use our layers where torch's would fail; elsewhere it stays as it is."""
+    from mmengine.runner import runner
+
+    stock = runner.convert_sync_batchnorm
+
+    def convert_sync_batchnorm(module: Any, implementation: str = 'torch') -> Any:
+        if convert_norms is None:
+            return stock(module, implementation)
+        return convert_norms(module, implementation, stock)
+
+    runner.convert_sync_batchnorm = convert_sync_batchnorm
 
 
 REPAIRS: tuple[Repair, ...] = (
@@ -426,6 +526,13 @@ REPAIRS: tuple[Repair, ...] = (
         _mend_safe_load,
     ),
     Repair(
+        'load',
+        "MMEngine's load_from runs the code in a file at an address, and in any file where torch's default is changed",
+        'each of its loads is made with weights_only=True',
+        _probe_load,
+        _mend_load,
+    ),
+    Repair(
         'lookup',
         "a look-up that starts in a child registry does not trigger the lazy imports of MMAction2's own",
         "the modules that fill MMAction2's registries are imported with this package",
@@ -438,6 +545,13 @@ REPAIRS: tuple[Repair, ...] = (
         'for several processes call mmnas_video.compat.init_cpu_process_group() before the Runner is built, '
         'and set model_wrapper_cfg = mmnas_video.compat.cpu_model_wrapper_cfg()',
         _probe_cpu_launch,
+    ),
+    Repair(
+        'sync-bn',
+        "torch's SyncBatchNorm asks for a GPU, and takes the place of layers that are told a window of channels",
+        "sync_bn = 'torch' in a config uses layers of mmnas_video.entangle there",
+        _probe_sync_bn,
+        _mend_sync_bn,
     ),
 )
 

@@ -1,8 +1,11 @@
-"""The two errors of this package.
+"""The three errors of this package, and how a value stands in a message.
 
-Both take one plain message, so that they survive the trip from a data loader's worker process, which rebuilds
+Each takes one plain message, so that it survives the trip from a data loader's worker process, which rebuilds
 an exception from its type and its text.
 """
+
+import difflib
+from collections.abc import Iterable
 
 
 class ConfigError(ValueError):
@@ -21,3 +24,29 @@ class StackError(RuntimeError):
     Not an ``ImportError``: MMEngine's ``custom_imports`` replaces every ``ImportError`` by a text about
     ``sys.path``, under which the advice would be lost.
     """
+
+
+class RunError(RuntimeError):
+    """Something befell a run that was well configured: the disk is full, the losses are no numbers any more.
+
+    What had been saved is intact, and the run goes on from there (``--resume``) once the cause is mended.
+    """
+
+
+def unknown_key(where: str, key: object, known: Iterable[str]) -> ConfigError:
+    """The error for a key that nothing reads, with the nearest one that something does."""
+    offered = sorted(known)
+    near = difflib.get_close_matches(str(key), offered, 1)
+    hint = f'. Did you mean {near[0]!r}?' if near else ''
+    return ConfigError(f'{where}: found the unknown key {shown(key)}, expected one of {offered}{hint}')
+
+
+def shown(value: object, most: int = 80) -> str:
+    """``repr`` of what a file or config holds, for a message: of a value without end its beginning."""
+    if isinstance(value, str) and len(value) > most:
+        return f'{value[:most]!r}... ({len(value):,} characters)'
+    try:
+        text = repr(value)
+    except Exception:  # Python prints no integer of more than 4,300 digits, and a repr may be anything
+        return f'a {type(value).__name__} that cannot be printed'
+    return text if len(text) <= 2 * most else f'{text[: 2 * most]}...'

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import copy
+import errno
 import inspect
 import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,16 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmnas_video import compat
-from mmnas_video.errors import ConfigError, StackError
+from mmnas_video.building import building
+from mmnas_video.config_keys import check_keys
+from mmnas_video.errors import ConfigError, RunError, StackError
 from mmnas_video.registry import HOOKS, RUNNERS
 from mmnas_video.search import fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
+#: What a disk that is full, or that may not be written any more, answers.
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
 #: Options of a search hook in a dry run: the phases come at once, and are short.
 SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
@@ -72,20 +79,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_tool(main: Callable[[], None]) -> int:
-    """Run a tool's ``main``; a mistake in config or files ends with its one message, not with a traceback.
+    """Run a tool's ``main``; a mistake in config or files, and a disk that is full, end with one message each, not with
+    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.)
 
     Returns:
-        Exit status: 0, 2 for such a mistake, 130 after Ctrl-C (which says how to go on).
+        Exit status: 0, 2 for a mistake, 3 for what befell the run, 130 after Ctrl-C and 143 after SIGTERM (both of
+        which say how to go on).
     """
+    before = signal.signal(signal.SIGTERM, _terminate)  # until a training takes it over
     try:
         main()
     except (ConfigError, StackError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        return _fail(error, str(error), 2)
+    except RunError as error:
+        return _fail(error, str(error), 3)
     except KeyboardInterrupt:
         print('\ninterrupted; the same command with --resume goes on from the last checkpoint', file=sys.stderr)
         return 130
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        where = f' to {error.filename!r}' if error.filename else ''
+        return _fail(
+            error,
+            f'work_dir: cannot write{where} ({error.strerror}); the last checkpoint is intact, and the same command '
+            'with --resume goes on from it',
+            3,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _terminate(number: int, frame: Any) -> None:
+    print('terminated; the same command with --resume goes on from the last checkpoint', file=sys.stderr)
+    raise SystemExit(128 + number)
+
+
+def _fail(error: BaseException, text: str, status: int) -> int:
+    if os.environ.get('MMNAS_VIDEO_TRACEBACK'):
+        traceback.print_exception(error)
+    print(f'error: {text}', file=sys.stderr)
+    return status
 
 
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
@@ -116,6 +151,7 @@ def read_config(path: str, args: argparse.Namespace) -> Config:
     cfg = load_config(path, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     _merge_arguments(cfg, args)
+    check_keys(cfg)
     check_work_dir(cfg.work_dir)
     return cfg
 
@@ -169,11 +205,27 @@ def build_runner(cfg: Config) -> Runner:
     Runner writes beside its results for stock tools.
     """
     fit_readers(cfg)
+    # A step may leave parameters out: heads of other datasets, operators that an architecture has not. Where none are
+    # left out, looking for them costs a walk over the graph; where some are, not looking ends in torch's error.
+    cfg.setdefault('find_unused_parameters', True)
     if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
         compat.init_cpu_process_group()
-        unused = {k: v for k, v in cfg.items() if k == 'find_unused_parameters'}
-        cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(**unused)
+        cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(find_unused_parameters=cfg.find_unused_parameters)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def train(cfg: Config) -> Runner:
+    """Build the Runner of a config and train; returns it.
+
+    Raises:
+        ConfigError: whatever a config makes the software below us raise before a step is done; it names the part.
+    """
+    check_keys(cfg)
+    with building(cfg) as first_step:
+        runner = build_runner(cfg)
+        runner.register_hook(first_step)
+        runner.train()
+    return runner
 
 
 def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
@@ -226,10 +278,12 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
             'most as many: with drop_last an epoch has no step'
         )
     short = shortened(cfg)
-    runner = build_runner(short)
     timer = _StepTimer()
-    runner.register_hook(timer, priority='LOWEST')
-    runner.train()
+    with building(short) as first_step:
+        runner = build_runner(short)
+        runner.register_hook(timer, priority='LOWEST')
+        runner.register_hook(first_step)
+        runner.train()
     if finish:
         finish(runner, short)
     if cfg.get('test_cfg') and cfg.get('test_dataloader'):

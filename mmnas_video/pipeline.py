@@ -14,7 +14,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import LOOPS, build_runner, dry_run, load_config
+from mmnas_video.launch import LOOPS, dry_run, load_config, train
 from mmnas_video.registry import DATASETS
 from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
 from mmnas_video.space import write_text_atomic
@@ -54,9 +54,7 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
 
 def search_once(cfg: Config) -> SearchHook:
     """Train the supernet of a config without stages, select, and extract; returns the search hook."""
-    runner = build_runner(cfg)
-    runner.train()
-    return _extract(runner, cfg)
+    return _extract(train(cfg), cfg)
 
 
 def dry_search(cfg: Config, retrain: bool = True) -> dict[str, dict[str, Any]]:
@@ -128,8 +126,7 @@ def retrain_arch(
         cfg = retrain_config(retrain, arch, work_dir, search, backbone)
         if any(hook['type'] == 'ProgressHook' for hook in search.get('custom_hooks') or []):
             cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
-        runner = build_runner(cfg)
-        runner.train()
+        runner = train(cfg)
         metrics = runner.test()
         if is_main_process():
             write_text_atomic(done, json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n')

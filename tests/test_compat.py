@@ -82,7 +82,7 @@ def test_a_stock_config_gets_its_model_through_custom_imports(tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0] == 'True True'
     assert lines[1] == '3794322'  # facts: MMAction2's own X3D-S with 400 classes
-    assert lines[2] == 'multimodal safe-load lookup'
+    assert lines[2] == 'multimodal safe-load load lookup sync-bn'
 
 
 def test_the_advice_survives_custom_imports(tmp_path):

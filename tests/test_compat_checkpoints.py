@@ -1,8 +1,10 @@
 """Checkpoints under torch's safe unpickling: MMEngine's are read, crafted ones are refused."""
 
 import contextlib
+import os
 import pickle
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,13 @@ import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 from torch.utils.data import Dataset
 
 from mmnas_video import compat
+from mmnas_video.errors import ConfigError
+from mmnas_video.search import read_checkpoint
 
 
 class Numbers(Dataset):
@@ -229,3 +233,102 @@ def test_an_answer_cannot_be_called(tmp_path):
     file = checkpoint(tmp_path / 'x.pth', call(attribute(BUFFER, 'min'), call(BUFFER)))
     with pytest.raises(pickle.UnpicklingError, match='unrecognized function'):
         torch.load(file, weights_only=True)
+
+
+# --- the same through every way in which a run loads a file ---------------------------------------------------
+
+
+class Runs:
+    """Pickled, it runs a command when it is loaded."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def chain(folder: Path) -> Path:
+    """The ``getattr`` chain through HistoryBuffer."""
+    return checkpoint(folder / 'chain.pth', runs_code(f'touch {folder / "ran"}'))
+
+
+def reduced(folder: Path) -> Path:
+    """The plain attack, in today's format, among honest weights."""
+    file = folder / 'reduced.pth'
+    torch.save({'state_dict': {'line.weight': torch.zeros(1, 3)}, 'meta': Runs(f'touch {folder / "ran"}')}, file)
+    return file
+
+
+def scripted(folder: Path) -> Path:
+    """A TorchScript archive, which is code by its nature."""
+    file = folder / 'scripted.pth'
+    torch.jit.save(torch.jit.script(nn.Linear(3, 1)), str(file))
+    return file
+
+
+WAYS = {
+    'read_checkpoint': read_checkpoint,
+    'load_from': lambda file: load_checkpoint(nn.Linear(3, 1), str(file)),
+    'resume': lambda file: resume(file),
+}
+
+
+def resume(file: Path) -> None:
+    """As ``--resume`` with the last checkpoint of a work dir that someone else has written."""
+    (file.parent / 'last_checkpoint').write_text(str(file))
+    runner(file.parent, epochs=1, resume=True).train()
+
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('attack', [chain, reduced, scripted])
+def test_no_way_of_loading_runs_a_files_code(attack, way, tmp_path):
+    """One ConfigError with the file and the reason, and nothing was run. Rejects a bare UnpicklingError that advises to
+    read the file unsafely, and a load that leaves ``weights_only`` to torch."""
+    file = attack(tmp_path)
+    with pytest.raises(
+        ConfigError, match=rf'checkpoint .*{file.name}.: found a file that is broken or not safe'
+    ) as error:
+        WAYS[way](file)
+    assert not (tmp_path / 'ran').exists()
+    reason = {'chain': '__globals__', 'reduced': 'system', 'scripted': 'TorchScript'}[attack.__name__]
+    assert reason in str(error.value) and 'weights_only' not in str(error.value).partition('(')[0]
+
+
+@pytest.mark.parametrize('mended', [False, True])
+def test_an_address_is_loaded_as_safely(mended, tmp_path, monkeypatch):
+    """MMEngine's loader of addresses asks torch for an unsafe load by name: unmended the file's code runs (so the
+    attack is real), mended it is refused with the address."""
+    file = reduced(tmp_path)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    module = sys.modules['mmengine.runner.checkpoint']
+    if not mended:
+        monkeypatch.setattr(module, 'load_url', torch.hub.load_state_dict_from_url)
+    address = file.as_uri()  # torch's downloader reads these too, so no server is needed
+    if mended:
+        with pytest.raises(
+            ConfigError, match=r'checkpoint .file:.*reduced\.pth.: found a file that is broken or not safe'
+        ):
+            module.load_from_http(address)
+    else:
+        module.load_from_http(address)
+    assert (tmp_path / 'ran').exists() != mended
+
+
+def test_an_environment_that_asks_for_unsafe_loads_is_not_heard(tmp_path):
+    """torch has a variable that turns its default off for a whole process. Rejects leaving it to the default."""
+    file = reduced(tmp_path)
+    code = (
+        'import sys, torch.nn\nimport mmnas_video\nfrom mmengine.runner import load_checkpoint\n'
+        'load_checkpoint(torch.nn.Linear(3, 1), sys.argv[1])'
+    )
+    environment = {**os.environ, 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1', 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run([sys.executable, '-c', code, file], capture_output=True, text=True, env=environment)
+    assert 'ConfigError' in done.stderr and not (tmp_path / 'ran').exists(), done.stderr[-500:]
+
+
+def test_honest_files_load_on_every_way(tmp_path):
+    """Rejects a repair that refuses what is fine."""
+    file = tmp_path / 'x.pth'
+    torch.save({'state_dict': nn.Linear(3, 1).state_dict()}, file)
+    assert set(read_checkpoint(file)) == set(WAYS['load_from'](file)) == {'state_dict'}

@@ -1,10 +1,17 @@
-"""Turn a search's checkpoint and an arch.json into a network of its own: a config and weights.
+"""Turn a search's checkpoint and an arch.json into a network of its own: a config and weights, and files to deploy.
 
     python tools/extract.py configs/autox3d/s_k200.py work_dirs/s_k200/epoch_600.pth --arch
     work_dirs/s_k200/search/arch.json
+    python tools/extract.py configs/autox3d/s_k400.py work_dirs/s_k400/epoch_300.pth --onnx autox3d_s.onnx
 
-The config trains and tests with our tools and with MMAction2's own. BatchNorm statistics are recomputed on training
-clips unless --calibration-clips 0 is given; the outputs then are exactly those of the supernet at this architecture.
+extracted.py trains and tests with our tools and with MMAction2's own; with inference.py, MMAction2's
+inference_recognizer and its inferencer run the network on a video. Of a supernet, BatchNorm statistics are recomputed
+on training clips unless --calibration-clips 0 is given; the outputs then are exactly those of the supernet at this
+architecture. A config that pins its architecture (a retraining's) needs no --arch, and its statistics stay.
+
+--onnx and --export write the network for onnxruntime and for torch.export.load: normalised clips (B, C, T, H, W) to
+logits, checked against PyTorch on other clips and batch sizes. Mean, standard deviation and architecture stand in the
+file.
 """
 
 import argparse
@@ -14,31 +21,56 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 
 from mmnas_video.entangle import find_searchable
+from mmnas_video.errors import ConfigError
+from mmnas_video.export import check_packages, export_files
 from mmnas_video.launch import add_arguments, read_config, run_tool
-from mmnas_video.search import Calibration, extract_model, load_supernet, save_extracted
+from mmnas_video.search import Calibration, extract_model, fit_readers, load_supernet, save_extracted
 
 
-def main() -> None:
-    """Load, slice, recalibrate, save."""
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument('checkpoint', help='a checkpoint of the search (.pth)')
-    parser.add_argument('--arch', required=True, help='arch.json')
-    parser.add_argument('--out', type=Path, help='folder (default: next to arch.json)')
+    parser.add_argument('checkpoint', help='a checkpoint of the search, or of the network that the config pins (.pth)')
+    parser.add_argument('--arch', help='arch.json (default: what the config pins)')
+    parser.add_argument('--out', type=Path, help='folder (default: next to arch.json, or to the checkpoint)')
     parser.add_argument(
         '--calibration-clips', type=int, default=64, help='training clips for BatchNorm (default: 64; 0: none)'
     )
-    args = parser.parse_args()
+    parser.add_argument('--onnx', type=Path, metavar='FILE', help='write an ONNX model too (.onnx)')
+    parser.add_argument('--export', type=Path, metavar='FILE', help='write a torch.export program too (.pt2)')
+    parser.add_argument(
+        '--shape', type=int, nargs=4, metavar=('C', 'T', 'H', 'W'), help='clip of these (default: cost_shape)'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, slice, recalibrate, save, export."""
+    args = arguments()
     cfg = read_config(args.config, args)
+    shape = tuple(args.shape or cfg.get('cost_shape') or ())
+    if args.onnx:
+        check_packages()
+    if (args.onnx or args.export) and not shape:
+        raise ConfigError('--shape: found none, and no cost_shape in the config; expected C T H W of a clip')
+    fit_readers(cfg)
     model = load_supernet(cfg, args.checkpoint)
-    arch = find_searchable(model)[1].space.read(args.arch, '--arch')
+    space = find_searchable(model)[1].space
+    if not args.arch and space.open:
+        raise ConfigError('--arch: found none for a supernet, expected an arch.json such as WORK_DIR/search/arch.json')
+    arch = space.read(args.arch, '--arch') if args.arch else space.smallest
     pinned, pinned_cfg = extract_model(cfg, model, arch)
     seed = (cfg.get('randomness') or {}).get('seed') or 0
-    if args.calibration_clips:
+    if args.calibration_clips and space.open:
         Calibration(pinned, cfg.train_dataloader, args.calibration_clips, seed, MMLogger.get_current_instance()).run()
-    folder = args.out or Path(args.arch).parent
+    folder = args.out or Path(args.arch or args.checkpoint).parent
     for path in save_extracted(folder, pinned, pinned_cfg, {'arch': dict(arch), 'config': args.config}):
         print(path)
+    if args.onnx or args.export:
+        files = {'onnx': args.onnx, 'program': args.export}
+        for path, error in export_files(pinned, shape, files).items():
+            print(f'{path} (differs from PyTorch by at most {error:.1e} of the largest score)')
 
 
 if __name__ == '__main__':

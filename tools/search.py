@@ -11,6 +11,8 @@ WORK_DIR/<number>_<name>; stages.json in WORK_DIR/search then says what each end
 import argparse
 import sys
 
+from mmengine.dist import is_main_process
+
 from mmnas_video.launch import add_arguments, describe_plan, read_config, run_tool
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.search import stage_table, use_checkpoint
@@ -36,6 +38,8 @@ def main() -> None:
             print(f'full {phase}: {describe_plan(plan)}')
         return
     found = run_search(cfg, retrain=not args.no_retrain)
+    if not is_main_process():
+        return  # the first speaks for all
     if stages := found.pop('stages', None):
         print('\n'.join(stage_table(stages)))
     for what, where in found.items():

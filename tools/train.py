@@ -6,7 +6,7 @@ python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arc
 import argparse
 import sys
 
-from mmnas_video.launch import add_arguments, build_runner, describe_plan, dry_run, read_config, run_tool
+from mmnas_video.launch import add_arguments, describe_plan, dry_run, read_config, run_tool, train
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         plan = dry_run(cfg)
         print(f'dry run passed\nfull training: {describe_plan(plan)}')
     else:
-        build_runner(cfg).train()
+        train(cfg)
 
 
 if __name__ == '__main__':

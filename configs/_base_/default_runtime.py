@@ -11,7 +11,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     reproducible=dict(type='ReproducibleHook'),
-    bad_samples=dict(type='BadSampleHook', max_bad_share=0.01))
+    bad_samples=dict(type='BadSampleHook', max_bad_share=0.01),
+    file_watch=dict(type='FileWatchHook'))
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

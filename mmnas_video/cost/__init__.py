@@ -5,6 +5,9 @@ from .budget import UNITS, Budget
 from .chain import ChainCost
 from .cost import Cost
 from .counter import count
+from .latency import Block, Latency, LatencyTable, TimedCost, load_latency, read_table
+from .latency_fit import Sample, agreement, fit_rates, kendall_tau
+from .latency_timer import Timed, TimedNetwork, fastest_runs
 from .two_stream import TwoStreamCost
 from .vit import ViTCost
 from .whole import RestCost, output_readers, rest_cost, total_cost, total_range
@@ -12,14 +15,27 @@ from .whole import RestCost, output_readers, rest_cost, total_cost, total_range
 __all__ = [
     'UNITS',
     'AdditiveCost',
+    'Block',
     'Budget',
     'ChainCost',
     'Cost',
+    'Latency',
+    'LatencyTable',
     'RestCost',
+    'Sample',
+    'Timed',
+    'TimedCost',
+    'TimedNetwork',
     'TwoStreamCost',
     'ViTCost',
+    'agreement',
     'count',
+    'fastest_runs',
+    'fit_rates',
+    'kendall_tau',
+    'load_latency',
     'output_readers',
+    'read_table',
     'rest_cost',
     'total_cost',
     'total_range',

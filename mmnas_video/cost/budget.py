@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,28 +20,34 @@ class Budget:
     Args:
         macs: multiply-adds of one clip.
         params: parameters.
-        latency_ms: milliseconds, as predicted by a latency table.
+        latency_ms: milliseconds of a batch of the table's size, as the table predicts them.
+        latency_table: path of the table (``tools/latency.py``). Without a bound, it makes latency one of the costs that
+            are recorded, and that a Pareto front can be sought against.
 
     Raises:
-        ConfigError: an unknown bound, a negative one, or low above high.
+        ConfigError: an unknown bound, a negative one, low above high, or a table that is no path.
     """
 
     macs: tuple[float | None, float | None] = (None, None)
     params: tuple[float | None, float | None] = (None, None)
     latency_ms: tuple[float | None, float | None] = (None, None)
+    latency_table: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name in UNITS:
             object.__setattr__(self, name, _bounds(name, getattr(self, name)))
+        if self.latency_table is not None and not isinstance(self.latency_table, (str, os.PathLike)):
+            raise ConfigError(f'budget.latency_table: found {self.latency_table!r}, expected the path of a table')
 
     @classmethod
     def from_cfg(cls, cfg: Budget | Mapping[str, Any] | None) -> Budget:
         """A budget from a config's ``budget=dict(macs=2e9)``."""
         if isinstance(cfg, Budget):
             return cfg
-        unknown = [key for key in cfg or {} if key not in UNITS]
+        known = [*UNITS, 'latency_table']
+        unknown = [key for key in cfg or {} if key not in known]
         if unknown:
-            raise ConfigError(f'budget: found the keys {unknown}, expected some of {list(UNITS)}')
+            raise ConfigError(f'budget: found the keys {unknown}, expected some of {known}')
         return cls(**(cfg or {}))
 
     def to_dict(self) -> dict[str, list[float | None]]:

@@ -3,7 +3,8 @@
 ``type='SeededDataset'``, ``'SeededSampler'``, ``'EndlessSampler'``, ``'skip_bad_collate'``,
 ``'ReproducibleHook'`` and ``'BadSampleHook'`` in a config name what stands here; and for several datasets at once
 ``'JointDataset'``, ``'JointBatchSampler'``, ``'TaskByTaskBatchSampler'``, ``'JointHook'``, ``'JointAccMetric'``,
-``'ImageAsClip'`` and ``'ClipRandomErasing'``.
+``'ImageAsClip'`` and ``'ClipRandomErasing'``. ``'TorchcodecInit'`` and ``'TorchcodecDecode'`` read videos faster, and
+``'FileWatchHook'`` names the file on which a worker died or hangs.
 """
 
 from .bad_sample import BadSample, BadSampleCounter, skip_bad_collate
@@ -12,6 +13,8 @@ from .checks import check_disjoint, check_not_empty
 from .clip_transforms import ClipRandomErasing, ImageAsClip
 from .demo import DemoOptions, make_demo
 from .demo_join import join_demo
+from .file_watch_hook import FileWatchHook
+from .files_in_work import FilesInWork
 from .held_out import HeldOut
 from .joint_checks import check_classes, check_videos_apart
 from .joint_dataset import JointDataset
@@ -25,6 +28,7 @@ from .seeded_sampler import EndlessSampler, SeededSampler
 from .segment_sample import SegmentSampleFrames
 from .step_iterator import StepIterator
 from .task_schedule import TaskSchedule
+from .torchcodec_transforms import TorchcodecDecode, TorchcodecInit
 from .video_ids import read_list, shared_ids, video_id
 from .workers import close_runner_workers, close_workers
 
@@ -35,6 +39,8 @@ __all__ = [
     'ClipRandomErasing',
     'DemoOptions',
     'EndlessSampler',
+    'FileWatchHook',
+    'FilesInWork',
     'HeldOut',
     'ImageAsClip',
     'JointAccMetric',
@@ -48,6 +54,8 @@ __all__ = [
     'StepIterator',
     'TaskByTaskBatchSampler',
     'TaskSchedule',
+    'TorchcodecDecode',
+    'TorchcodecInit',
     'check_classes',
     'check_disjoint',
     'check_not_empty',

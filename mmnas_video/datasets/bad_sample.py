@@ -7,6 +7,8 @@ one's own calls ``counter.take``.
 """
 
 import logging
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,10 +18,15 @@ from mmengine.registry import (
     FUNCTIONS,
 )  # the root: build_dataloader looks a collate function up there and nowhere else
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, StackError
+
+from .checks import is_local
 
 KEY = 'bad_samples'  # of a batch: list of (path, reason)
 LISTED = 20  # bad files that an error names; the log has named all
+# Raised by a wrong pipeline or a missing package, whatever the file: never taken for a bad file.
+MISTAKES = (ImportError, NameError, TypeError, KeyError, MemoryError, ConfigError, StackError)
+WHERE = re.compile(r'\[\d\d:\d\d:\d\d\] \S+:\d+: ')  # decord: the time, and a line of its source
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +118,16 @@ class BadSampleCounter:
                 f'{_listing(list(self.bad.items()))}. '
                 'Mend them, take them out of the annotation list, or allow more.'
             )
+
+
+def bad_reason(path: str, error: Exception) -> str:
+    """One short line for the log, whatever a decoder put into its message."""
+    if is_local(path) and not os.path.exists(path):
+        return 'no such file'
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return 'empty file'
+    line = WHERE.sub('', str(error).split('\n')[0])[:200]
+    return f'{type(error).__name__}: {"".join(c if c.isprintable() else "?" for c in line)}'
 
 
 def _listing(bad: Sequence[tuple[str, str]]) -> str:

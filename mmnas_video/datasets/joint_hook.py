@@ -87,6 +87,14 @@ class JointHook(Hook):
         if sampler is not None:
             checkpoint['joint'] = sampler.state_dict()
 
+    def shared_state(self, runner: Runner) -> dict[str, Any]:
+        """What all ranks must have in common, looked at before every checkpoint: the schedule, and the dataset that it
+        draws next."""
+        sampler = _batch_sampler(runner)
+        if sampler is None:
+            return {}
+        return {'task schedule': {**sampler.state_dict(), 'next': sampler.schedule.task(runner.iter + 1)}}
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """On resume demand the same schedule; weights that were only loaded (``load_from``) have none."""
         sampler = _batch_sampler(runner)

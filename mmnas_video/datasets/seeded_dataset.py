@@ -1,7 +1,7 @@
 """A dataset whose samples are functions of (seed, epoch, index), and which names what it cannot read."""
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
-from .bad_sample import BadSample
+from .bad_sample import MISTAKES, BadSample, bad_reason
 from .checks import check_not_empty, check_some_exist, check_sources, is_local
+from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
 from .seed import derive_seed, seeded
 from .video_ids import hashes, video_id
@@ -21,8 +22,6 @@ from .video_ids import hashes, video_id
 PATH_KEYS = ('filename', 'frame_dir', 'img_path', 'audio_path')
 # Where MMAction2's and mmpretrain's datasets keep a sample's class.
 LABEL_KEYS = ('label', 'gt_label')
-# Raised by a wrong pipeline or a missing package, whatever the file: never taken for a bad file.
-MISTAKES = (ImportError, NameError, TypeError, KeyError, MemoryError, ConfigError)
 
 
 @DATASETS.register_module()
@@ -58,6 +57,7 @@ class SeededDataset(Dataset):
         dataset_key: str | None = None,
     ) -> None:
         self.seed = seed
+        self._in_work = FilesInWork(config_key)
         self.key, self.dataset_key = config_key, dataset_key or f'{config_key}.dataset'
         self.held_out = read_held_out(held_out, config_key)
         self.dataset = _build(dataset, self.dataset_key) if isinstance(dataset, dict) else dataset
@@ -151,18 +151,8 @@ class SeededDataset(Dataset):
         steps = self.dataset.pipeline.transforms
         if type(self.dataset).prepare_data is not BaseDataset.prepare_data:
             steps = [lambda _: self.dataset.prepare_data(row)]  # its own way of loading is one step
-        for step in steps:
-            try:
-                sample = step(sample)
-            except MISTAKES:
-                raise
-            except Exception as error:  # decord's own errors derive from nothing narrower
-                if 'imgs' in sample or 'img' in sample:
-                    raise
-                return BadSample(path, _reason(path, error))
-            if sample is None:
-                return BadSample(path, f'{type(step).__name__} gave no sample')
-        return sample
+        with self._in_work.on(path):
+            return _run(steps, sample, path)
 
     def _path(self, info: dict[str, Any]) -> str:
         for name in PATH_KEYS:
@@ -178,6 +168,21 @@ class SeededDataset(Dataset):
         if not prefixes:
             return paths
         return [os.path.relpath(path, prefixes[0]) if is_local(path) else path for path in paths]
+
+
+def _run(steps: Sequence[Callable[[Any], Any]], sample: Any, path: str) -> Any:
+    for step in steps:
+        try:
+            sample = step(sample)
+        except MISTAKES:
+            raise
+        except Exception as error:  # decord's own errors derive from nothing narrower
+            if 'imgs' in sample or 'img' in sample:
+                raise
+            return BadSample(path, bad_reason(path, error))
+        if sample is None:
+            return BadSample(path, f'{type(step).__name__} gave no sample')
+    return sample
 
 
 def _label(info: dict[str, Any]) -> Hashable:
@@ -201,13 +206,3 @@ def _list(dataset: BaseDataset, key: str) -> None:
             f"{key}.ann_file: cannot read '{dataset.ann_file}' as the list of a {type(dataset).__name__} "
             f"({error}), expected lines 'path label' (videos) or 'folder frames label' (raw frames)."
         ) from error
-
-
-def _reason(path: str, error: Exception) -> str:
-    """One short line for the log, whatever a decoder put into its message."""
-    if is_local(path) and not os.path.exists(path):
-        return 'no such file'
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
-        return 'empty file'
-    line = str(error).split('\n')[0][:200]
-    return f'{type(error).__name__}: {"".join(c if c.isprintable() else "?" for c in line)}'

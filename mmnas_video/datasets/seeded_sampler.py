@@ -17,16 +17,17 @@ from .seed import derive_seed
 class _Order:
     """The order of pass ``number`` on one rank: a permutation of the whole set, dealt out like cards.
 
-    With ``round_up`` the pass is filled up from its own start, so that every rank gets as many samples.
+    With ``round_up`` the pass is filled up from its own start, so that every rank gets as many samples. Not ``shared``,
+    every rank gets all of them.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool) -> None:
+    def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool, shared: bool = True) -> None:
         self.size = len(dataset)
         if self.size == 0:
             raise ConfigError('dataset: found no sample to draw from, expected at least 1.')
         self.shuffle, self.seed = shuffle, seed or 0
         _hand_on(self.seed, dataset)
-        self.rank, self.world_size = get_dist_info()
+        self.rank, self.world_size = get_dist_info() if shared else (0, 1)
         self.total = math.ceil(self.size / self.world_size) * self.world_size if round_up else self.size
 
     def __len__(self) -> int:
@@ -66,10 +67,12 @@ class SeededSampler(Sampler):
         self.dataset = dataset
         self.order = _Order(dataset, shuffle, seed, round_up)
         self.epoch = 0
+        self._begin = (0, 0)  # (epoch, samples of it on this rank that lie behind)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.epoch
-        return ((epoch, index) for index in self.order.of_pass(epoch))
+        done = self._begin[1] if self._begin[0] == epoch else 0
+        return ((epoch, index) for index in self.order.of_pass(epoch)[done:])
 
     def __len__(self) -> int:
         """Samples of this rank."""
@@ -78,6 +81,10 @@ class SeededSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration gives; MMEngine calls it."""
         self.epoch = epoch
+
+    def go_to(self, epoch: int, done: int) -> None:
+        """Begin the iteration of ``epoch`` after ``done`` samples of this rank: a resume within the epoch."""
+        self.epoch, self._begin = epoch, (epoch, done)
 
 
 @DATA_SAMPLERS.register_module()
@@ -93,14 +100,17 @@ class EndlessSampler(Sampler):
         shuffle: False gives the list's own order in every pass.
         seed: the same on all ranks; the Runner passes its own. None is 0.
         start: how many samples *of this rank* lie behind, over all passes.
+        shared: whether the ranks share the samples of a pass; else each gets all.
 
     Every pass is filled up to as many samples on every rank. ``len`` is one pass of this rank.
     """
 
     reproducible = True
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, start: int = 0) -> None:
-        self.order = _Order(dataset, shuffle, seed, round_up=True)
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, start: int = 0, shared: bool = True
+    ) -> None:
+        self.order = _Order(dataset, shuffle, seed, round_up=True, shared=shared)
         self.start = start
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

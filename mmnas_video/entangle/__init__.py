@@ -14,6 +14,7 @@ from .norm import SuperBatchNorm3d, batch_statistics, kept_statistics, norm_laye
 from .recompute import recomputed
 from .searchable import Searchable, find_searchable
 from .spread import spread
+from .sync_norm import has_synced_norms, rank_statistics, sync_norms
 from .tube_embed import TubeEmbed
 from .window import (
     SHARINGS,
@@ -54,6 +55,7 @@ __all__ = [
     'copy_slices',
     'extract_state',
     'find_searchable',
+    'has_synced_norms',
     'inherit',
     'kept_statistics',
     'lay_windows',
@@ -62,10 +64,12 @@ __all__ = [
     'mix_moves',
     'mix_windows',
     'norm_layers',
+    'rank_statistics',
     'recalibrate',
     'recomputed',
     'spread',
     'strided',
+    'sync_norms',
     'take',
     'tube_grid',
     'unused_masks',

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
+from mmnas_video.kernels import depthwise_conv3d
 
 from .masked import take_pair
 from .window import JoinedWindow, MixedKernel, MixedWindow, Slice, Window, centre_crop, take
@@ -110,10 +111,18 @@ class SuperDepthwiseConv3d(nn.Module):
 
     def forward(self, x: Tensor, channels: Window | MixedWindow, kernel: tuple[int, int] | MixedKernel) -> Tensor:
         """``(B, C, T, H, W)`` with ``C = channels.length``; "same" padding for the kernel that is used (mixed: the
-        largest, whose outer taps weigh less)."""
-        weight = centre_crop(take(self.weight, 0, channels), kernel)
-        t, k = weight.shape[2:4]
-        return F.conv3d(x, weight, None, self.stride, (t // 2, k // 2, k // 2), 1, channels.length)
+        largest, whose outer taps weigh less). On a GPU by our kernels (:mod:`mmnas_video.kernels`)."""
+        if x.shape[1] != channels.length:
+            raise ValueError(f'x: found {x.shape[1]} channels, expected the {channels.length} of the window')
+        weight, start = self.weight, 0
+        if isinstance(channels, MixedWindow):
+            weight = take(weight, 0, channels)
+        else:
+            start = channels.start
+        if isinstance(kernel, MixedKernel):
+            weight, kernel = centre_crop(weight, kernel), tuple(weight.shape[2:4])
+        t, k = kernel
+        return depthwise_conv3d(x, weight, start, (t, k, k), self.stride[1])
 
     def slices(self, prefix: str, channels: Window, kernel: tuple[int, int]) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""

@@ -6,6 +6,8 @@ three; of a mixed step on a small batch that was a third (``tools/benchmarks/mix
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -55,20 +57,21 @@ class _MaskedLayerNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, share = ctx.saved_tensors
+        given, share = ctx.saved_tensors  # read once: under activation checkpointing they are gone afterwards
         with torch.autocast(grad.device.type, enabled=False):
             grad = grad.to(share.dtype)
-            centred, scale, x = _moments(x, share, ctx.eps)
+            centred, scale, x = _moments(given, share, ctx.eps)
             by_variance = (grad * centred).sum(-1, keepdim=True) * scale.pow(3) * -0.5
             by_centred = grad * scale + (2 * by_variance) * (centred * share)
             by_mean = -by_centred.sum(-1, keepdim=True)
             by_share = _sum_over_tokens(centred.square(), by_variance) + _sum_over_tokens(x, by_mean)
-            return (by_centred + by_mean * share).to(ctx.saved_tensors[0].dtype), by_share, None
+            return (by_centred + by_mean * share).to(given.dtype), by_share, None
 
 
 def _moments(x: Tensor, share: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """``x`` less its mean, the inverse deviation, and ``x``, in the precision of ``share``."""
-    with torch.autocast(x.device.type, enabled=False):
+    # Networks are counted on the meta device, which autocast does not know.
+    with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
         x = x.to(share.dtype)
         centred = x - (x @ share).unsqueeze(-1)
         return centred, (centred.square() @ share + eps).rsqrt().unsqueeze(-1), x

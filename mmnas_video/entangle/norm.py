@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmnas_video.cost import Cost
+from mmnas_video.kernels import batch_norm as fused
 
+from .sync_norm import batch_norm, several_ranks
 from .window import MixedWindow, Slice, Window, take, whole
 
 
@@ -22,38 +23,86 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
     recalibrate (:func:`recalibrate`) before a network with inherited weights is scored.
     """
 
-    def forward(self, x: Tensor, channels: Window | MixedWindow) -> Tensor:  # type: ignore[override]
-        """``(B, C, T, H, W)`` with ``C = channels.length``.
+    #: Whether a batch's statistics are those of all ranks (``sync_bn`` in a config); see :mod:`.sync_norm`.
+    synced = False
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, channels: Window | MixedWindow, activation: str = 'none', residual: Tensor | None = None
+    ) -> Tensor:
+        """``act(bn(x) + residual)``, ``(B, C, T, H, W)`` with ``C = channels.length``.
+
+        Where our kernels take ``x`` (:func:`fuses`) in one pass over memory after that for the statistics.
 
         Mixed, weight and bias are those of the expected mask (a channel that no width uses comes out as 0), and the
         running statistics are those of all channels: normalising is not linear, so for weights that are not one-hot
         this is not the sum of the widths' outputs.
         """
-        weight, bias = take(self.weight, 0, channels), take(self.bias, 0, channels)
-        if isinstance(channels, MixedWindow):
-            channels = whole(channels.total)
-        batch_statistics = self.training or not self.track_running_stats
+        weight, bias = self._affine(channels)
+        if self.fuses(x, residual):
+            by = self.statistics(x, channels)
+            return fused.normalise(x, by, weight, bias, self.eps, activation, residual)
+        return fused.finish(self._plain(x, weight, bias, _window(channels)), activation, residual)
+
+    def excited(self, x: Tensor, channels: Window | MixedWindow, weights: Sequence[Tensor]) -> Tensor:
+        """``swish(se(bn(x)))``, for an ``x`` that :meth:`fuses`.
+
+        Args:
+            weights: of the SE unit, as :func:`~mmnas_video.kernels.batch_norm.excited` takes them.
+        """
+        by = self.statistics(x, channels, by_sample=True)
+        return fused.excited(x, by, *self._affine(channels), weights, self.eps)
+
+    def fuses(self, x: Tensor, residual: Tensor | None = None) -> bool:
+        """Whether our kernels take ``x``."""
+        return fused.fuses(x, residual) and not (self.synced and several_ranks())
+
+    def statistics(self, x: Tensor, channels: Window | MixedWindow, by_sample: bool = False) -> fused.Statistics:
+        """What ``x`` is normalised by, for our kernels; in training the running statistics move.
+
+        Args:
+            by_sample: also the mean of each clip.
+        """
+        window, running = _window(channels), None
+        if self._writes:
+            self.num_batches_tracked.add_(1)
+            # Through .data, because a window of the buffers may be saved for a backward pass that is still to come.
+            running = (self.running_mean.data, self.running_var.data)
+        if self._of_batch:
+            return fused.statistics(x, running, window.start, self._momentum(), by_sample)
+        samples = fused.statistics(x, by_sample=True, shard=True).samples if by_sample else None
+        return fused.Statistics(take(self.running_mean, 0, window), take(self.running_var, 0, window), 0, samples)
+
+    def _plain(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, channels: Window) -> Tensor:
         tracked = self.track_running_stats
         mean = take(self.running_mean, 0, channels) if tracked else None
         var = take(self.running_var, 0, channels) if tracked else None
-        if self.training and tracked:
+        if self._writes:
             self.num_batches_tracked.add_(1)
-        y = F.batch_norm(
-            x,
-            mean,
-            var,
-            weight,
-            bias,
-            batch_statistics,
-            self.momentum,
-            self.eps,
-        )
-        if self.training and tracked and channels.wraps:
+        y = batch_norm(x, mean, var, weight, bias, self._of_batch, self._momentum(), self.eps, synced=self.synced)
+        if self._writes and channels.wraps:
             # The joined window is a copy: what batch_norm wrote into it goes back. Through .data, because the buffers
             # are saved for this step's backward and an in-place write would fail it.
             _write_back(self.running_mean.data, mean, channels)
             _write_back(self.running_var.data, var, channels)
         return y
+
+    def _affine(self, channels: Window | MixedWindow) -> tuple[Tensor | None, Tensor | None]:
+        if self.weight is None:
+            return None, None
+        return take(self.weight, 0, channels), take(self.bias, 0, channels)
+
+    @property
+    def _of_batch(self) -> bool:
+        return self.training or not self.track_running_stats
+
+    @property
+    def _writes(self) -> bool:
+        return self.training and self.track_running_stats
+
+    def _momentum(self) -> float:
+        if self.momentum is not None:
+            return self.momentum
+        return 1.0 / float(self.num_batches_tracked) if self._writes else 0.0  # the plain mean of all batches
 
     def slices(self, prefix: str, channels: Window) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""
@@ -65,6 +114,11 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
     def cost(channels: int) -> Cost:
         """No multiply-adds in our unit (norms fold into convolutions), two parameters a channel."""
         return Cost(0, 2 * channels)
+
+
+def _window(channels: Window | MixedWindow) -> Window:
+    """The channels whose statistics are used."""
+    return whole(channels.total) if isinstance(channels, MixedWindow) else channels
 
 
 def _write_back(buffer: Tensor, values: Tensor, window: Window) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmnas_video.cost import Cost
+from mmnas_video.cost import Block, Cost
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace, Value
 
@@ -23,6 +23,9 @@ class Searchable:
     A subclass calls ``Searchable.__init__(self, space)`` and gives :meth:`slices`, :meth:`cost` and
     :meth:`pinned_cfg`; its ``forward`` reads :attr:`arch` once and hands windows down.
     """
+
+    #: Whether every architecture takes clips of any number of frames; an exported network then does too.
+    any_frames = False
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -75,6 +78,14 @@ class Searchable:
     def cost_range(self, shape: tuple[int, ...]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Per quantity (``macs``, ``params``) the least and the most, each with an arch that has it."""
         raise TypeError(f'{type(self).__name__} declares no cost range')
+
+    def latency_blocks(self, arch: Mapping[str, Value], shape: tuple[int, ...]) -> Iterator[Block]:
+        """The blocks of the network that ``arch`` is on clips of ``shape``; together they are all of it.
+
+        ``tools/latency.py`` times them, and a latency table predicts them. By default the whole network is one, whose
+        time grows with its multiply-adds and parameters.
+        """
+        yield Block('', 'network', (1.0, *map(float, self.cost(arch, shape))))
 
     def output(self, arch: Mapping[str, Value]) -> Window | None:
         """Channels of the supernet's output (dimension 1) that ``arch`` has; the others are zero there.

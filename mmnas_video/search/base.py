@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import hashlib
 import inspect
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
-from mmnas_video.cost import Budget, Cost, RestCost, total_range
+from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
 from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, find_searchable
 from mmnas_video.errors import ConfigError
@@ -27,6 +28,7 @@ from mmnas_video.registry import DATASETS
 from mmnas_video.space import Arch, SearchSpace
 
 from .calibration import Calibration
+from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
 from .indicator import batch_loss
 from .record import SearchRecord
@@ -53,6 +55,9 @@ class SearchHook(Hook):
             ``held_out=dict(part='train', ...)``.
         calibration_clips: training clips from which BatchNorm statistics are recomputed before an architecture is
             scored with inherited weights; 0 turns it off.
+        max_lost_updates: so many updates of the weights may be left out one after another because no loss or gradient
+            was finite; then the search ends, with its last good state. See
+            :class:`~mmnas_video.search.finite.FiniteUpdates`.
         freeze_unsampled: keep weight, momentum and decay of slices that no sampled architecture used bit-identical over
             a step. Off by default, as in PARSEC: with fair windows and several architectures per step little is unused.
 
@@ -75,6 +80,7 @@ class SearchHook(Hook):
         arch_dataloader: Mapping[str, Any] | None = None,
         calibration_clips: int = 64,
         freeze_unsampled: bool = False,
+        max_lost_updates: int = 20,
         **unknown: Any,
     ) -> None:
         self.refuse_unknown(unknown)
@@ -82,7 +88,8 @@ class SearchHook(Hook):
         self.cost_shape = cost_shape
         self.arch_dataloader = arch_dataloader
         self.calibration_clips, self.freeze_unsampled = calibration_clips, freeze_unsampled
-        self._restored = False
+        self._restored = self._within_epoch = False
+        self.dropped, self.finite = 0, FiniteUpdates(self, max_lost_updates)
         self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
 
@@ -182,8 +189,14 @@ class SearchHook(Hook):
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
+        self.latency: Latency | None = None
+        if 'latency_ms' in self.budget.needs and self.budget.latency_table is None:
+            raise ConfigError(
+                'budget.latency_table: found none beside latency_ms, expected the path of a latency table '
+                '(python tools/latency.py CONFIG makes it)'
+            )
         if not self.shape:
-            if self.budget.needs:
+            if self.budget.needs or self.budget.latency_table:
                 raise ConfigError(
                     'cost_shape: found none, expected the (C, T, H, W) of the clip whose cost the budget '
                     'bounds, such as cost_shape = (3, 13, 160, 160)'
@@ -191,6 +204,11 @@ class SearchHook(Hook):
             return
         self._rest = RestCost(self.bare, self.searchable, self.shape)
         self.reach = total_range(self.bare, self.searchable, self.shape)
+        if self.budget.latency_table:
+            whole = self.cost(self.space.largest)._asdict()
+            table = self.budget.latency_table
+            self.latency = load_latency(table, self.searchable, self.shape, whole, 'budget.latency_table')
+            self.reach['latency_ms'] = self.latency.range()
         self.budget.check_reachable(**self.reach)
 
     def _build_streams(self, runner: Runner) -> None:
@@ -260,28 +278,43 @@ class SearchHook(Hook):
         return self.prepare(next(self.held_out))
 
     def sampled_step(
-        self, archs: Sequence[Arch | Mixture], batch: dict[str, Any], optim_wrapper: OptimWrapper
+        self,
+        archs: Sequence[Arch | Mixture],
+        batch: dict[str, Any],
+        optim_wrapper: OptimWrapper,
+        drawn: Sequence[Arch | Mixture] | None = None,
     ) -> dict[str, Tensor]:
-        """An ordinary training step of the mean loss of one or a few sampled architectures (or of a mixture)."""
+        """An ordinary training step of the mean loss of one or a few sampled architectures (or of a mixture); ``drawn``
+        are those of all ranks, where these run different ones."""
+        logged: dict[str, Tensor] = {}
         for arch in archs:
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
-                loss, logged = batch_loss(self.bare, batch)
-            scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
-        self.finish_step(optim_wrapper, archs, loss.device)
+                loss, values = batch_loss(self.bare, batch)
+            if good := self.finite.admits(loss, arch, shared=drawn is None):
+                scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
+            logged = values if good or not logged else logged
+        self.finish_step(optim_wrapper, archs if drawn is None else drawn, loss.device)
         return {key: value.detach() for key, value in logged.items()}
 
     def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture], device: torch.device) -> None:
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,
-        scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all."""
+        scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all. Without
+        a finite gradient the step is only counted."""
+        self._pending.extend(archs)
+        good = True
         if optim_wrapper.should_sync():
             self.complete_gradients()
-        self._pending.extend(archs)
+            good = self.finite.gradient(optim_wrapper, self._pending)
         nothing = torch.zeros((), device=device, requires_grad=True)
         with ExitStack() as stack:
             if self.freeze_unsampled and not any(isinstance(arch, Mixture) for arch in self._pending):
                 frozen = frozen_unsampled(self.searchable, self._pending, optim_wrapper.optimizer, self.bare)
                 stack.enter_context(frozen)
-            optim_wrapper.update_params(nothing)
+            if good:
+                optim_wrapper.update_params(nothing)
+            else:
+                optim_wrapper.backward(nothing)
+                optim_wrapper.zero_grad()
         if optim_wrapper.should_update():
             self._pending = []
 
@@ -289,9 +322,11 @@ class SearchHook(Hook):
         """Once before each update: make what stands in the parameters the gradient of the batch over all ranks."""
         average_gradients([p for p in self.bare.parameters() if p.requires_grad])
 
-    def cost(self, arch: Arch) -> Cost:
-        """MACs and parameters of the whole network at the config's clip shape; zero where no shape is given."""
-        return self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
+    def cost(self, arch: Arch) -> Cost | TimedCost:
+        """MACs and parameters of the whole network at the config's clip shape, and latency where the budget has a
+        table; zero where no shape is given."""
+        cost = self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
+        return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
 
     def hinge(self, arch: Arch) -> float:
         """Σ over the bounded costs of max(cost - T, 0) / T (AutoX3D, Eq. 2)."""
@@ -308,11 +343,14 @@ class SearchHook(Hook):
         line = {
             'kind': 'epoch',
             'epoch': runner.epoch + 1,
+            'dropped': self.dropped,
             **summary,
             'most_probable': list(self.space.encode(arch)),
             'macs': self.cost(arch).macs,
             'target': high,
         }
+        if self.latency is not None:
+            line['latency_ms'] = self.latency(arch)
         if self.record:
             self.record.append(line)
         scalars = {f'search/{k}': v for k, v in line.items() if isinstance(v, (int, float)) and k != 'epoch'}
@@ -346,6 +384,8 @@ class SearchHook(Hook):
         """Put everything that a resume needs into the checkpoint, and write arch.json beside it."""
         if not hasattr(self, 'searchable'):
             return
+        if self.trains_weights:
+            self.finite.check_state()
         version, internal, gauss = self.rng.getstate()
         checkpoint['search'] = {
             'method': type(self).__name__,
@@ -353,9 +393,19 @@ class SearchHook(Hook):
             'rng': [version, list(internal), gauss],
             'held_out': self.held_out.state_dict() if self.held_out else None,
             'history': self.record.length() if self.record else 0,
+            'finite': self.finite.state_dict(),
             'state': self.state_dict(),
         }
         self._write_arch(runner, self.choose(), epoch=checkpoint['meta']['epoch'], final=False)
+
+    def shared_state(self, runner: Runner) -> dict[str, Any]:
+        """What all ranks must have in common, looked at before every checkpoint: α where there is one, the architecture
+        that would be named, and the generator that draws."""
+        if not hasattr(self, 'searchable'):
+            return {}
+        alpha = {'alpha': self.distribution.rows()} if hasattr(self, 'distribution') else {}
+        drawn = hashlib.blake2b(repr(self.rng.getstate()).encode(), digest_size=8).hexdigest()
+        return {**alpha, 'arch': dict(self.choose()), 'generator of architectures': drawn}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing
@@ -375,8 +425,10 @@ class SearchHook(Hook):
             self.held_out.load_state_dict(saved['held_out'])
         if self.record:
             self.record.cut(saved['history'])
+        self.finite.load_state_dict(saved['finite'])
         self.load_state_dict(saved['state'])
         self._restored = True
+        self._within_epoch = bool(checkpoint.get('preempted', {}).get('batches'))
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmnas_video.entangle import kept_statistics, norm_layers, recalibrate
+from mmnas_video.entangle import kept_statistics, norm_layers, rank_statistics, recalibrate
 
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
@@ -22,8 +22,8 @@ class Calibration:
     """Recomputes running statistics from a fixed set of training clips.
 
     The clips are decoded once, at their first use, and kept as the loader gives them (uint8): 64 clips of 13x160x160
-    are 64 MB. They are the same for every architecture, so scores are compared on equal terms. Of several named
-    datasets the batches are in turn.
+    are 64 MB. They are the same for every architecture and on every rank, so scores are compared on equal terms, and
+    no rank waits for another (with ``sync_bn`` neither). Of several named datasets the batches are in turn.
 
     Args:
         model: the bare recognizer.
@@ -47,7 +47,9 @@ class Calibration:
         """The clips, in batches of the training loader's size."""
         if self._batches is None:
             args = (self._cfg, self.seed, 'calibration', 'train_dataloader')
-            streams = list(TaskStreams(*args).streams.values()) if is_joint(self._cfg) else [BatchStream(*args)]
+            whole = {'shared': False}
+            joint = is_joint(self._cfg)
+            streams = list(TaskStreams(*args, **whole).streams.values()) if joint else [BatchStream(*args, **whole)]
             number = -(-self.clips // streams[0].loader.batch_size)
             self._batches = [next(stream) for stream in islice(cycle(streams), number)]
         return self._batches
@@ -62,7 +64,8 @@ class Calibration:
     def _recalibrate(self) -> int:
         if not self.clips or not norm_layers(self.model):
             return 0
-        recalibrate(self.model, [partial(self._forward, batch) for batch in self.batches()])
+        with rank_statistics():
+            recalibrate(self.model, [partial(self._forward, batch) for batch in self.batches()])
         return sum(len(batch['inputs']) for batch in self.batches())
 
     def _forward(self, batch: dict[str, Any]) -> torch.Tensor:

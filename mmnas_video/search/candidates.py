@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.utils import track_iter_progress
 
 from mmnas_video.datasets import derive_seed
@@ -30,9 +31,13 @@ class CandidateScorer:
     Every candidate sees the same clips, after its BatchNorm statistics have been recalibrated. Of several named
     datasets (``JointDataset``) the score is the mean of each one's, whatever their sizes.
 
+    Several ranks share the work: of many candidates each has some (:meth:`score_all`), of a single one some batches.
+    All ranks hold all clips, so a score does not depend on their number; nothing but scores goes from one to another.
+
     Args:
         hook: the search.
-        batches: number of held-out batches, of each dataset; a held-out part that has fewer is scored on once.
+        batches: number of held-out batches, of each dataset, on all ranks together; a held-out part that has fewer is
+            scored on once.
         indicator: what is measured; by default top-1 accuracy.
     """
 
@@ -45,18 +50,58 @@ class CandidateScorer:
         scores = self.measure(arch)
         return sum(scores.values()) / len(scores)
 
-    @torch.no_grad()
+    def score_all(self, archs: Sequence[Arch | Mixture], progress: bool = False) -> list[float]:
+        """The score of each, in their order. Every rank calls this with the same candidates and gets all scores.
+
+        Candidates that are the same network are scored once. A mixture is only itself.
+
+        Args:
+            archs: the candidates.
+            progress: show how far this rank has come (the first rank only).
+        """
+        canonical = self.hook.searchable.canonical
+        keys = [id(arch) if isinstance(arch, Mixture) else canonical(arch) for arch in archs]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        distinct = [archs[keys.index(key)] for key in numbers]
+        shown = track_iter_progress if progress and is_main_process() else iter
+        if get_world_size() == 1 or len(distinct) == 1:
+            scores = [self(arch) for arch in shown(distinct)]
+        else:
+            scores = self._shared(distinct, shown)
+        return [scores[numbers[key]] for key in keys]
+
+    def _shared(self, archs: Sequence[Arch | Mixture], shown: Callable[[list[int]], Iterable[int]]) -> list[float]:
+        width = 2 * len(self._batches)
+        costs = [1 if isinstance(arch, Mixture) else self.hook.cost(arch).macs or 1 for arch in archs]
+        table = [0.0] * width * len(archs)
+        for number in shown(deal(costs, get_world_size())[get_rank()]):
+            table[number * width : (number + 1) * width] = self._sums(archs[number], self._batches)
+        table = sum_over_ranks(table, next(self.hook.bare.parameters()).device)
+        rows = (self._scores(table[low : low + width]) for low in range(0, len(table), width))
+        return [sum(row.values()) / len(row) for row in rows]
+
     def measure(self, arch: Arch | Mixture) -> dict[str, float]:
-        """The score on each dataset, over all ranks; the name is empty where there is only one."""
+        """The score on each dataset; the name is empty where there is only one. Every rank calls this."""
+        rank, ranks = get_rank(), get_world_size()
+        sums = self._sums(arch, {name: batches[rank::ranks] for name, batches in self._batches.items()})
+        return self._scores(sum_over_ranks(sums, next(self.hook.bare.parameters()).device))
+
+    @torch.no_grad()
+    def _sums(self, arch: Arch | Mixture, parts: Mapping[str, Sequence[dict[str, Any]]]) -> list[float]:
+        """Sum and count of what the indicator measures on some batches of each dataset, one after the other."""
+        if not any(parts.values()):
+            return [0.0] * 2 * len(parts)
         sums: list[float] = []
         with self.hook.inherited(arch):
             training = self.hook.bare.training
             self.hook.bare.eval()
-            for batches in self._batches.values():
+            for batches in parts.values():
                 pairs = [self.indicator.measure(self.hook.bare, self.hook.prepare(dict(batch))) for batch in batches]
                 sums += [sum(total for total, _ in pairs), sum(count for _, count in pairs)]
             self.hook.bare.train(training)
-        sums = sum_over_ranks(sums, next(self.hook.bare.parameters()).device)
+        return sums
+
+    def _scores(self, sums: Sequence[float]) -> dict[str, float]:
         pairs = zip(sums[::2], sums[1::2], strict=True)
         return {
             name: self.indicator.score(total, int(count))
@@ -64,10 +109,25 @@ class CandidateScorer:
         }
 
 
+def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
+    """The numbers of some works for each rank, so that all are done at about the same time.
+
+    The dearest first, each to the rank that has the least so far: at most one work more than the mean.
+    """
+    hands: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0.0] * ranks
+    for number in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        rank = loads.index(min(loads))
+        hands[rank].append(number)
+        loads[rank] += costs[number]
+    return hands
+
+
 def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str, Any]]]:
     """The first so many batches of each held-out dataset, at most one pass; the clips are kept as they were decoded."""
-    args = (hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader')
-    streams = TaskStreams(*args).streams if is_joint(hook.held_out_cfg) else {'': BatchStream(*args)}
+    args, whole = (hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader'), {'shared': False}
+    joint = is_joint(hook.held_out_cfg)
+    streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
     found: dict[str, list[dict[str, Any]]] = {}
     for name, stream in streams.items():
         whole = len(stream.loader.sampler) // stream.loader.batch_size
@@ -103,7 +163,7 @@ def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
     score = CandidateScorer(hook, batches)
     archs = [sample_admitted(hook, rng) for _ in range(candidates)]
     drawn = list({hook.searchable.canonical(arch): arch for arch in archs}.values())
-    scores = [score(arch) for arch in track_iter_progress(drawn)]
+    scores = score.score_all(drawn, progress=True)
     _record(hook, drawn, scores)
     return drawn[max(range(len(drawn)), key=scores.__getitem__)]
 

@@ -1,45 +1,120 @@
-"""AtomicCheckpointHook: the old checkpoint stands until the new one does."""
+"""AtomicCheckpointHook: the old checkpoint stands until the new one does, and a run that is told to end leaves one."""
 
 from __future__ import annotations
 
-import os
+import inspect
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmnas_video.errors import ConfigError, shown, unknown_key
 from mmnas_video.registry import HOOKS
-from mmnas_video.space import write_text_atomic
+from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
+
+from .preemption import Preemption
+from .ranks import before_checkpoint
+
+#: Name of our storage backend, and of the checkpoint that a run leaves when it is told to end within an epoch.
+BACKEND, PREEMPTED = 'atomic', 'preempted.pth'
+
+
+@register_backend(BACKEND)
+class AtomicBackend(LocalBackend):
+    """MMEngine's files on a disk, each written whole (:func:`~mmnas_video.space.write_atomic`)."""
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
+        """Write ``obj``."""
+        write_atomic(filepath, bytes(obj))
+
+
+class _Deferring(AtomicBackend):
+    """Notes what is to be removed, and leaves it."""
+
+    def __init__(self) -> None:
+        self.removed: list[Path] = []
+
+    def remove(self, filepath: str | Path) -> None:
+        """Note ``filepath``."""
+        self.removed.append(Path(filepath))
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook for local disks, safe against being killed while it writes.
 
-    The stock hook deletes the oldest checkpoint before it writes the new one, and writes neither that nor
+    The stock hook deletes the oldest (or the best) checkpoint before it writes the new one, and writes neither that nor
     ``last_checkpoint`` atomically. Here a checkpoint is written under a temporary name, flushed and renamed; then
-    ``last_checkpoint`` is renamed into place; then the oldest goes. Options as of the stock hook.
+    ``last_checkpoint`` is renamed into place; then what it replaces goes. Options as of the stock hook, but for storage
+    elsewhere than on a disk.
+
+    On SIGTERM (a preemption) the run ends after the step that it is in, with a checkpoint from which a resume goes on
+    within the epoch; see :class:`~mmnas_video.search.preemption.Preemption`.
+
+    Raises:
+        ConfigError: ``backend_args`` or ``file_client_args``, or an unknown option.
+        RunError: a checkpoint cannot be written; those that stood before are intact, and ``last_checkpoint`` names one.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        for key in ('backend_args', 'file_client_args'):
+            if kwargs.get(key) is not None:
+                raise ConfigError(
+                    f'default_hooks.checkpoint.{key}: found {kwargs[key]}, expected none: AtomicCheckpointHook renames '
+                    'files on a disk; MMEngine has CheckpointHook for other storage'
+                )
+        known = set(inspect.signature(CheckpointHook.__init__).parameters) - {'self', 'kwargs'}
+        for key in kwargs:  # the stock hook hands them on, and fails when it writes the first checkpoint
+            if key not in known:
+                raise unknown_key('default_hooks.checkpoint (AtomicCheckpointHook)', key, known)
+        for key in ('interval', 'max_keep_ckpts', 'save_begin'):  # looked at only when the first one is due
+            value = kwargs.get(key, 1)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigError(f'default_hooks.checkpoint.{key}: found {shown(value)}, expected a whole number')
+        kwargs = {key: value for key, value in kwargs.items() if key not in ('backend_args', 'file_client_args')}
+        super().__init__(*args, **kwargs, backend_args={'backend': BACKEND})
+        self.preemption = Preemption(self._leave)
+        self._written = 0
+
+    # ------------------------------------------------------------------ the stock hook's
+    def before_train(self, runner: Runner) -> None:
+        """As the stock hook; what a killed run had begun to write goes."""
+        super().before_train(runner)
+        if is_main_process():
+            remove_unfinished(self.out_dir)
+            remove_unfinished(runner.work_dir)
+        self.preemption.watch(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         kept = list(getattr(self, 'keep_ckpt_ids', ())) if self.max_keep_ckpts > 0 else []
         if step not in kept:
             kept.append(step)
         stale = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
-        kept = kept[len(stale) :]
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids.clear()
-            self.keep_ckpt_ids.extend(kept)
+            # All of them in the file: should this process be killed before it removes the oldest, the resumed one does.
             runner.message_hub.update_info('keep_ckpt_ids', kept)
-        final = Path(self.out_dir) / self.filename_tmpl.format(step)
-        self.last_ckpt = str(final)
+            self.keep_ckpt_ids.clear()
+            self.keep_ckpt_ids.extend(kept[len(stale) :])
+        self._write(runner, self.filename_tmpl.format(step), meta)
+        runner.message_hub.update_info('keep_ckpt_ids', kept[len(stale) :])
+        if is_main_process():
+            for name in (*map(self.filename_tmpl.format, stale), PREEMPTED):
+                (Path(self.out_dir) / name).unlink(missing_ok=True)
+
+    def _write(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
+        """Write a whole checkpoint, then name it as the last."""
+        before_checkpoint(runner)  # on all ranks; the first alone writes
+        self.last_ckpt = str(Path(self.out_dir) / name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        temporary = f'.{final.name}.writing'
         runner.save_checkpoint(
             self.out_dir,
-            temporary,
+            name,
             None,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
@@ -48,12 +123,64 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
-        if not is_main_process():
-            return
-        written = final.with_name(temporary)
-        with open(written, 'rb+') as file:
-            os.fsync(file.fileno())
-        os.replace(written, final)
-        write_text_atomic(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
-        for old in stale:
-            (Path(self.out_dir) / self.filename_tmpl.format(old)).unlink(missing_ok=True)
+        self._written += 1
+        if is_main_process():
+            write_text_atomic(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """As the stock hook, but the best so far goes only after the new one stands."""
+        stock, self.file_backend = self.file_backend, _Deferring()
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+            removed = self.file_backend.removed
+        finally:
+            self.file_backend = stock
+        best = [getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        for old in set(removed) - {Path(path) for path in best if path}:
+            old.unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------ preemption
+    def _leave(self, runner: Runner, meta: dict[str, Any]) -> None:
+        """Write the checkpoint of a run that has been told to end: ``meta`` as MMEngine's (epoch, iter)."""
+        self._write(runner, PREEMPTED, meta)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put the place within the epoch into a checkpoint that is written there."""
+        self.preemption.save(runner, checkpoint)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Find the place within the epoch, if the checkpoint that is resumed has one."""
+        self.preemption.load(runner, checkpoint)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Go to the place within the epoch; last of all hooks, after the others have begun it."""
+        self.preemption.enter_epoch(runner)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
+    ) -> None:
+        """As the stock hook; then leave, if it is asked for."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        self.preemption.after_step(runner, batch_idx)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """As the stock hook; then leave, if it is asked for."""
+        before = self._written
+        super().after_train_epoch(runner)
+        self.preemption.after_epoch(runner, saved=self._written > before)
+
+    def after_train(self, runner: Runner) -> None:
+        """As the stock hook."""
+        super().after_train(runner)
+        self.preemption.unwatch()
+
+
+def save_atomic(data: Mapping[str, Any], path: str | Path) -> None:
+    """``torch.save``, whole or not at all.
+
+    Raises:
+        RunError: as :func:`~mmnas_video.space.write_atomic`.
+    """
+    with io.BytesIO() as file:  # torch.save into a file that fills up ends with an error of its zip writer
+        torch.save(data, file)
+        write_atomic(path, file.getvalue())

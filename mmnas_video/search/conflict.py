@@ -85,7 +85,8 @@ class ConflictAwareSearchHook(UniformSearchHook):
     ) -> dict[str, Tensor]:
         with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
             loss, logged = loss_of(self.bare, batch)
-        scaled_loss(optim_wrapper.scale_loss(loss / count), optim_wrapper).backward()
+        if self.finite.admits(loss, arch):
+            scaled_loss(optim_wrapper.scale_loss(loss / count), optim_wrapper).backward()
         return {key: value.detach() for key, value in logged.items()}
 
     def complete_gradients(self) -> None:

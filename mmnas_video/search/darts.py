@@ -217,7 +217,7 @@ class DARTSSearchHook(SearchHook):
         if alpha.grad.isfinite().all():
             self.alpha_optimizer.step()
         else:
-            self.dropped += 1
+            self.finite.note('alpha', [self.mixture()])
         self.alpha_optimizer.zero_grad()
 
     def cost_term(self) -> Tensor:

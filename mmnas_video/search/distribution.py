@@ -45,6 +45,11 @@ class ArchDistribution:
         table = self.log_probs().detach().exp()
         return {choice.name: table[i, : len(choice)].tolist() for i, choice in enumerate(self.space)}
 
+    def rows(self) -> dict[str, list[float]]:
+        """Choice name to the α of its values."""
+        table = self.alpha.detach()
+        return {choice.name: table[i, : len(choice)].tolist() for i, choice in enumerate(self.space)}
+
     def sample(self, rng: random.Random) -> Arch:
         """One architecture from p(A|α)."""
         table = self.log_probs().detach().exp().tolist()

@@ -121,15 +121,18 @@ class DistributionGap:
             ``assignment``, the mean entropy (nats) of their assignments.
         """
         logged: list[dict[str, Tensor]] = []
+        good: list[bool] = []
 
         def losses(arch: Arch) -> Tensor:
             with self.hook.searchable.use(arch), optim_wrapper.optim_context(self.hook.bare):
                 loss, values = batch_loss(self.hook.bare, batch)
+            good.append(self.hook.finite.admits(loss, arch))
             logged.append({key: value.detach().float() for key, value in values.items()})
             return loss
 
         def backward(loss: Tensor) -> None:
-            scaled_loss(optim_wrapper.scale_loss(loss), optim_wrapper).backward()
+            if all(good):  # what follows a loss that is no number would be none either
+                scaled_loss(optim_wrapper.scale_loss(loss), optim_wrapper).backward()
 
         with torch.no_grad():
             assignments = torch.stack([self.local.assignment(arch) for arch in pair])

@@ -53,11 +53,13 @@ class EvolutionSearchHook(SearchHook):
             ``{'depth': P_d, '*': P_m}``.
         unit: ``'layer'``: the choices of one layer (of one tube) are inherited and mutated as a whole; ``'choice'``:
             each by itself.
-        pareto: None, or the cost (``'macs'``, ``'params'``) against which the whole front is sought; its architectures
-            are written to ``WORK_DIR/search/front``, and arch.json is that of the best score.
+        pareto: None, or the cost (``'macs'``, ``'params'``, ``'latency_ms'`` where the budget has a latency table)
+            against which the whole front is sought; its architectures are written to ``WORK_DIR/search/front``, and
+            arch.json is that of the best score.
         indicator: the score; by default top-1 accuracy (``dict(type='VideoAccuracy')``), else
             ``dict(type='Likelihood', reduction='mean')``.
-        eval_batches: held-out batches (of each dataset) that a candidate is scored on.
+        eval_batches: held-out batches (of each dataset) that a candidate is scored on. Several ranks share the
+            candidates of a generation; the result does not depend on their number.
         checkpoint: of the supernet (``tools/search.py --checkpoint``).
         **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
 
@@ -108,6 +110,11 @@ class EvolutionSearchHook(SearchHook):
                 f'cost_shape: found none, expected the (C, T, H, W) of the clip whose {self.options.pareto} '
                 'EvolutionSearchHook.pareto compares'
             )
+        if self.options.pareto == 'latency_ms' and self.latency is None:
+            raise ConfigError(
+                "budget.latency_table: found none, expected one beside EvolutionSearchHook.pareto='latency_ms' "
+                '(python tools/latency.py CONFIG makes it)'
+            )
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise ConfigError('default_hooks: found an EMAHook, expected none: an evolution changes no weights')
         self._weights = self._read_weights(runner)
@@ -154,7 +161,7 @@ class EvolutionSearchHook(SearchHook):
         if self._score is None:
             self._score = CandidateScorer(self, self.eval_batches, self.indicator)
         with self.clock.watching(), optim_wrapper.optim_context(self.bare):
-            scores = [self._score(arch) for arch in archs]
+            scores = self._score.score_all(archs)
         self._note(self.evolution.tell(archs, scores))
         best = self.evolution.best
         return {'score': torch.tensor(best.score), 'candidates': torch.tensor(float(len(self.evolution.seen)))}

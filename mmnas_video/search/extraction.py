@@ -13,12 +13,14 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
+from mmnas_video import compat
 from mmnas_video.entangle import Searchable, Window, copy_slices, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.space import Arch, Value, write_text_atomic
 
 from .base import SearchHook
+from .checkpoint import save_atomic
 
 
 def is_search_hook(hook: Mapping[str, Any]) -> bool:
@@ -54,6 +56,30 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
     for key in ('retrain', 'stages', 'resume', 'load_from'):
         pinned.pop(key, None)
     return pinned
+
+
+#: What of a config a network needs that only answers.
+INFERENCE_KEYS = ('default_scope', 'custom_imports', 'model', 'vis_backends', 'visualizer')
+
+
+def inference_config(cfg: Config) -> Config | None:
+    """The config with which MMAction2's ``inference_recognizer`` and its inferencer run an extracted network.
+
+    They look for the pipeline where a stock loader has it, and the inferencer takes no ``collate_fn`` as the Runner
+    does, so this one has a stock test loader and nothing to train. None where the config has no test data. Of several
+    named datasets the pipeline is that of the default head.
+    """
+    if not cfg.get('test_dataloader'):
+        return None
+    dataset = cfg.test_dataloader.dataset
+    if 'datasets' in dataset:
+        default = cfg.model.cls_head.get('default')
+        dataset = dataset.datasets.get(default) or next(iter(dataset.datasets.values()))
+    while 'pipeline' not in dataset:
+        dataset = dataset.dataset
+    kept = {key: cfg[key] for key in INFERENCE_KEYS if key in cfg}
+    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
+    return Config(copy.deepcopy({**kept, 'test_pipeline': dataset.pipeline, 'test_dataloader': loader}))
 
 
 def _narrow_readers(cfg: Any, searchable: Any, window: Window) -> None:
@@ -102,22 +128,25 @@ def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel,
     return pinned.train(model.training), pinned_cfg
 
 
-def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write ``extracted.py`` and ``extracted.pth`` into ``folder``, each atomically; returns both paths.
+def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> list[Path]:
+    """Write ``extracted.py``, ``extracted.pth`` and ``inference.py`` into ``folder``, each atomically; returns their
+    paths.
 
-    The config starts from the weights (``load_from``); it runs with our tools and with MMAction2's own.
+    The first config starts from the weights (``load_from``); it runs with our tools and with MMAction2's own. Of the
+    second see :func:`inference_config`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights, config = folder / 'extracted.pth', folder / 'extracted.py'
-    temporary = folder / '.extracted.pth.writing'
-    torch.save({'meta': dict(meta), 'state_dict': {k: v.cpu() for k, v in model.state_dict().items()}}, temporary)
-    os.replace(temporary, weights)
+    save_atomic({'meta': dict(meta), 'state_dict': {k: v.cpu() for k, v in model.state_dict().items()}}, weights)
     cfg = copy.deepcopy(cfg)
     cfg.load_from = str(weights.resolve())
     cfg.pop('work_dir', None)
-    object.__setattr__(cfg, '_format_python_code', True)  # a person reads this one
-    write_text_atomic(config, cfg.pretty_text)
-    return config, weights
+    configs = {config: cfg, folder / 'inference.py': inference_config(cfg)}
+    configs = {path: content for path, content in configs.items() if content is not None}
+    for path, content in configs.items():
+        object.__setattr__(content, '_format_python_code', True)  # a person reads these
+        write_text_atomic(path, content.pretty_text)
+    return [*configs, weights]
 
 
 def read_checkpoint(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
@@ -129,16 +158,7 @@ def read_checkpoint(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(checkpoint)
     if not path.is_file():
         raise ConfigError(f'checkpoint {str(path)!r}: found no such file, expected a checkpoint (.pth)')
-    try:
-        data = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file makes torch raise
-        # torch says what it met in one of many lines; the first advises to read the file unsafely.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = next((line for line in lines if 'GLOBAL' in line or 'nsupported' in line), lines[0])
-        raise ConfigError(
-            f'checkpoint {str(path)!r}: found a file that is broken or not safe to read ({reason[:200]}), '
-            'expected a checkpoint of weights'
-        ) from None
+    data = compat.safe_load(path, map_location='cpu')
     if not isinstance(data, dict):
         raise ConfigError(f'checkpoint {str(path)!r}: found a {type(data).__name__}, expected a dict with state_dict')
     return data

@@ -9,20 +9,19 @@ run's stage, do what an uninterrupted one does.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.dist import barrier, is_main_process
 
 from mmnas_video.entangle import extract_state
 from mmnas_video.errors import ConfigError
-from mmnas_video.space import Arch, SearchSpace, write_text_atomic
+from mmnas_video.space import Arch, SearchSpace, parse_json, read_text, write_text_atomic
 
 from .base import SearchHook
+from .checkpoint import save_atomic
 from .stages import Pins
 
 FORMAT = 'mmnas-video/stage@1'
@@ -72,7 +71,7 @@ def find_finished(folder: Path, key: str) -> Finished:
     """
     if (folder / 'search' / STAGES).is_file() and not (folder / FINISHED).is_file():
         try:
-            last = json.loads((folder / 'search' / STAGES).read_text(encoding='utf-8'))['stages'][-1]['folder']
+            last = _read(folder / 'search' / STAGES)['stages'][-1]['folder']
             return read_finished(folder / last, key)
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigError(f'{key}: cannot use {str(folder / "search" / STAGES)!r} ({error})') from None
@@ -93,7 +92,7 @@ def read_finished(folder: Path, key: str) -> Finished:
     """
     path = folder / FINISHED
     try:
-        data = json.loads(path.read_text(encoding='utf-8'))
+        data = _read(path)
         if data['format'] != FORMAT:
             raise ValueError(f'format {data["format"]!r}')
         if not (folder / WEIGHTS).is_file():
@@ -104,6 +103,10 @@ def read_finished(folder: Path, key: str) -> Finished:
         raise ConfigError(
             f'{key}: cannot use {str(path)!r} ({type(error).__name__}: {error}), expected what a finished stage leaves'
         ) from None
+
+
+def _read(path: Path) -> Any:
+    return parse_json(read_text(path, path.name), path.name, 'what a finished stage leaves')
 
 
 def write_finished(folder: Path, hook: SearchHook, arch: Arch, summary: Mapping[str, Any]) -> None:
@@ -117,10 +120,8 @@ def write_finished(folder: Path, hook: SearchHook, arch: Arch, summary: Mapping[
     """
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f'.{WEIGHTS}.writing'
         state = {name: value.cpu() for name, value in extract_state(hook.bare, arch).items()}
-        torch.save({'meta': {'arch': dict(arch)}, 'state_dict': state}, temporary)
-        os.replace(temporary, folder / WEIGHTS)
+        save_atomic({'meta': {'arch': dict(arch)}, 'state_dict': state}, folder / WEIGHTS)
         data = {
             'format': FORMAT,
             'folder': folder.name,

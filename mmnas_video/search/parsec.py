@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank, get_world_size
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmnas_video.entangle import batch_statistics
+from mmnas_video.entangle import batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
 from mmnas_video.space import Arch
@@ -24,10 +25,11 @@ from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss
 from .task_streams import TaskStreams
-from .weighted import WeightedGradient, effective_sample_size, scaled_loss, sum_over_ranks
+from .weighted import WeightedGradient, effective_sample_size, fill_gradients, scaled_loss, sum_over_ranks
 
 MODES = ('joint', 'alternating')
 COST_TERMS = ('weight', 'score')
+RANK_ARCHS = ('same', 'own')
 
 
 @HOOKS.register_module()
@@ -44,8 +46,20 @@ class PARSECSearchHook(SearchHook):
     - with ``cost_term='score'`` through the score function, λ Σ_k (c_k - mean c) ∇ log p(A_k|α) / K, whatever the
       likelihoods' scale.
 
+    On several ranks (``rank_archs='same'``) every rank runs all K architectures on its part of a batch, and their
+    log-likelihoods are summed over the ranks before they become weights: exactly what one rank would do with the whole
+    batch. With ``'own'`` the K are dealt out, so that an update costs each rank K / ranks architectures. That is
+    another estimator, and its result depends on the number of ranks:
+
+    - an architecture is scored and trained on one rank's part of the batch, so two of them are compared on different
+      clips, and what differs between the clips counts as if the architectures did;
+    - a log-likelihood that is summed (``reduction='sum'``) is of so many times fewer clips, and the weights so much
+      closer to uniform (the logged effective sample size says how close);
+    - in the alternating mode each training step has as many architectures as there are ranks;
+    - BatchNorm statistics are each rank's own: ``sync_bn`` is refused.
+
     Args:
-        num_archs: K. One would make every weight 1 and the gradient of α pure noise: refused.
+        num_archs: K, on all ranks together. One would make every weight 1 and the gradient of α pure noise: refused.
         mode: ``'joint'`` as above, or ``'alternating'``: one architecture per training step, and an update of α from K
             architectures every K steps (about K times cheaper).
         indicator: what an architecture is weighted by, see :mod:`~mmnas_video.search.indicator`.
@@ -57,6 +71,7 @@ class PARSECSearchHook(SearchHook):
             the paper; in short searches it keeps α from settling on what trains fastest.
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
             less noise. Off in the paper.
+        rank_archs: ``'same'`` on all ranks, or each its ``'own'``.
         collapse_guard: warn when the mean entropy per choice (nats) falls below ``entropy`` while the most probable
             architecture costs less than ``macs`` times the target.
         **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
@@ -75,6 +90,7 @@ class PARSECSearchHook(SearchHook):
         arch_optimizer: Mapping[str, Any] | None = None,
         warmup_epochs: int = 0,
         control_variate: bool = False,
+        rank_archs: str = 'same',
         collapse_guard: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -84,10 +100,11 @@ class PARSECSearchHook(SearchHook):
                 f'PARSECSearchHook.num_archs: found {num_archs!r}, expected at least 2: with K = 1 every '
                 'importance weight is 1 and the architecture gradient carries no information'
             )
-        for key, value, known in (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS)):
+        options = (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS), ('rank_archs', rank_archs, RANK_ARCHS))
+        for key, value, known in options:
             if value not in known:
                 raise ConfigError(f'PARSECSearchHook.{key}: found {value!r}, expected one of {list(known)}')
-        self.num_archs, self.mode = num_archs, mode
+        self.num_archs, self.mode, self.rank_archs = num_archs, mode, rank_archs
         self.cost_weight, self.cost_term = cost_weight, cost_term
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))
         self.held_out_clips = getattr(self.indicator, 'num_clips', None)
@@ -104,8 +121,37 @@ class PARSECSearchHook(SearchHook):
                 'PARSECSearchHook.arch_dataloader: found a JointDataset, expected one dataset: one α is not scored on '
                 'several at once; EntanglementSearchHook and DARTSSearchHook take joint data'
             )
+        if self.apart:
+            self._check_ranks()
         self.distribution = ArchDistribution(self.space)
         self.alpha_optimizer = OPTIMIZERS.build({**self.arch_optimizer, 'params': [self.distribution.alpha]})
+
+    @property
+    def apart(self) -> bool:
+        """Whether ranks run different architectures."""
+        return self.rank_archs == 'own' and get_world_size() > 1
+
+    def _check_ranks(self) -> None:
+        if self.num_archs < (ranks := get_world_size()):
+            raise ConfigError(
+                f"PARSECSearchHook.num_archs: found {self.num_archs} with rank_archs='own' on {ranks} ranks, expected "
+                'at least as many: each rank runs some of them'
+            )
+        if has_synced_norms(self.bare):
+            raise ConfigError(
+                "PARSECSearchHook.rank_archs: found 'own' with sync_bn, expected 'same': ranks that run different "
+                'architectures have no statistics in common'
+            )
+
+    def _mine(self, count: int) -> range:
+        """Which of so many architectures this rank runs."""
+        return range(get_rank(), count, get_world_size()) if self.apart else range(count)
+
+    def complete_gradients(self) -> None:
+        """Average over the ranks, also of parameters that only some ranks' architectures have."""
+        if self.apart:
+            fill_gradients([p for p in self.bare.parameters() if p.requires_grad])
+        super().complete_gradients()
 
     # ------------------------------------------------------------------ one step
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
@@ -116,7 +162,8 @@ class PARSECSearchHook(SearchHook):
             weights, scores = (None, []) if warm else self._arch_step(archs, optim_wrapper)
             logged = self._weight_step(archs, weights, batch, optim_wrapper)
         else:
-            logged = self.sampled_step(self._draw(1), batch, optim_wrapper)
+            drawn = self._draw(get_world_size() if self.apart else 1)
+            logged = self.sampled_step([drawn[i] for i in self._mine(len(drawn))], batch, optim_wrapper, drawn)
             if warm or (self.runner.iter + 1) % self.num_archs:
                 return logged
             archs = self._draw(self.num_archs)
@@ -136,16 +183,16 @@ class PARSECSearchHook(SearchHook):
 
     @torch.no_grad()
     def score(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[list[float], int]:
-        """Score of each architecture on the next held-out batch, and the clips in it (over all ranks).
+        """Score of each architecture on the next held-out batch, and the clips that it has seen.
 
         BatchNorm uses the batch's statistics and writes none.
         """
         held_out = self.prepare(next(self.held_out))
-        pairs: list[float] = []
+        pairs = [0.0] * 2 * len(archs)
         with batch_statistics(self.bare), optim_wrapper.optim_context(self.bare):
-            for arch in archs:
-                with self.searchable.use(arch):
-                    pairs.extend(self.indicator.measure(self.bare, held_out))
+            for k in self._mine(len(archs)):
+                with self.searchable.use(archs[k]):
+                    pairs[2 * k : 2 * k + 2] = self.indicator.measure(self.bare, held_out)
         pairs = sum_over_ranks(pairs, next(self.bare.parameters()).device)
         return [
             self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2], strict=True)
@@ -157,11 +204,12 @@ class PARSECSearchHook(SearchHook):
         penalties = torch.tensor(self._penalties(archs, clips), dtype=torch.float64)
         log_weights = self.indicator.log_weights(scores) - penalties
         weights = log_weights.masked_fill(~log_weights.isfinite(), -torch.inf).softmax(0)
+        self.finite.note('score', [arch for arch, score in zip(archs, scores, strict=True) if not math.isfinite(score)])
         if weights.isfinite().all():
             self.alpha_optimizer.zero_grad()
             self.arch_loss(archs, weights).backward()
             self.alpha_optimizer.step()
-        self._scores.extend(scores)
+        self._scores.extend(score for score in scores if math.isfinite(score))
         return weights, scores
 
     def arch_loss(self, archs: Sequence[Arch], weights: Tensor) -> Tensor:
@@ -183,32 +231,37 @@ class PARSECSearchHook(SearchHook):
         if weights is None:
             weights = torch.full((len(archs),), 1 / len(archs), dtype=torch.float64)
         known = None if self.indicator.from_training_loss else weights.log().tolist()
-        for k, arch in enumerate(archs):
+        table, bad = [0.0] * len(archs), [0.0] * len(archs)
+        for k in self._mine(len(archs)):
+            arch, table[k] = archs[k], -math.inf
             set_generator_states(generators)  # the K architectures share the dropout mask
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
-            total, count = sum_over_ranks(
-                [-float(loss.detach()) * len(batch['data_samples']), len(batch['data_samples'])], loss.device
-            )
+            clips = len(batch['data_samples'])
+            total, count = self._over_ranks([-float(loss.detach()) * clips, clips], loss.device, shards=True)
             penalty = self._penalties([arch], int(count))[0]
             log_weight = known[k] if known else self.indicator.score(total, int(count)) - penalty
-            logged.append(values)
             if not (math.isfinite(total) and math.isfinite(log_weight)):
                 # Known weights may be 0 (no video right): nothing to learn from, and no fault.
-                self.dropped += not math.isfinite(total) or math.isnan(log_weight)
+                bad[k] = float(not math.isfinite(total) or math.isnan(log_weight))
                 continue
+            logged.append(values)
+            table[k] = log_weight
             loss = optim_wrapper.scale_loss(loss) * gradient.add(log_weight)
             scaled_loss(loss, optim_wrapper).backward()
-        if not gradient.log_weights:
-            raise FloatingPointError(
-                f'PARSECSearchHook: the loss of all {len(archs)} sampled architectures is not finite '
-                f'at iteration {self.runner.iter}; lower the learning rate, or resume from the last '
-                'checkpoint'
-            )
-        used = gradient.finish()
+        found = self._over_ranks([*table, *bad], loss.device, shards=False)
+        table, bad = found[: len(archs)], found[len(archs) :]
+        self.finite.note('loss', [arch for arch, one in zip(archs, bad, strict=True) if one])
+        used = gradient.finish(table, get_world_size() if self.apart else 1)
         self.finish_step(optim_wrapper, archs, loss.device)
+        logged = logged or [values]  # of the last architecture, where none was of use
         mean = {k: torch.stack([v[k].detach().float() for v in logged]).mean() for k in logged[0]}
         return {**mean, 'ess': torch.tensor(effective_sample_size(used))}
+
+    def _over_ranks(self, values: Sequence[float], device: torch.device, shards: bool) -> list[float]:
+        """The values of all ranks together: where all run one architecture, sums over their ``shards`` of its batch;
+        else what each has of its own ones (0 elsewhere)."""
+        return sum_over_ranks(values, device) if shards != self.apart else list(values)
 
     # ------------------------------------------------------------------ logging
     def _log(
@@ -242,8 +295,10 @@ class PARSECSearchHook(SearchHook):
         }
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """The score is that of the epoch."""
-        self._scores = []
+        """The score is that of the epoch, also of one that is gone on with."""
+        if not self._within_epoch:
+            self._scores = []
+        self._within_epoch = False
 
     def after_train_epoch(self, runner: Runner) -> None:
         """As every search, and the collapse guard."""

@@ -20,7 +20,8 @@ from mmnas_video.space import Arch, SearchSpace, Value
 
 #: Choice name to its weights (K,) as they are now; asked again after every tuning, because α may have moved.
 Weights = Callable[[], Mapping[str, Tensor]]
-#: Held-out accuracy (or anything that should be large) of the network under a mixture.
+#: Held-out accuracy (or anything that should be large) of the network under a mixture. One with a method ``score_all``
+#: is given those of a choice together, which several ranks may share.
 Score = Callable[[Mixture], float]
 #: Trains the network a little while the mixture is what is run; the mixture is made anew at every call of its argument.
 Tune = Callable[[Callable[[], Mixture]], None]
@@ -87,10 +88,16 @@ class PerturbationSelection:
         """The score without each value of a choice, in the order of its values; None for one that has no weight."""
         weights = self.weights()[name].detach()
         found: list[float | None] = [None] * len(weights)
+        mixtures: dict[int, Mixture] = {}
         for index in weights.nonzero().flatten().tolist():
             rest = masked(weights, index)
-            # With nothing left there is no network to score.
-            found[index] = score(self.mixture({name: rest})) if rest.any() else -math.inf
+            if rest.any():
+                mixtures[index] = self.mixture({name: rest})
+            else:  # with nothing left there is no network to score
+                found[index] = -math.inf
+        score_all = getattr(score, 'score_all', lambda several: [score(mixture) for mixture in several])
+        for index, value in zip(mixtures, score_all(list(mixtures.values())), strict=True):
+            found[index] = value
         return found
 
     def fix_next(self, score: Score) -> dict[str, Any]:

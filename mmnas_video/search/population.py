@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmnas_video.cost import Budget, Cost
+from mmnas_video.cost import Budget, Cost, TimedCost
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace
 
@@ -38,7 +38,8 @@ class EvolutionOptions:
             with both shares 0 this is random search.
         mutation: pattern of choice names to probability, see :func:`~.operators.mutation_rates`.
         unit: what is crossed and mutated as a whole, one of :data:`~.operators.UNITS`.
-        pareto: None for the best score, or the cost (``'macs'``, ``'params'``) against which the whole front is sought.
+        pareto: None for the best score, or the cost (``'macs'``, ``'params'``, ``'latency_ms'``) against which the
+            whole front is sought.
         owner: whose options these are, for errors.
 
     Raises:
@@ -77,7 +78,7 @@ class EvolutionOptions:
             )
         for pattern, rate in self.mutation.items():
             check_probability(rate, f'{self.owner}.mutation[{pattern!r}]')
-        for key, known in (('unit', UNITS), ('pareto', (None, *Cost._fields))):
+        for key, known in (('unit', UNITS), ('pareto', (None, *TimedCost._fields))):
             if getattr(self, key) not in known:
                 raise ConfigError(f'{self.owner}.{key}: found {getattr(self, key)!r}, expected one of {list(known)}')
 
@@ -88,7 +89,7 @@ class Candidate:
 
     arch: Arch
     score: float
-    cost: Cost
+    cost: Cost | TimedCost
 
     @property
     def rank(self) -> float:
@@ -118,7 +119,7 @@ class Evolution:
         self,
         space: SearchSpace,
         options: EvolutionOptions,
-        cost: Callable[[Arch], Cost] = lambda arch: Cost(),
+        cost: Callable[[Arch], Cost | TimedCost] = lambda arch: Cost(),
         budget: Budget | None = None,
         canonical: Callable[[Arch], Arch] = lambda arch: arch,
     ) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import os
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mmnas_video.cost import Cost
-from mmnas_video.errors import ConfigError
-from mmnas_video.space import Arch, SearchSpace, arch_to_json, write_text_atomic
+from mmnas_video.cost import Cost, TimedCost
+from mmnas_video.errors import ConfigError, RunError
+from mmnas_video.space import Arch, SearchSpace, arch_to_json, remove_unfinished, write_text_atomic
 
 #: Packages whose versions stand in arch.json.
 VERSIONS = ('torch', 'mmengine', 'mmaction2', 'mmnas-video')
+#: Of the cost in an arch file, without and with a latency table.
+UNIT, TIMED = 'MACs of one clip, parameters', ', ms of a batch by the latency table'
 
 
 class SearchRecord:
@@ -43,15 +47,15 @@ class SearchRecord:
             if not resuming and self.history.exists():
                 self._set_aside()
             self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.folder)
             write_text_atomic(
                 self.folder / 'space.json', json.dumps({**space.to_dict(), **(description or {})}, indent=1) + '\n'
             )
             # By lines: what a killed search still held would be written late, into the history of the resumed one.
             self._file = open(self.history, 'a', buffering=1, encoding='utf-8')  # noqa: SIM115 - for the whole search
-        except OSError as error:
+        except (OSError, RunError) as error:
             raise ConfigError(
-                f'work_dir: cannot write to {str(self.folder)!r} ({error.strerror}); expected a folder '
-                'that can be written'
+                f'work_dir: cannot write to {str(self.folder)!r} ({error}); expected a folder that can be written'
             ) from None
 
     def _set_aside(self) -> None:
@@ -62,13 +66,33 @@ class SearchRecord:
         self.folder.rename(aside)
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add one line to the history. Numbers that are not finite become null: JSON has none."""
-        self._file.write(json.dumps({k: _finite(v) for k, v in line.items()}) + '\n')
+        """Add one line to the history. Numbers that are not finite become null: JSON has none.
+
+        Raises:
+            RunError: the line cannot be written. A resume cuts off what of it stands there.
+        """
+        try:
+            self._file.write(json.dumps({k: _finite(v) for k, v in line.items()}) + '\n')
+        except OSError as error:
+            raise self._failed(error) from None
 
     def length(self) -> int:
-        """Bytes of the history, after writing out what is buffered."""
-        self._file.flush()
+        """Bytes of the history, all of them on the disk: a checkpoint that names them may outlast a power cut.
+
+        Raises:
+            RunError: what is buffered cannot be written.
+        """
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._failed(error) from None
         return self.history.stat().st_size
+
+    def _failed(self, error: OSError) -> RunError:
+        return RunError(
+            f'{str(self.history)!r}: cannot be written ({error.strerror or error}); the last checkpoint is intact'
+        )
 
     def cut(self, length: int) -> None:
         """Shorten the history to a checkpoint's length.
@@ -86,11 +110,17 @@ class SearchRecord:
         self._file.seek(0, 2)
 
     def write_arch(
-        self, arch: Arch, cost: Cost, shape: tuple[int, ...], search: Mapping[str, Any], name: str = 'arch.json'
+        self,
+        arch: Arch,
+        cost: Cost | TimedCost,
+        shape: tuple[int, ...],
+        search: Mapping[str, Any],
+        name: str = 'arch.json',
     ) -> Path:
         """Write an arch file, by default ``arch.json``, and return its path."""
+        unit = UNIT + (TIMED if isinstance(cost, TimedCost) else '')
         extra = {
-            'cost': {**cost._asdict(), 'unit': 'MACs of one clip, parameters', 'shape': list(shape)},
+            'cost': {**cost._asdict(), 'unit': unit, 'shape': list(shape)},
             'search': {**search, 'versions': _versions(), 'commit': _commit()},
         }
         path = self.folder / name
@@ -120,6 +150,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def _commit() -> str | None:
     """Commit of the checkout that this code lies in, None for an installed package."""
     try:

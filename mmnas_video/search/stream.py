@@ -23,13 +23,20 @@ class BatchStream:
         purpose: what the stream is for; streams of different purposes have different orders.
         source: config key for errors.
         max_bad_share: share of the clips that may be unreadable; they are skipped and named in the log.
+        shared: whether several ranks share the clips; else each gets the batches that one rank alone would get.
 
     Raises:
         ConfigError: a sampler in the config, or a dataset that is missing or empty.
     """
 
     def __init__(
-        self, loader: Mapping[str, Any], seed: int, purpose: str, source: str, max_bad_share: float = 0.01
+        self,
+        loader: Mapping[str, Any],
+        seed: int,
+        purpose: str,
+        source: str,
+        max_bad_share: float = 0.01,
+        shared: bool = True,
     ) -> None:
         cfg = ConfigDict(copy.deepcopy(dict(loader)))
         if cfg.pop('sampler', None) is not None:
@@ -37,7 +44,7 @@ class BatchStream:
                 f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '
                 'resumable one of its own'
             )
-        cfg.sampler = dict(type='EndlessSampler', shuffle=True)
+        cfg.sampler = dict(type='EndlessSampler', shuffle=True, shared=shared)
         cfg.setdefault('collate_fn', dict(type='skip_bad_collate'))
         self.seed = derive_seed(seed, purpose) % (1 << 31)  # numpy's generators, seeded in the workers, take 32 bits
         self.loader = Runner.build_dataloader(cfg, seed=self.seed)

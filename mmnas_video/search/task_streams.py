@@ -31,13 +31,20 @@ class TaskStreams:
         purpose: what the streams are for; streams of different purposes have different orders.
         source: config key for errors.
         max_bad_share: share of a dataset's clips that may be unreadable.
+        shared: see :class:`BatchStream`.
 
     Raises:
         ConfigError: a sampler in the config, a batch size for a name there is not, a dataset that is missing or empty.
     """
 
     def __init__(
-        self, loader: Mapping[str, Any], seed: int, purpose: str, source: str, max_bad_share: float = 0.01
+        self,
+        loader: Mapping[str, Any],
+        seed: int,
+        purpose: str,
+        source: str,
+        max_bad_share: float = 0.01,
+        shared: bool = True,
     ) -> None:
         cfg = copy.deepcopy(dict(loader))
         if not is_joint(cfg):
@@ -62,6 +69,7 @@ class TaskStreams:
                 f'{purpose} {task}',
                 source,
                 max_bad_share,
+                shared,
             )
             for task, own in named.items()
         }

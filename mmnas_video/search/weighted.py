@@ -27,7 +27,7 @@ class WeightedGradient:
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.log_weights: list[float] = []
-        self._top, self._sum = -torch.inf, 0.0
+        self._top = -torch.inf
         self._held = [p.grad for p in self.parameters]
         for parameter in self.parameters:
             parameter.grad = None
@@ -38,20 +38,23 @@ class WeightedGradient:
         if log_weight > self._top:
             shrink = float(torch.tensor(self._top - log_weight, dtype=torch.float64).exp())
             self._scale(shrink)
-            self._sum *= shrink
             self._top = log_weight
-        factor = float(torch.tensor(log_weight - self._top, dtype=torch.float64).exp())
-        self._sum += factor
-        return factor
+        return float(torch.tensor(log_weight - self._top, dtype=torch.float64).exp())
 
-    def finish(self) -> Tensor:
-        """Normalise, give the held gradients back, and return the weights (K,)."""
-        self._scale(1.0 / self._sum)
+    def finish(self, everybody: Sequence[float] | None = None, times: int = 1) -> Tensor:
+        """Normalise, give the held gradients back, and return the weights (K,).
+
+        Args:
+            everybody: log-weights of all K architectures, where this rank has run only some of them.
+            times: factor on the gradient: the number of ranks, if what all have is to be added up and not averaged.
+        """
+        log_weights = torch.tensor(self.log_weights if everybody is None else everybody, dtype=torch.float64)
+        self._scale(times * float((self._top - log_weights.logsumexp(0)).exp()))
         for parameter, held in zip(self.parameters, self._held, strict=True):
             if held is not None:
                 parameter.grad = held if parameter.grad is None else parameter.grad.add_(held)
         self._held = []
-        return torch.tensor(self.log_weights, dtype=torch.float64).softmax(0)
+        return log_weights.softmax(0)
 
     def _scale(self, factor: float) -> None:
         grads = [p.grad for p in self.parameters if p.grad is not None]
@@ -91,6 +94,18 @@ def average_over_ranks(tensors: Sequence[Tensor | None]) -> None:
     for grad in grads:
         grad.copy_(flat[done : done + grad.numel()].view_as(grad))
         done += grad.numel()
+
+
+def fill_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Zeros for the gradients that this rank lacks and another has: before an average of ranks that ran different
+    architectures."""
+    if not parameters or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    there = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32, device=parameters[0].device)
+    dist.all_reduce(there)
+    for parameter, count in zip(parameters, there.tolist(), strict=True):
+        if count and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def sum_over_ranks(values: Sequence[float], device: torch.device | str = 'cpu') -> list[float]:

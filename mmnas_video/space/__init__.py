@@ -1,7 +1,8 @@
 """WHAT can vary: choices, spaces and architectures as plain data. Needs no torch."""
 
-from .arch import Arch, arch_from_json, arch_to_json, read_arch_file, write_text_atomic
+from .arch import Arch, arch_from_json, arch_to_json, parse_json, read_arch_file
 from .choice import Choice, Value
+from .files import UNFINISHED, read_text, remove_unfinished, write_atomic, write_text_atomic
 from .genotype import Genotype, genotype_arch, genotype_to_json, read_cell, read_genotype
 from .mbconv3d import (
     ATTENTIONS,
@@ -72,6 +73,7 @@ __all__ = [
     'SPARSE_STAGES',
     'STREAMS',
     'TUBES',
+    'UNFINISHED',
     'VITS',
     'ZERO',
     'Arch',
@@ -103,16 +105,20 @@ __all__ = [
     'mbconv3d_groups',
     'mbconv3d_space',
     'narrowed',
+    'parse_json',
     'read_arch_file',
     'read_cell',
     'read_edge',
     'read_genotype',
+    'read_text',
+    'remove_unfinished',
     'stream_values',
     'tsnet_space',
     'tube_grid',
     'vit_space',
     'vit_table',
     'vit_tubes',
+    'write_atomic',
     'write_text_atomic',
     'x3d_arch',
 ]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 
 from .choice import Value
+from .files import read_text
 
 FORMAT = 'mmnas-video/arch@1'
-#: An arch file is a page of text. Anything larger is not one, and is refused before it is parsed.
-MAX_BYTES = 1 << 20
 
 
 class Arch(Mapping[str, Value]):
@@ -62,15 +60,15 @@ class Arch(Mapping[str, Value]):
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ConfigError(f'found the keys {twice} twice, expected each once')
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = sorted(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ConfigError(f'found the keys {shown(twice)} twice, expected each once')
+    return found
 
 
 def _no_constant(name: str) -> float:
-    raise ConfigError(f'found the number {name}, expected finite numbers')
+    raise ConfigError(f'found the number {name[:80]}, expected finite numbers')
 
 
 def _finite(text: str) -> float:
@@ -111,17 +109,24 @@ def arch_from_json(text: str, source: str = 'arch') -> dict[str, Any]:
     Raises:
         ConfigError: not JSON, not our format, a key twice, a number that is not finite, a value that is no scalar.
     """
-    data = parse_json(text, source, 'an arch file')
-    if not isinstance(data, dict) or data.get('format') != FORMAT:
-        found = data.get('format') if isinstance(data, dict) else type(data).__name__
-        raise ConfigError(f'{source}: found the format {found!r}, expected {FORMAT!r}')
-    if not isinstance(data.get('arch'), dict) or not isinstance(data.get('space'), dict):
-        raise ConfigError(f"{source}: expected the objects 'arch' and 'space', found {sorted(data)}")
+    return check_arch_data(parse_json(text, source, 'an arch file'), source)
+
+
+def check_arch_data(data: Any, source: str = 'arch') -> dict[str, Any]:
+    """What an arch file holds, with ``arch`` made an :class:`Arch`; see :func:`arch_from_json`.
+
+    Raises:
+        ConfigError: not our format, no arch and space in it, a value that is no scalar.
+    """
+    if not isinstance(data, Mapping) or data.get('format') != FORMAT:
+        found = data.get('format') if isinstance(data, Mapping) else type(data).__name__
+        raise ConfigError(f'{source}: found the format {shown(found)}, expected {FORMAT!r}')
+    if not isinstance(data.get('arch'), Mapping) or not isinstance(data.get('space'), Mapping):
+        raise ConfigError(f"{source}: expected the objects 'arch' and 'space', found {shown(sorted(map(str, data)))}")
     for name, value in data['arch'].items():
-        if isinstance(value, (dict, list)):
-            raise ConfigError(f'{source}: {name!r} holds a {type(value).__name__}, expected a single value')
-    data['arch'] = Arch(data['arch'])
-    return data
+        if isinstance(value, (Mapping, list, tuple, set)):
+            raise ConfigError(f'{source}: {shown(name)} holds a {type(value).__name__}, expected a single value')
+    return {**data, 'arch': Arch(data['arch'])}
 
 
 def read_arch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -132,43 +137,3 @@ def read_arch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     source = f'arch file {str(path)!r}'
     return arch_from_json(read_text(path, source, '; a search leaves one at WORK_DIR/search/arch.json'), source)
-
-
-def read_text(path: str | os.PathLike[str], source: str, hint: str = '') -> str:
-    """The text of a small file.
-
-    Args:
-        path: of the file.
-        source: what messages call it.
-        hint: where such a file comes from, for the message that there is none.
-
-    Raises:
-        ConfigError: the file is missing, larger than 1 MiB, or not UTF-8.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f'{source}: not found{hint}')
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ConfigError(f'{source}: found {size} bytes, expected at most {MAX_BYTES}')
-    try:
-        return path.read_text(encoding='utf-8')
-    except UnicodeDecodeError:
-        raise ConfigError(f'{source}: found bytes that are not UTF-8, expected JSON') from None
-
-
-def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` so that a reader sees the old file or the new one, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

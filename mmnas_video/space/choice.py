@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 
 Value = str | int | float | bool | None
 
@@ -63,7 +63,7 @@ class Choice:
                 if isinstance(offered, (int, float)) and not isinstance(offered, bool) and offered == value:
                     return i
         raise ConfigError(
-            f'choice {self.name!r}: found {value!r}, which is not offered; expected one of {list(self.values)}'
+            f'choice {self.name!r}: found {shown(value)}, which is not offered; expected one of {list(self.values)}'
         )
 
     def fixed(self, value: Value) -> Choice:

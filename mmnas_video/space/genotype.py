@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 
-from .arch import Arch, parse_json, read_text
+from .arch import Arch, parse_json
 from .choice import Value
+from .files import read_text
 from .p3d import OPERATORS, ZERO, cell_edges, edge_count, edge_name, input_label, read_edge
 from .space import SearchSpace
 
@@ -66,12 +67,14 @@ def genotype_arch(genotype: Genotype, space: SearchSpace, source: str = 'genotyp
             place = f'{source}: node {node}'
             if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < node + 2:
                 known = ', '.join(f'{k} ({input_label(k)})' for k in range(node + 2))
-                raise ConfigError(f'{place} takes the input {i!r}, which it does not have; expected one of {known}')
+                raise ConfigError(
+                    f'{place} takes the input {shown(i)}, which it does not have; expected one of {known}'
+                )
             if taken.count(i) > 1:
                 raise ConfigError(f'{place} takes the input {i} ({input_label(i)}) twice, expected each once')
             offered = [value for value in space[edge_name(node, i)].values if value != ZERO]
             if op not in offered:
-                raise ConfigError(f'{place}: found the operator {op!r} on input {i}, expected one of {offered}')
+                raise ConfigError(f'{place}: found the operator {shown(op)} on input {i}, expected one of {offered}')
             arch[edge_name(node, i)] = op
     return space.check(arch, source)
 
@@ -100,10 +103,12 @@ def read_genotype(
         genotype = parse_json(read_text(genotype, source), source, 'a genotype file')
     nodes = genotype.get('nodes') if isinstance(genotype, Mapping) else None
     if not isinstance(nodes, (list, tuple)) or genotype.get('format', FORMAT) != FORMAT:
-        raise ConfigError(f'{source}: found {str(genotype)[:80]}, expected a list of nodes, and the format {FORMAT!r}')
+        raise ConfigError(f'{source}: found {shown(genotype)}, expected a list of nodes, and the format {FORMAT!r}')
     for node, pairs in enumerate(nodes):
         if not isinstance(pairs, (list, tuple)) or not all(
             isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs
         ):
-            raise ConfigError(f'{source}: node {node}: found {pairs!r}, expected a list of [input, operator] pairs')
+            raise ConfigError(
+                f'{source}: node {node}: found {shown(pairs)}, expected a list of [input, operator] pairs'
+            )
     return Genotype(tuple(tuple((i, op) for i, op in pairs) for pairs in nodes))

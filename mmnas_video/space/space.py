@@ -11,9 +11,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 
-from .arch import Arch, read_arch_file
+from .arch import Arch, check_arch_data, read_arch_file
 from .choice import Choice, Value
 
 
@@ -96,7 +96,7 @@ class SearchSpace:
 
     # ------------------------------------------------------------------ checking
     def _faults(self, arch: Mapping[str, Value]) -> list[str]:
-        faults = [f'unknown choice {name!r}' for name in arch if name not in self._by_name]
+        faults = [f'unknown choice {shown(name)}' for name in arch if name not in self._by_name]
         for choice in self.choices:
             if choice.name not in arch:
                 faults.append(f'no value for {choice.name!r} (one of {list(choice.values)})')
@@ -133,7 +133,7 @@ class SearchSpace:
         found = data['space']
         if found.get('hash') != self.hash and found.get('name') != self.name:
             raise ConfigError(
-                f'{source}: found an arch of the space {found.get("name")!r} (hash {found.get("hash")}), '
+                f'{source}: found an arch of the space {shown(found.get("name"))} (hash {shown(found.get("hash"))}), '
                 f'expected {self.name!r} (hash {self.hash})'
             )
         return self.check(self._completed(data['arch']), source)
@@ -156,7 +156,7 @@ class SearchSpace:
                 f'{source}: found a {type(arch).__name__}, expected the path of an arch file or a mapping'
             )
         if 'format' in arch and 'arch' in arch:
-            return self.check_file(arch, source)
+            return self.check_file(check_arch_data(arch, source), source)
         return self.check(self._completed(arch), source)
 
     def match(self, patterns: Mapping[str, Value], source: str = 'fixed') -> dict[str, Value]:
@@ -165,6 +165,11 @@ class SearchSpace:
         Raises:
             ConfigError: a pattern that fits no choice.
         """
+        if not isinstance(patterns, Mapping) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ConfigError(
+                f'{source}: found {shown(patterns)}, expected names or patterns of choices and their values, such as '
+                "{'*.kernel': 't3_s3'}"
+            )
         found: dict[str, Value] = {}
         for pattern, value in patterns.items():
             names = fnmatch.filter(self.names, pattern)

@@ -15,5 +15,6 @@ from .method import check_search_method
 from .mixture import check_mixture
 from .searchable import check_searchable
 from .space import check_space
+from .tables import table_entries
 
-__all__ = ['check_layer', 'check_mixture', 'check_search_method', 'check_searchable', 'check_space']
+__all__ = ['check_layer', 'check_mixture', 'check_search_method', 'check_searchable', 'check_space', 'table_entries']

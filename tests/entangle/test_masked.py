@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils.checkpoint import checkpoint
 
 from mmnas_video.entangle.masked import masked, masked_layer_norm
 
@@ -30,6 +31,21 @@ def test_masked_is_the_product_and_so_are_its_derivatives(groups):
     torch.testing.assert_close(masked(weight, rows, columns), weight * rows[:, None] * columns)
     assert gradcheck(masked, (weight, rows, columns))
     assert gradgradcheck(masked, (weight, rows, columns))
+
+
+def test_both_can_be_computed_again_in_the_backward_pass():
+    """Rejects a backward pass that reads what it has saved twice: under activation checkpointing that is an error."""
+    x, weight, rows, columns = leaves((2, 3, 7), (1, 5, 7), 5, 7)
+    share = share_of(7)
+
+    def layer(x, weight, rows, columns, share):
+        return masked_layer_norm(x, share, 0.1) @ masked(weight, rows, columns)[0].mT
+
+    given = (x, weight, rows, columns, share)
+    expected = torch.autograd.grad(layer(*given).square().sum(), given)
+    again = checkpoint(layer, *given, use_reentrant=False)
+    for one, other in zip(torch.autograd.grad(again.square().sum(), given), expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_weights_that_are_frozen_get_no_gradient():

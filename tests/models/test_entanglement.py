@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmnas_video.entangle import extract_state, find_searchable, kept_statistics, unused_masks
+from mmnas_video.kernels.batch_norm_reference import ACTIVATIONS
 
 SHARINGS = ('fair', 'prefix')
 
@@ -93,6 +94,7 @@ def no_dead_units(monkeypatch):
     off.
     """
     monkeypatch.setattr(torch, 'relu', torch.nn.functional.softplus)
+    monkeypatch.setitem(ACTIVATIONS, 'relu', torch.nn.functional.softplus)
 
 
 def gradients(model, x) -> dict[str, torch.Tensor | None]:

@@ -8,6 +8,7 @@ from torch.func import functional_call
 
 from mmnas_video.entangle import Mixture
 from mmnas_video.errors import ConfigError
+from mmnas_video.kernels.batch_norm_reference import ACTIVATIONS
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.search.bilevel import HESSIANS, Bilevel, VirtualStep
 
@@ -198,6 +199,7 @@ def network(monkeypatch):
     """A small SuperMBConv3D with all kinds of choices and a linear head, smooth (softplus for ReLU, so that a
     difference does not cross a kink), its losses on two batches, its weights and α."""
     monkeypatch.setattr(torch, 'relu', torch.nn.functional.softplus)
+    monkeypatch.setitem(ACTIVATIONS, 'relu', torch.nn.functional.softplus)
     torch.manual_seed(3)
     model = SuperMBConv3D(
         stages=(((3, 6, 3), (1, 1)),),

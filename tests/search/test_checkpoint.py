@@ -1,38 +1,207 @@
-"""The old checkpoint stands until the new one does."""
+"""The old checkpoint stands until the new one does, whatever happens while it is written."""
+
+import errno
+import os
+import tempfile
+from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.evaluator import Evaluator
 
-from .toy import runner
+from mmnas_video.errors import ConfigError, RunError
+from mmnas_video.search import AtomicCheckpointHook
+from mmnas_video.search.checkpoint import AtomicBackend
+from tests.conftest import forget_runs
+
+from .toy import config, loader, runner
 
 PARSEC = dict(type='PARSECSearchHook', num_archs=2)
 
 
-def test_a_write_that_fails_loses_nothing(tmp_path, monkeypatch):
-    """Disk full while the third checkpoint is written: the second stands, whole, and last_checkpoint names it. Rejects
-    the stock order, which deletes the oldest first and leaves a torn file under the final name."""
-    real, calls = torch.save, []
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob('*.pth'))
 
-    def failing(obj, file, *args, **kwargs):
-        calls.append(file)
-        if len(calls) == 3:
-            raise OSError(28, 'No space left on device')
-        return real(obj, file, *args, **kwargs)
 
-    monkeypatch.setattr(torch, 'save', failing)
-    with pytest.raises(OSError, match='No space left'):
-        runner(PARSEC, work_dir=str(tmp_path), epochs=4).train()
-    left = sorted(path.name for path in tmp_path.glob('*.pth'))
-    assert left == ['epoch_1.pth', 'epoch_2.pth']
-    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_2.pth')
-    assert torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['search']['method'] == 'PARSECSearchHook'
+def resumed(folder: Path, epochs: int) -> None:
+    """The same search once more, with --resume."""
+    forget_runs()
+    cfg = config(PARSEC, work_dir=str(folder), epochs=epochs)
+    cfg.resume = True
+    type(runner(PARSEC)).from_cfg(cfg).train()
+
+
+def equal(one: Path, other: Path, name: str) -> None:
+    """Demand the same history, arch.json and weights of two searches."""
+    for file in ('history.jsonl', 'arch.json'):
+        assert (one / 'search' / file).read_bytes() == (other / 'search' / file).read_bytes(), file
+    first, second = (torch.load(folder / name, weights_only=True) for folder in (one, other))
+    assert torch.equal(first['search']['state']['alpha'], second['search']['state']['alpha'])
+    assert all(torch.equal(first['state_dict'][key], second['state_dict'][key]) for key in first['state_dict'])
+
+
+class Filling:
+    """A disk that has room for all but the n-th file of a name, of which it takes half."""
+
+    def __init__(self, monkeypatch, pattern: str, nth: int, reason: int) -> None:
+        self.pattern, self.left, self.reason, self.open = pattern, nth, reason, os.fdopen
+        monkeypatch.setattr(os, 'fdopen', self)
+
+    def __call__(self, descriptor: int, *args):
+        file = self.open(descriptor, *args)
+        if fnmatch(os.path.basename(os.readlink(f'/proc/self/fd/{descriptor}')), f'.{self.pattern}.*'):
+            self.left -= 1
+            if not self.left:
+                return HalfWritten(file, self.reason)
+        return file
+
+
+class HalfWritten:
+    """A file that takes half of what is written."""
+
+    def __init__(self, file, reason: int) -> None:
+        self.file, self.reason = file, reason
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[: len(data) // 2])
+        self.file.flush()
+        raise OSError(self.reason, os.strerror(self.reason))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'left'), [('epoch_3.pth', '2'), ('last_checkpoint', '23'), ('arch.json', '2')], ids=lambda x: str(x)
+)
+def test_a_disk_that_fills_up_costs_nothing(pattern, left, tmp_path, monkeypatch):
+    """Disk full in the third epoch: one error with the file and the reason, the second checkpoint whole and named, no
+    rest of the third, and the resumed search is the one that had room. Rejects the stock order (the oldest goes first),
+    a torn file under its final name, and a bare OSError."""
+    whole, full = tmp_path / 'whole', tmp_path / 'full'
+    runner(PARSEC, work_dir=str(whole), epochs=4).train()
+    with monkeypatch.context() as disk:
+        Filling(disk, pattern, 1 if pattern.startswith('epoch') else 3, errno.ENOSPC)
+        forget_runs()
+        with pytest.raises(RunError, match=rf'{pattern}.: cannot be written \(No space left on device\)'):
+            runner(PARSEC, work_dir=str(full), epochs=4).train()
+    assert {'epoch_2.pth'} <= set(checkpoints(full)) <= {'epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth'}
+    assert ('epoch_3.pth' in checkpoints(full)) == ('3' in left)
+    assert (full / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+    assert not list(full.rglob('.*.writing'))
+    assert torch.load(full / 'epoch_2.pth', weights_only=True)['search']['method'] == 'PARSECSearchHook'
+    resumed(full, 4)
+    equal(whole, full, 'epoch_4.pth')
+    assert checkpoints(full) == ['epoch_3.pth', 'epoch_4.pth']
+
+
+def test_a_folder_that_may_not_be_written_any_more(tmp_path, monkeypatch):
+    """Permissions that change meanwhile: one error, and what was written stands."""
+    search = runner(PARSEC, work_dir=str(tmp_path), epochs=2)
+    real, times = tempfile.mkstemp, []
+
+    def refused(*args, **kwargs):
+        if kwargs.get('prefix', '').startswith('.epoch_2'):
+            raise PermissionError(errno.EACCES, 'Permission denied')
+        times.append(kwargs)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(tempfile, 'mkstemp', refused)
+    with pytest.raises(RunError, match=r'epoch_2\.pth.: cannot be written \(Permission denied\)'):
+        search.train()
+    assert checkpoints(tmp_path) == ['epoch_1.pth'] and times
+
+
+def test_a_history_that_cannot_be_written(tmp_path):
+    """Rejects an OSError from the depths of the log: its last line is cut off on resume anyway."""
+    search = runner(PARSEC, work_dir=str(tmp_path), epochs=1)
+
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+        flush = close = fileno = lambda self: None
+
+    step = search.call_hook
+
+    def fill(name, **kwargs):
+        if name == 'after_train_iter' and search.iter == 2:
+            hook = next(h for h in search.hooks if type(h).__name__ == 'PARSECSearchHook')
+            hook.record._file = Full()
+        step(name, **kwargs)
+
+    search.call_hook = fill
+    with pytest.raises(RunError, match=r'history\.jsonl.: cannot be written \(No space left on device\)'):
+        search.train()
 
 
 def test_two_are_kept(tmp_path):
-    """Rejects keeping all, and deleting the newest."""
+    """Rejects keeping all, deleting the newest, and rests of a killed run that stay for ever."""
+    left = tmp_path / '.epoch_1.pth.abc.writing', tmp_path / 'search' / '.arch.json.abc.writing'
+    left[1].parent.mkdir()
+    for path in left:
+        path.write_text('half')
     runner(PARSEC, work_dir=str(tmp_path), epochs=5).train()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == '.pth') == ['epoch_4.pth', 'epoch_5.pth']
-    assert not list(tmp_path.glob('.*writing'))
+    assert checkpoints(tmp_path) == ['epoch_4.pth', 'epoch_5.pth']
+    assert not any(path.exists() for path in left)
+
+
+def test_the_oldest_goes_also_if_the_run_was_killed_before(tmp_path, monkeypatch):
+    """Killed between the new checkpoint and the removal of the oldest: the resumed run removes it. Rejects a file per
+    kill that nobody ever removes."""
+
+    def killed(path, missing_ok=False):
+        if path.name == 'epoch_1.pth':
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'unlink', killed)
+        with pytest.raises(KeyboardInterrupt):
+            runner(PARSEC, work_dir=str(tmp_path), epochs=3).train()
+    assert checkpoints(tmp_path) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+    resumed(tmp_path, 4)
+    assert checkpoints(tmp_path) == ['epoch_3.pth', 'epoch_4.pth']
+
+
+def test_the_best_so_far_stands_until_a_better_one_does(tmp_path, monkeypatch):
+    """Rejects the stock hook's order for ``save_best``: it removes the best and then writes the better one."""
+    changes = dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    hooks = dict(
+        checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, save_best='top1', rule='greater'),
+        reproducible=dict(type='ReproducibleHook'),
+    )
+    search = runner(PARSEC, work_dir=str(tmp_path), epochs=3, default_hooks=hooks, **changes)
+    scores = iter([0.2, 0.4, 0.6])
+    monkeypatch.setattr(Evaluator, 'evaluate', lambda self, size: {'top1': next(scores)})
+    real = AtomicBackend.put
+
+    def full(self, obj, filepath):
+        if 'best_top1_epoch_3' in str(filepath):
+            raise RunError('full')
+        real(self, obj, filepath)
+
+    monkeypatch.setattr(AtomicBackend, 'put', full)
+    with pytest.raises(RunError, match='full'):
+        search.train()
+    assert [name for name in checkpoints(tmp_path) if name.startswith('best')] == ['best_top1_epoch_2.pth']
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(intervall=2), "AtomicCheckpointHook.*unknown key 'intervall'.*Did you mean 'interval'"),
+        (dict(backend_args=dict(backend='petrel')), 'backend_args: found .*expected none'),
+    ],
+)
+def test_options_that_it_does_not_have(options, message):
+    """Rejects what the stock hook hands on to the first checkpoint's writing, hours later, and storage without a
+    rename."""
+    with pytest.raises(ConfigError, match=message):
+        AtomicCheckpointHook(**options)
 
 
 def test_an_earlier_search_is_set_aside_not_overwritten(tmp_path):

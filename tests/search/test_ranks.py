@@ -1,4 +1,7 @@
-"""Two real processes under torchrun (gloo) against one."""
+"""One, two and three real processes (gloo) with the same batches: the same α, weights and architectures.
+
+ranks.py runs them all at once, in one process group per number of ranks.
+"""
 
 import json
 import os
@@ -9,51 +12,170 @@ from pathlib import Path
 import pytest
 import torch
 
+from .ranks import CASES, WORLDS
+
 ROOT = Path(__file__).parents[2]
+SEVERAL = WORLDS[1:]
+SAME = [
+    name
+    for name, (_, options) in CASES.items()
+    if not name.startswith(('own', 'too few')) and name != 'statistics of each rank' and 'corrupt' not in options
+]
+#: Forward passes of the toy's backbone in a step: those of training, and those on held-out clips.
+FORWARDS = {
+    'PARSEC': 3 + 3,
+    'DARTS': 1 + 1,
+    'DARTS of second order': 4 + 1,
+    'entanglement': 4 + 1,
+    'entanglement, sampled': 1 + 4,
+    'uniform': 2,
+    'conflict-aware': 2 + 2,
+}
 
 
-def search(work_dir: Path, method: str, ranks: int) -> list[dict]:
-    """What each rank ended with; 10 clips a step over all ranks."""
-    work_dir.mkdir()
-    launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}'] if ranks > 1 else []
-    cmd = [sys.executable, *launch, '-m', 'tests.search.ranks', str(work_dir), method, str(10 // ranks)]
+@pytest.fixture(scope='module')
+def ends(tmp_path_factory) -> dict[int, list[dict]]:
+    """Number of ranks to what each of them ended with."""
+    folder = tmp_path_factory.mktemp('ranks')
     done = subprocess.run(
-        cmd,
+        [sys.executable, '-m', 'tests.search.ranks', str(folder)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((work_dir / f'rank{rank}.json').read_text()) for rank in range(ranks)]
+    return {
+        ranks: [torch.load(folder / f'{ranks}-{rank}.pt', weights_only=True) for rank in range(ranks)]
+        for ranks in WORLDS
+    }
+
+
+def assert_close(one: dict, other: dict, tolerance: float) -> None:
+    """Weights, running statistics and α."""
+    assert one['weights'].keys() == other['weights'].keys()
+    tensors = {**one['weights'], 'alpha': one.get('alpha')}
+    for name, value in tensors.items():
+        theirs = other.get('alpha') if name == 'alpha' else other['weights'][name]
+        if value is not None:
+            torch.testing.assert_close(theirs, value, rtol=0, atol=tolerance, msg=lambda text, n=name: f'{n}: {text}')
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
+@pytest.mark.parametrize('name', SAME)
+def test_several_ranks_equal_one(name, ranks, ends):
+    """Rejects weights from one rank's likelihoods, unaveraged gradients, a projection before the average
+    (conflict-aware), a virtual step along one rank's own gradient (second order), local weights that are each rank's
+    own (distribution gap), a method that is silently skipped under DistributedDataParallel (forward passes), statistics
+    of a shard, an input gradient that ignores the other ranks' part in the statistics, a stage that begins before its
+    files are there, and running statistics that are rank 0's."""
+    (one,), several = ends[1], ends[ranks]
+    for rank in several:
+        assert 'error' not in rank[name], rank[name]
+        assert_close(several[0][name], rank[name], 0 if name != 'plain training' else 1e-12)
+        assert_close(one[name], rank[name], 1e-7 if 'second order' in name else 1e-9)
+        assert rank[name].get('arch') == one[name].get('arch')
+        for ours, theirs in zip(rank[name].get('stages', ()), one[name].get('stages', ()), strict=True):
+            assert {**ours, 'entropy': None} == {**theirs, 'entropy': None}
+            assert ours['entropy'] == pytest.approx(theirs['entropy'], abs=1e-9)
+        if name in FORWARDS:
+            assert rank[name]['forwards'] == one[name]['forwards'] == [FORWARDS[name]] * len(rank[name]['forwards'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
+def test_statistics_of_each_rank(ranks, ends):
+    """Without ``sync_bn`` the ranks still agree, on another result than one rank's, and a checkpoint holds the mean of
+    their statistics. Rejects a checkpoint with rank 0's, and (as the others would then mean nothing) a ``sync_bn`` that
+    changes nothing."""
+    name, several = 'statistics of each rank', ends[ranks]
+    for rank in several:
+        assert torch.equal(rank[name]['alpha'], several[0][name]['alpha'])
+        assert torch.equal(rank[name]['weights']['head.weight'], several[0][name]['weights']['head.weight'])
+    one = ends[1][0][name]['weights']['head.weight']
+    assert float((several[0][name]['weights']['head.weight'] - one).abs().max()) > 1e-4
+    own = torch.stack([rank[name]['own mean'] for rank in several])
+    assert float(own.std(0).max()) > 1e-4
+    torch.testing.assert_close(several[0][name]['saved']['backbone.norm.running_mean'], own.mean(0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
+def test_ranks_with_own_architectures(ranks, ends):
+    """Where all ranks see the same clips, K architectures dealt out give what one rank gives with all K, at K / ranks
+    forward passes each. Rejects weights that are normalised on each rank, an average in place of the sum over ranks,
+    gradients that were accumulated before and are counted as often as there are ranks, and ranks that draw alike."""
+    name, (one,) = 'own architectures', ends[1]
+    for rank in ends[ranks]:
+        assert 'error' not in rank[name], rank[name]
+        assert_close(one[name], rank[name], 1e-9)
+        assert rank[name]['forwards'] == [2 * 6 // ranks] * len(rank[name]['forwards'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
+def test_own_architectures_one_a_step(ranks, ends):
+    """Rejects (alternating) ranks that end with different α or weights: each trains its own architecture, and a weight
+    that one of them alone has used moves on all."""
+    name = 'own architectures, alternating'
+    for rank in ends[ranks]:
+        assert 'error' not in rank[name], rank[name]
+        assert_close(ends[ranks][0][name], rank[name], 0)
+        assert rank[name]['forwards'] == [1 + (step % 6 == 5) * 6 // ranks for step in range(10)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
 @pytest.mark.parametrize(
-    ('method', 'forwards'),
+    ('name', 'message'),
     [
-        ('PARSECSearchHook', 3 + 3),
-        ('UniformSearchHook', 2),
-        ('ConflictAwareSearchHook', 2 + 2),
-        ('EntanglementSearchHook', 2 + 2 + 1),
-        ('DARTSSearchHook', 4 + 1),
+        ('own architectures, synced', "PARSECSearchHook.rank_archs: found 'own' with sync_bn, expected 'same'"),
+        ('another alpha on rank 1', 'rank 1: found alpha.width[2] = '),
+        ('other draws on rank 1', 'rank 1: found generator of architectures = '),
     ],
 )
-def test_two_ranks_equal_one(method, forwards, tmp_path):
-    """The same global samples give the same α and weights. Counting forwards rejects a method that is silently skipped
-    under DistributedDataParallel; the comparison rejects weights from one rank's likelihoods, unaveraged gradients,
-    a projection before the average (conflict-aware), (DARTS of second order) a virtual step along one rank's own
-    gradient, and (distribution gap) local weights that are each rank's own."""
-    (one,) = search(tmp_path / 'one', method, 1)
-    first, second = search(tmp_path / 'two', method, 2)
-    assert one['conflicts'] == first['conflicts'] and any(one['conflicts']) == (method == 'ConflictAwareSearchHook')
-    assert first['forwards'] == second['forwards'] == one['forwards'] == [forwards] * 6
-    assert first['weight'] == second['weight'] and first['alpha'] == second['alpha'] and first['arch'] == second['arch']
-    torch.testing.assert_close(torch.tensor(first['weight']), torch.tensor(one['weight']), rtol=0, atol=1e-6)
-    assert first['local'] == second['local'] and bool(one['local']) == (method == 'EntanglementSearchHook')
-    for ours, theirs in zip(first['local'], one['local'], strict=True):
-        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=0, atol=1e-6)
-    if one['alpha'] is not None:
-        torch.testing.assert_close(torch.tensor(first['alpha']), torch.tensor(one['alpha']), rtol=0, atol=1e-6)
-        assert first['arch'] == one['arch']
+def test_what_ranks_cannot_do_or_have_not_in_common(name, message, ranks, ends):
+    """Rejects statistics that wait for ranks in other layers, a checkpoint written over two searches, an error on one
+    rank while the others wait, and one that names another rank."""
+    for rank in ends[ranks]:
+        assert message in rank[name].get('error', 'none'), rank[name]
+
+
+@pytest.mark.slow
+def test_more_ranks_than_own_architectures(ends):
+    """Rejects a rank without an architecture to run, which would wait for gradients of none."""
+    assert 'expected at least as many' in ends[3][0]['too few own architectures']['error']
+    assert 'error' not in ends[2][0]['too few own architectures']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
+def test_evolution_is_shared(ranks, ends):
+    """The same history, bit for bit, with each candidate scored on one rank. Rejects ranks that all score everything,
+    one that scores hardly anything, scores from a part of the clips, and scores in another order."""
+    (one,), several = ends[1], ends[ranks]
+    lines = [json.loads(line) for line in one['evolution']['history'].splitlines()]
+    assert sum(line['kind'] == 'candidate' for line in lines) == len(one['evolution']['scored']) > 8
+    assert several[0]['evolution']['history'] == one['evolution']['history']
+    scored = [rank['evolution']['scored'] for rank in several]
+    everything = sorted(map(str, one['evolution']['scored']))
+    assert sorted(str(arch) for found in scored for arch in found) == everything
+    assert max(map(len, scored)) - min(map(len, scored)) <= 3, 'one a generation'
+    assert all(rank['evolution']['arch'] == one['evolution']['arch'] for rank in several)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
+def test_layers(ranks, ends):
+    """Rejects means of means over uneven shards, a variance without the spread of the shards' means, one from sums of
+    squares (of large numbers), running statistics that are not unbiased or not of the window, parameter gradients that
+    are summed twice, and gradients of one rank that are averaged with nothing."""
+    for rank in ends[ranks]:
+        found = dict(rank['layers'])
+        assert (found.pop('one rank alone'), found.pop('all'), found.pop('nobody')) == (6.0 / ranks, 3.0, 1.0)
+        # Around 10,000 float32 has steps of 1e-3: 3e-4 of a deviation for each of the 150 values of a gradient's sum.
+        # Sums of squares would be off by the deviation itself.
+        assert found.pop('large mean, float32') < 0.1
+        assert max(found.values()) < 1e-12, found

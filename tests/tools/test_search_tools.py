@@ -193,7 +193,8 @@ def test_extracted_files_are_the_supernet(which, searched, supernet, tool, tmp_p
         '--cfg-options',
         'model.cls_head.num_classes=4',
     ).ok()
-    assert done.out.split() == [str(tmp_path / 'out/extracted.py'), str(tmp_path / 'out/extracted.pth')]
+    names = ('extracted.py', 'inference.py', 'extracted.pth')
+    assert done.out.split() == [str(tmp_path / 'out' / name) for name in names]
     pinned = built(tmp_path / 'out/extracted.py')
     with find_searchable(model)[1].use(arch):
         expected = logits(model)
@@ -381,7 +382,7 @@ def test_an_arch_of_another_space_is_refused_by_every_tool(searched, tool, tiny,
             ['retrain.cfg_options.test_dataloader.dataset.dataset.data_root=/nowhere/'],
             ['retrain.config', 'test_dataloader.dataset.dataset.ann_file', '/nowhere/test.txt'],
         ),
-        (['custom_hooks.0.temperature=1'], ["unknown option 'temperature'"]),
+        (['custom_hooks.0.temperature=1'], ["unknown key 'temperature'"]),
     ],
     ids=['no retrain config', 'no retrain data', 'option'],
 )

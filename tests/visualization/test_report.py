@@ -12,7 +12,7 @@ import matplotlib
 import pytest
 from matplotlib._pylab_helpers import Gcf
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.space import (
     AUTOX3D_STAGES,
     Choice,
@@ -289,7 +289,7 @@ def test_a_failed_write_leaves_the_old_report(quick, make_search, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr('os.replace', full_disk)
-    with pytest.raises(OSError, match='No space'):
+    with pytest.raises(RunError, match='No space'):
         write_report(work_dir, png=False)
     assert path.read_bytes() == old and not [p for p in path.parent.rglob('.*') if p.is_file()]
 

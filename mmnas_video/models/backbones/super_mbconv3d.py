@@ -13,7 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmnas_video.cost import ChainCost, Cost
+from mmnas_video.cost import Block, ChainCost, Cost
 from mmnas_video.entangle import (
     Mixture,
     Searchable,
@@ -25,6 +25,7 @@ from mmnas_video.entangle import (
     whole,
 )
 from mmnas_video.errors import ConfigError
+from mmnas_video.kernels import use_triton
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
     ATTENTIONS,
@@ -39,6 +40,7 @@ from mmnas_video.space import (
 )
 
 from ..blocks import GroupWindows, JoinedInput, MBConv3DGroup, Stem
+from ..latency_blocks import chain_blocks
 
 
 @MODELS.register_module()
@@ -78,6 +80,8 @@ class SuperMBConv3D(Searchable, BaseModule):
     Raises:
         ConfigError: a malformed table, or an arch that is not of the space.
     """
+
+    any_frames = True
 
     def __init__(
         self,
@@ -200,16 +204,16 @@ class SuperMBConv3D(Searchable, BaseModule):
     def enter(self, x: Tensor) -> Tensor:
         """What the first group is given: ``(B, 3, T, H, W)`` to ``(B, stem_channels, T, H / 2, W / 2)``."""
         self._check_size(x.shape[-2:])
-        if x.device.type == 'cpu':
-            # oneDNN's depthwise kernels want it: for some sizes the backward pass in the default layout takes 50 x
-            # longer.
+        if x.device.type == 'cpu' or use_triton(x):
+            # Our kernels want it, and so do oneDNN's depthwise ones: for some sizes the backward pass in the default
+            # layout takes 50 x longer.
             x = x.contiguous(memory_format=torch.channels_last_3d)
         return self.stem(x)
 
     def leave(self, x: Tensor, at: GroupWindows) -> Tensor:
         """The last convolution, on what the last group (with windows ``at``) gives."""
         out = whole(self.last.weight.shape[0])
-        return torch.relu(self.last_norm(self.last(x, out, at.rest.out), out))
+        return self.last_norm(self.last(x, out, at.rest.out), out, 'relu')
 
     def train(self, mode: bool = True) -> SuperMBConv3D:
         """Training mode, with BatchNorm left in eval mode if ``norm_eval``."""
@@ -286,6 +290,11 @@ class SuperMBConv3D(Searchable, BaseModule):
     def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Least and most MACs and parameters over the space, each with an arch that has it."""
         return self.chain_cost(shape).range()
+
+    def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
+        """Blocks and attentions, and the rest: stem, last convolution, head."""
+        yield from chain_blocks(self, arch)
+        yield Block('', 'rest', (1.0, arch[f'{self.group_specs[-1].name}.channels']))
 
 
 def _per_stage(key: str, values: Sequence[int], stages: Sequence) -> tuple[int, ...]:

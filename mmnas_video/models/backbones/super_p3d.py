@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmnas_video.cost import AdditiveCost, Cost
+from mmnas_video.cost import AdditiveCost, Block, Cost
 from mmnas_video.entangle import Mixture, Searchable, Slice, add_local_weights
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
@@ -28,6 +28,7 @@ from mmnas_video.space import (
 
 from ..blocks import OpOptions, P3DCell, Stem
 from ..blocks.p3d_cell import Terms
+from ..latency_blocks import cell_blocks
 
 
 @MODELS.register_module()
@@ -64,6 +65,8 @@ class SuperP3D(Searchable, BaseModule):
     Raises:
         ConfigError: a number that is none, unknown operators, or an arch or genotype that is not of the space.
     """
+
+    any_frames = True
 
     def __init__(
         self,
@@ -172,6 +175,10 @@ class SuperP3D(Searchable, BaseModule):
     def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Least and most MACs and parameters over the space, each with an arch that has it."""
         return self.edge_cost(shape).range()
+
+    def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
+        """The operators of all cells, and the rest."""
+        return cell_blocks(self, arch)
 
 
 def _pinned(space: SearchSpace, fixed: Mapping | None, arch: Any, genotype: Any) -> SearchSpace:

@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmnas_video.cost import ChainCost, Cost, TwoStreamCost
+from mmnas_video.cost import Block, ChainCost, Cost, TwoStreamCost
 from mmnas_video.entangle import Mixture, Searchable, Slice, Window, add_local_weights, lay_windows
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
@@ -28,6 +28,7 @@ from mmnas_video.space import (
 )
 
 from ..blocks import FusionWindows, JoinedInput
+from ..latency_blocks import chain_blocks, fusion_block
 from ..necks.ts_fusion import FusionSite
 from .stream_config import (
     FUSION_KEYS,
@@ -290,3 +291,13 @@ class SuperTSNet(Searchable, BaseModule):
     def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Least and most MACs and parameters over the space, each with an arch that has it."""
         return self.table(shape).range()
+
+    def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
+        """Each stream's blocks, the fusions, and the rest: stems, last convolutions, head."""
+        fusions = self._fusion_windows(arch)
+        for name in self.streams:
+            joined = self._joined(fusions) if name == 'sparse' else None
+            yield from chain_blocks(getattr(self, name), self._part(arch, name), f'{name}.', joined)
+        yield from filter(None, (fusion_block(i, at) for i, at in enumerate(fusions)))
+        last = [arch[f'{name}.{self._names[-1]}.channels'] for name in self.streams]
+        yield Block('', f'rest, {" and ".join(self.streams)}', (1.0, *last))

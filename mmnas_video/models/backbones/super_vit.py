@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmnas_video.cost import Cost, ViTCost
+from mmnas_video.cost import Block, Cost, ViTCost
 from mmnas_video.entangle import (
     Mixture,
     Searchable,
@@ -36,6 +36,7 @@ from mmnas_video.space import (
 )
 
 from ..blocks import Tokens, TubeTokenizer, ViTAt, ViTLayer, ViTWindows
+from ..latency_blocks import vit_blocks
 
 Extent = tuple[int, int, int]
 
@@ -252,6 +253,10 @@ class SuperViT(Searchable, BaseModule):
     def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Least and most MACs and parameters over the space, each with an arch that has it."""
         return self.vit_cost(shape).range()
+
+    def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
+        """Tubes, layers, and the rest."""
+        return vit_blocks(self, arch, shape)
 
 
 def _one_of(key: str, value: str, offered: Sequence[str]) -> None:

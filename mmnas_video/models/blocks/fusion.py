@@ -147,14 +147,14 @@ class SuperFusion(nn.Module):
             return kept
         if self.merge == 'concat':
             return torch.cat([kept, *fused], 1)
-        return kept + self.project_norm(sum(fused), at.sparse)
+        return self.project_norm(sum(fused), at.sparse, residual=kept)
 
     def _fused(self, fusion: str, x: Tensor, inp: Window | MixedWindow, out: Window | MixedWindow) -> Tensor:
         if fusion == 'time_strided_sampling':
             return x[:, :, :: self.ratio]
         if fusion == 'time_to_channel':
             return time_to_channel(x, self.ratio)
-        return torch.relu(self.conv_norm(self.conv(x, out, inp), out))
+        return self.conv_norm(self.conv(x, out, inp), out, 'relu')
 
     # ------------------------------------------------------------------ as data
     def slices(self, prefix: str, at: FusionWindows) -> Iterator[Slice]:

@@ -51,7 +51,7 @@ class SuperGloRe(nn.Module):
         graph = graph + self.node_conv(graph.mT).mT
         graph = self.state_conv(torch.relu(graph))
         y = (graph @ projection).view(x.shape[0], -1, *x.shape[2:])
-        return x + self.extend_norm(self.extend(y, channels, states), channels)
+        return self.extend_norm(self.extend(y, channels, states), channels, residual=x)
 
     def slices(self, prefix: str, channels: Window) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""

@@ -108,15 +108,22 @@ class MBConv3D(nn.Module):
 
     def forward(self, x: Tensor, at: BlockWindows) -> Tensor:
         """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""
-        y = torch.relu(self.expand_norm(self.expand(x, at.mid, at.inp), at.mid))
-        y = self.depthwise_norm(self.depthwise(y, at.mid, at.kernel), at.mid)
-        if self.se is not None:
-            y = self.se(y, at.mid, at.squeeze)
-        y = self.project_norm(self.project(F.silu(y), at.out, at.mid), at.out)
-        if self.training and self.drop_path:
-            keep = torch.rand(y.shape[0], 1, 1, 1, 1, dtype=y.dtype, device=y.device) >= self.drop_path
-            y = y * keep / (1 - self.drop_path)
-        return torch.relu(self._shortcut(x, at) + y)
+        y = self.expand_norm(self.expand(x, at.mid, at.inp), at.mid, 'relu')
+        y = self._excited(self.depthwise(y, at.mid, at.kernel), at)
+        y = self.project(y, at.out, at.mid)
+        if not (self.training and self.drop_path):
+            return self.project_norm(y, at.out, 'relu', self._shortcut(x, at))
+        y = self.project_norm(y, at.out)
+        keep = torch.rand(y.shape[0], 1, 1, 1, 1, dtype=y.dtype, device=y.device) >= self.drop_path
+        return torch.relu(self._shortcut(x, at) + y * keep / (1 - self.drop_path))
+
+    def _excited(self, x: Tensor, at: BlockWindows) -> Tensor:
+        """BN, SE where the block has it, swish."""
+        if self.se is None:
+            return self.depthwise_norm(x, at.mid, 'swish')
+        if self.depthwise_norm.fuses(x):
+            return self.depthwise_norm.excited(x, at.mid, self.se.weights(at.mid, at.squeeze))
+        return F.silu(self.se(self.depthwise_norm(x, at.mid), at.mid, at.squeeze))
 
     def _shortcut(self, x: Tensor, at: BlockWindows) -> Tensor:
         if at.shortcut is None:

@@ -55,7 +55,7 @@ class SuperNonLocal(nn.Module):
         # The paper's softmax has no 1/sqrt(d).
         y = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
         y = self.out(y.mT.reshape(x.shape[0], self.inner, *size), channels, inner)
-        return x + self.out_norm(y, channels)
+        return self.out_norm(y, channels, residual=x)
 
     def slices(self, prefix: str, channels: Window) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import MixedWindow, Slice, SuperConv3d, Window
+from mmnas_video.entangle import MixedWindow, Slice, SuperConv3d, Window, take
+from mmnas_video.entangle.masked import take_pair
 
 
 def squeeze_width(channels: int, ratio: float) -> int:
@@ -43,6 +44,17 @@ class SuperSqueezeExcite(nn.Module):
         gate = x.mean((2, 3, 4), keepdim=True)
         gate = torch.relu(self.fc1(gate, squeeze, channels))
         return x * torch.sigmoid(self.fc2(gate, channels, squeeze))
+
+    def weights(
+        self, channels: Window | MixedWindow, squeeze: Window | MixedWindow
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weight (S, C) and bias (S,) of the first convolution, (C, S) and (C,) of the second."""
+        return (
+            take_pair(self.fc1.weight, squeeze, channels).flatten(1),
+            take(self.fc1.bias, 0, squeeze),
+            take_pair(self.fc2.weight, channels, squeeze).flatten(1),
+            take(self.fc2.bias, 0, channels),
+        )
 
     def slices(self, prefix: str, channels: Window, squeeze: Window) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.entangle import Slice, strided
+from mmnas_video.entangle import Slice, SuperBatchNorm3d, strided, whole
+from mmnas_video.kernels import depthwise_conv3d
 
 
 class Stem(nn.Module):
@@ -36,7 +36,7 @@ class Stem(nn.Module):
                 groups=channels,
                 bias=False,
             )
-        self.norm = nn.BatchNorm3d(channels)
+        self.norm = SuperBatchNorm3d(channels)
         for conv in (self.spatial, self.temporal):
             if conv is not None:
                 nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
@@ -44,7 +44,8 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 3, T, H, W)`` to ``(B, C, T, H / stride, W / stride)``."""
         x = self.spatial(x)
-        return torch.relu(self.norm(x if self.temporal is None else self.temporal(x)))
+        x = x if self.temporal is None else depthwise_conv3d(x, self.temporal.weight)
+        return self.norm(x, whole(x.shape[1]), 'relu')
 
     def slices(self, prefix: str) -> Iterator[Slice]:
         """Everything, whole."""

@@ -142,11 +142,11 @@ class ViTWindows:
     # ------------------------------------------------------------------ all of them at once
     def mixed(self, mixture: Mixture) -> ViTAt:
         """The network in which every choice is weighed; what weighs exactly 0 is not run."""
-        embeds = _weighed(self.space['embed_dim'].values, mixture['embed_dim'])
+        embeds = _weighed(mixture, 'embed_dim')
         windows = [self.embeds[value] for value, _ in embeds]
         weights = [weight for _, weight in embeds]
         embed = EmbedAt(mix_windows(windows, torch.stack(weights)), tuple(zip(windows, weights, strict=True)))
-        depths = tuple(_weighed(self.space['depth'].values, mixture['depth']))
+        depths = tuple(_weighed(mixture, 'depth'))
         layers = tuple(self._mixed_layer(i, mixture, embed, embeds) for i in range(max(d for d, _ in depths)))
         tubes = tuple(self._mixed_tube(i, mixture) for i in range(len(self.tubes)))
         return ViTAt(embed, tubes, layers, depths)
@@ -178,7 +178,7 @@ class ViTWindows:
     def _mixed_layer(self, i: int, mixture: Mixture, embed: EmbedAt, embeds: list[tuple[Value, Tensor]]) -> LayerAt:
         name, windows = f'layer{i + 1}', self.layers[i]
         options = {
-            part: _weighed(self.space[f'{name}.{part}'].values, mixture[f'{name}.{part}'])
+            part: _weighed(mixture, f'{name}.{part}')
             for part in ('heads', 'mlp_ratio', *(('qkv',) if self.searched_qkv else ()))
         }
         pairs = list(product(options['heads'], options.get('qkv', [(None, None)])))
@@ -194,7 +194,7 @@ class ViTWindows:
 
     def _mixed_tube(self, i: int, mixture: Mixture) -> tuple[TubeCandidate, ...]:
         name = self.tube_names[i]
-        parts = [_weighed(self.space[f'{name}.{part}'].values, mixture[f'{name}.{part}']) for part in TubeAt._fields]
+        parts = [_weighed(mixture, f'{name}.{part}') for part in TubeAt._fields]
         number = math.prod(map(len, parts))
         if number > MAX_CANDIDATES:
             raise ConfigError(
@@ -209,7 +209,6 @@ class ViTWindows:
         return tuple(TubeCandidate(at, weight) for at, weight in zip(ats, weights.unbind(), strict=True))
 
 
-def _weighed(values: tuple[Value, ...], weights: Tensor) -> list[tuple[Value, Tensor]]:
-    """The values that weigh anything, with their weights."""
-    alive = weights.detach().ne(0).tolist()
-    return [(v, w) for v, w, live in zip(values, weights.unbind(), alive, strict=True) if live]
+def _weighed(mixture: Mixture, name: str) -> list[tuple[Value, Tensor]]:
+    """The values of a choice that weigh anything, with their weights."""
+    return list(mixture.terms(name).items())

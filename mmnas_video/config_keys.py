@@ -1,0 +1,86 @@
+"""Keys of a config that no component of ours reads: refused with their place and the nearest name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from mmnas_video import registry
+from mmnas_video.errors import unknown_key
+
+#: What MMEngine takes out of a component's config before it builds it.
+HOST = {'type', '_scope_', 'priority'}
+REGISTRIES = [getattr(registry, name) for name in registry.__all__]
+
+
+def check_keys(cfg: Mapping[str, Any]) -> None:
+    """Look at every component of ours in a config: backbones, heads, hooks, datasets, samplers, transforms, ...
+
+    MMEngine's own answer to a key that a class does not take is a TypeError from the depths, and for some hooks one
+    at the end of the first epoch.
+
+    Raises:
+        ConfigError: names the place, the key and the nearest one that is known.
+    """
+    for path, part in components(cfg):
+        known = known_keys(part['type'])
+        if known is None:
+            continue
+        for key in part:
+            if key not in known and key not in HOST:
+                raise unknown_key(f'{path} ({name_of(part["type"])})', key, known)
+
+
+def components(cfg: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every part of a config that names a type, with its place (``custom_hooks[0].indicator``)."""
+    if isinstance(cfg, Config):  # which is no Mapping
+        cfg = cfg._cfg_dict
+    if isinstance(cfg, Mapping):
+        if 'type' in cfg:
+            yield path or 'config', cfg
+        for key, value in cfg.items():
+            yield from components(value, f'{path}.{key}' if path else str(key))
+    elif isinstance(cfg, (list, tuple)):
+        for i, value in enumerate(cfg):
+            yield from components(value, f'{path}[{i}]')
+
+
+def name_of(kind: Any) -> str:
+    """What a config calls a component."""
+    return kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
+
+
+def found_in_registries(kind: Any) -> list[Any]:
+    """What is registered under a name, in all registries; the class itself, if it is one."""
+    if not isinstance(kind, str):
+        return [kind] if callable(kind) else []
+    name = kind.rpartition('.')[2]
+    found = [one.module_dict[name] for one in REGISTRIES if name in one.module_dict]
+    return list(dict.fromkeys(found))
+
+
+def known_keys(kind: Any) -> set[str] | None:
+    """The options of a component of ours; None for others, and for one that takes any."""
+    found = found_in_registries(kind)
+    if len(found) != 1 or not inspect.isclass(found[0]) or not found[0].__module__.startswith('mmnas_video.'):
+        return None
+    return options_of(found[0])
+
+
+def options_of(kind: type) -> set[str] | None:
+    """Names that a class's ``__init__`` takes, by itself or handed on to a base (``**kwargs``); None if any name.
+
+    Parameters that are called ``**unknown`` are there to be refused.
+    """
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if '__init__' not in vars(base) or base is object:
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD and p.name != 'unknown' for p in parameters):
+            return names
+    return None if names else set()

@@ -1,0 +1,104 @@
+"""Squeeze-and-excitation between BatchNorm and swish, without a pass over memory of its own: an operator.
+
+The squeeze is the mean over each clip of what BatchNorm gives, so it follows from the clip's own mean, which the pass
+for the statistics has found on its way. In the backward pass the sums of each clip, which BatchNorm's gradients are
+made of, give the gates' gradients too; what comes back through the squeeze is one number for a whole clip and channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batch_norm_ops import NAME, scaled
+from .batch_norm_reference import differentiable_gradients, excite, excited_reference
+
+
+@torch.library.custom_op(NAME + 'excited', mutates_args=())
+def excited_op(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    samples: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    squeeze_weight: Tensor,
+    squeeze_bias: Tensor,
+    excite_weight: Tensor,
+    excite_bias: Tensor,
+    eps: float,
+    count: int,
+) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        squeezed, _ = _squeezed(mean, var, samples, weight, bias, eps)
+        weights = (squeeze_weight, squeeze_bias, excite_weight, excite_bias)
+        gate = excite(squeezed, *(w.to(squeezed) for w in weights))
+    return torch.ops.mmnas_video.batch_norm_apply(x, mean, var, weight, bias, None, gate, eps, 'swish', 0)
+
+
+@excited_op.register_fake
+def _(x, mean, var, samples, *rest):
+    return torch.empty_like(x)
+
+
+def _squeezed(
+    mean: Tensor, var: Tensor, samples: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """The clips' means (B, C) of what BatchNorm gives, and those of the normalised values."""
+    normal = (samples - mean.to(samples)) * (var.to(samples) + eps).rsqrt()
+    z = scaled(normal, weight)
+    return z if bias is None else z + bias, normal
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.eps, ctx.count = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _plain(x, mean, var, samples, weight, bias, w1, b1, w2, b2, eps, count):
+    return excited_reference(x, mean, var, weight, bias, (w1, b1, w2, b2), eps, count)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled():  # create_graph=True
+        inputs = (*ctx.saved_tensors, ctx.eps, ctx.count)
+        return differentiable_gradients(_plain, inputs, ctx.needs_input_grad, grad)
+    with torch.autocast(grad.device.type, enabled=False):
+        return _gradients(ctx, grad)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, mean, var, samples, weight, bias, *weights = ctx.saved_tensors
+    w1, b1, w2, b2 = (w.to(samples) for w in weights)
+    z, normal = _squeezed(mean, var, samples, weight, bias, ctx.eps)
+    hidden = torch.relu(z @ w1.mT + b1)
+    gate = torch.sigmoid(hidden @ w2.mT + b2)
+    affine = (mean, var, weight, bias)
+    sums, _ = torch.ops.mmnas_video.batch_norm_sums(grad, x, *affine, None, gate, ctx.eps, 'swish')  # (2, B, C)
+    by_gate = scaled(sums[1], weight) + (0 if bias is None else bias * sums[0])
+    by_logit = by_gate * gate * (1 - gate)
+    by_hidden = (by_logit @ w2) * (hidden > 0)
+    by_z = by_hidden @ w1
+    sums = torch.stack([(sums[0] * gate + by_z).sum(0), (sums[1] * gate + by_z * normal).sum(0)])
+    dx = None
+    if ctx.needs_input_grad[0]:
+        extra = by_z / (x.numel() // samples.numel())
+        means = sums / ctx.count if ctx.count else None
+        dx = torch.ops.mmnas_video.batch_norm_input(grad, x, *affine, gate, extra, means, ctx.eps, 'swish')
+    inner = (by_hidden.mT @ z, by_hidden.sum(0), by_logit.mT @ hidden, by_logit.sum(0))
+    return (
+        dx,
+        None,
+        None,
+        None,
+        None if weight is None else sums[1].to(weight.dtype),
+        None if bias is None else sums[0].to(bias.dtype),
+        *(by.to(w.dtype) for by, w in zip(inner, weights, strict=True)),
+        None,
+        None,
+    )
+
+
+excited_op.register_autograd(_backward, setup_context=_keep)

@@ -1,0 +1,68 @@
+"""BatchNorm with what follows it in plain PyTorch: what the kernels compute, one pass over memory for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {'none': lambda x: x, 'relu': torch.relu, 'swish': F.silu}
+
+
+def finish(y: Tensor, activation: str, residual: Tensor | None = None, gate: Tensor | None = None) -> Tensor:
+    """``act(y * gate + residual)`` with a gate (B, C)."""
+    if gate is not None:
+        y = y * gate.to(y.dtype)[:, :, None, None, None]
+    return ACTIVATIONS[activation](y if residual is None else residual + y)
+
+
+def reference(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    gate: Tensor | None,
+    eps: float,
+    activation: str,
+    count: int,
+) -> Tensor:
+    """``act(bn(x) * gate + residual)``; see :func:`~.batch_norm.normalise`. With a ``count`` mean and variance are
+    those of ``x``, and gradients go through them."""
+    statistics = (None, None) if count else (mean, var)
+    y = F.batch_norm(x, *statistics, weight, bias, count > 0, 0.0, eps)
+    return finish(y, activation, residual, gate)
+
+
+def excite(
+    z: Tensor, squeeze_weight: Tensor, squeeze_bias: Tensor, excite_weight: Tensor, excite_bias: Tensor
+) -> Tensor:
+    """The gates (B, C) of squeeze-and-excitation from the clips' means (B, C): weights (S, C), (S,), (C, S), (C,)."""
+    return torch.sigmoid(F.linear(torch.relu(F.linear(z, squeeze_weight, squeeze_bias)), excite_weight, excite_bias))
+
+
+def excited_reference(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    weights: Sequence[Tensor],
+    eps: float,
+    count: int,
+) -> Tensor:
+    """``swish(se(bn(x)))``; ``weights`` as of :func:`excite`."""
+    z = reference(x, mean, var, weight, bias, None, None, eps, 'none', count)
+    return finish(z, 'swish', gate=excite(z.mean((2, 3, 4)), *weights))
+
+
+def differentiable_gradients(
+    function: Callable[..., Tensor], inputs: Sequence[object], needed: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Gradients of ``function(*inputs)`` that can be differentiated again (``create_graph=True``)."""
+    wanted = [value for value, need in zip(inputs, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(function(*inputs), wanted, grad, create_graph=True, allow_unused=True))
+    return tuple(next(found) if need else None for need in needed)

@@ -1,0 +1,83 @@
+"""How BatchNorm's kernels share a tensor out: programs, rows and channels of each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+#: Programs that a launch aims at: 8 for each of an H200's 132 multiprocessors. A constant, so that sums are added up in
+#: the same order on every GPU.
+PROGRAMS = 1056
+#: Elements that a program (of four warps) holds at once.
+ELEMENTS = 2048
+#: Partial results and channels that a merging program holds at once: much of few channels, because it waits, not works.
+MERGED, MERGED_CHANNELS = 512, 8
+
+
+class Tiles(NamedTuple):
+    """A tensor (groups, rows, channels), channels fastest, cut into what single programs work on.
+
+    Attributes:
+        groups, rows, channels: its size. With one group the rows of all samples are alike, with B each sample has its
+            own (what an SE gate needs).
+        block_m, block_c: rows and channels that a program holds at once.
+        per: rows of a program, a multiple of ``block_m``; the last program of a group may have fewer.
+        blocks: programs that share the rows of a group.
+    """
+
+    groups: int
+    rows: int
+    channels: int
+    block_m: int
+    block_c: int
+    per: int
+    blocks: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Programs along the rows and along the channels."""
+        return self.groups * self.blocks, -(-self.channels // self.block_c)
+
+    @property
+    def partials(self) -> tuple[int, int]:
+        """Shape of what one launch leaves behind for the next: a row for each program."""
+        return self.groups * self.blocks, self.channels
+
+    def arguments(self) -> dict[str, Any]:
+        """What a kernel is told of it.
+
+        C is passed as ``units * ALIGN``. Only so does the compiler see that rows start at a multiple of ALIGN elements
+        (54 bf16 channels can be loaded two by two) without a new compilation for every width of a supernet.
+        """
+        align = math.gcd(self.channels, 8)
+        return {
+            'rows': self.rows,
+            'per': self.per,
+            'blocks': self.blocks,
+            'units': self.channels // align,
+            'ALIGN': align,
+            'BLOCK_M': self.block_m,
+            'BLOCK_C': self.block_c,
+        }
+
+
+def merging(tiles: Tiles) -> dict[str, Any]:
+    """What a kernel is told that merges the partial results of all programs of a channel."""
+    arguments = {name: value for name, value in tiles.arguments().items() if name != 'BLOCK_M'}
+    return {**arguments, 'BLOCK_P': MERGED, 'BLOCK_C': min(_block_c(tiles.channels), MERGED_CHANNELS), 'num_warps': 8}
+
+
+def lay_tiles(groups: int, rows: int, channels: int) -> Tiles:
+    """Cut (groups, rows, channels) so that about :data:`PROGRAMS` programs have work."""
+    block_c = _block_c(channels)
+    block_m = ELEMENTS // block_c
+    wanted = max(PROGRAMS // (groups * -(-channels // block_c)), 1)
+    per = -(-rows // (wanted * block_m)) * block_m
+    return Tiles(groups, rows, channels, block_m, block_c, per, -(-rows // per))
+
+
+def _block_c(channels: int) -> int:
+    """A power of two; of the two widest, that which leaves fewer lanes idle."""
+    if channels <= 64:
+        return 1 << (channels - 1).bit_length()
+    return min((128, 64), key=lambda block: -(-channels // block) * block)

@@ -1,0 +1,92 @@
+"""Where the Triton kernels are used, and how to turn them off.
+
+``MMNAS_KERNELS`` (environment) is ``auto`` (default: the kernels on an NVIDIA GPU of compute capability 8.0 or newer,
+PyTorch elsewhere), ``off`` (always PyTorch) or ``on`` (wherever they can run at all, also on a GPU that nobody has
+tried; an error where Triton is missing). It is read at every call, so it may change while a program runs; a graph made
+by ``torch.compile`` keeps what held when it was traced.
+
+Under Triton's interpreter (``TRITON_INTERPRET=1`` before this package is imported) the kernels run on CPU tensors:
+thousands of times slower, for tests.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+
+import torch
+from torch import Tensor
+
+from mmnas_video.errors import ConfigError
+
+SWITCH = 'MMNAS_KERNELS'
+MODES = ('auto', 'on', 'off')
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # storage; sums are fp32, so fp64 stays with PyTorch
+CAPABILITY = (8, 0)  # the oldest NVIDIA GPUs with bf16
+MAX_SAMPLE = 2**31  # elements of one sample: offsets within it are 32 bit, the sample's own is 64 bit
+
+OLDEST_TRITON = (3, 6)  # the one that torch 2.11 brings along; ours carry tuples through loops, which older ones do not
+
+
+def _triton_version() -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in metadata.version('triton').split('.')[:2])
+    except (metadata.PackageNotFoundError, ValueError):
+        return ()
+
+
+HAS_TRITON = _triton_version() >= OLDEST_TRITON
+# Triton decides it for each kernel where that is defined, so once for all of ours.
+INTERPRETED = HAS_TRITON and os.environ.get('TRITON_INTERPRET', '0').lower() in ('1', 'true', 'on', 'yes', 'y')
+if INTERPRETED:
+    from .interpret import repair
+
+    repair()
+
+
+def mode() -> str:
+    """What ``MMNAS_KERNELS`` says.
+
+    Raises:
+        ConfigError: something else than ``auto``, ``on`` or ``off``; or ``on`` without a Triton that is new enough.
+    """
+    found = os.environ.get(SWITCH, 'auto')
+    if found not in MODES:
+        raise ConfigError(f'{SWITCH}: found {found!r}, expected one of {list(MODES)}')
+    if found == 'on' and not HAS_TRITON:
+        oldest = '.'.join(map(str, OLDEST_TRITON))
+        raise ConfigError(
+            f"{SWITCH}: found 'on', expected triton {oldest} or newer to be installed for it; or set 'auto'"
+        )
+    return found
+
+
+def use_triton(x: Tensor) -> bool:
+    """Whether our kernels take ``x`` of shape (B, C, T, H, W): by device, dtype, size and the switch.
+
+    Never while a model is exported, so that an exported graph holds PyTorch's own operators only.
+
+    Raises:
+        ConfigError: see :func:`mode`.
+    """
+    wanted = mode()
+    if wanted == 'off' or not HAS_TRITON or x.dtype not in DTYPES or exporting():
+        return False
+    if x.numel() == 0 or x.numel() // x.shape[0] >= MAX_SAMPLE:
+        return False
+    if not x.is_cuda:
+        return INTERPRETED and x.device.type == 'cpu'
+    return wanted == 'on' or _is_known_gpu(x.device.index or 0)
+
+
+def exporting() -> bool:
+    """Whether ``torch.export`` or the ONNX exporter is tracing."""
+    # Not torch.compiler.is_exporting(): inside torch.compile that is always true. The flag it returns is not.
+    return torch.onnx.is_in_onnx_export() or getattr(torch.compiler, '_is_exporting_flag', False)
+
+
+def _is_known_gpu(index: int) -> bool:
+    if torch.version.cuda is None:
+        return False
+    properties = torch.cuda.get_device_properties(index)  # PyTorch keeps it; torch.compile takes it as a constant
+    return (properties.major, properties.minor) >= CAPABILITY

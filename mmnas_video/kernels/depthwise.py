@@ -1,0 +1,160 @@
+"""Depthwise Conv3d with a channel window of a super-weight: an operator with forward, both gradients and their own.
+
+The operators are registered with ``torch.library``, with shapes (fake) and gradients, so that ``torch.compile`` and
+CUDA graphs go across them; called on CPU tensors they run the plain PyTorch reference.
+
+The window is an argument, not a slice: the kernels read the super-weight where it lies, and its gradient is written
+once, whole, instead of through one cleared buffer and one copy for each ``narrow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import depthwise_reference as plain
+from .choose import DTYPES, HAS_TRITON, INTERPRETED, use_triton
+
+KERNEL_EXTENTS = (1, 3, 5)
+STRIDES = (1, 2)
+MAX_ELEMENTS = 2**33  # lanes are counted in 32 bits, at 8 outputs each (one frame or more)
+_LIBRARY = 'mmnas_video'
+
+
+def depthwise_conv3d(
+    x: Tensor, weight: Tensor, start: int = 0, kernel: Sequence[int] | None = None, stride: int = 1
+) -> Tensor:
+    """``(B, C, T, H, W)`` to ``(B, C, T, H / stride, W / stride)``, rounded up: "same" padding.
+
+    By our kernels where :func:`takes` says so, by ``F.conv3d`` on the window elsewhere. Ours sum in fp32, give
+    ``channels_last_3d`` (best for x, too) and, under autocast, round to the dtype that ``F.conv3d`` would cast to, but
+    give the weight's gradient in its own dtype, straight from the sums.
+
+    Args:
+        weight: super-weight (C', 1, T', H', W'), odd extents, of which C = x.shape[1] channels from ``start`` are
+            used, going round at the end.
+        kernel: (t, h, w) of its centre that is used; None for all.
+        stride: spatial.
+    """
+    kernel = tuple(weight.shape[2:] if kernel is None else kernel)
+    if not takes(x, weight, kernel, stride):
+        return plain.reference(x, weight, start, kernel, stride)
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    return torch.ops.mmnas_video.depthwise_conv3d(x, weight, start, kernel, stride)
+
+
+def takes(x: Tensor, weight: Tensor, kernel: Sequence[int], stride: int) -> bool:
+    """Whether our kernels are to run: device, dtype, size and the switch (:mod:`.choose`), a kernel (t, h, w) of 1, 3
+    or 5 taps each way, spatial stride 1 or 2. What does not fit together is left to PyTorch's own error.
+    """
+    return (
+        use_triton(x)
+        and x.dim() == 5
+        and all(k in KERNEL_EXTENTS for k in kernel)
+        and stride in STRIDES
+        and x.numel() < MAX_ELEMENTS
+        and (weight.dtype == x.dtype or torch.is_autocast_enabled(x.device.type))
+        and weight.device == x.device
+    )
+
+
+def _on_triton(x: Tensor) -> bool:
+    return HAS_TRITON and x.dtype in DTYPES and (x.is_cuda or INTERPRETED)
+
+
+@torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d', mutates_args=())
+def _forward(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
+    if _on_triton(x):
+        from . import depthwise_launch
+
+        return depthwise_launch.convolve(x, weight, start, kernel, stride)
+    return _in_layout(plain.reference(x, weight.to(x.dtype), start, kernel, stride))
+
+
+@torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d_input_gradient', mutates_args=())
+def _input_gradient(
+    dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int, size: Sequence[int]
+) -> Tensor:
+    if _on_triton(dy):
+        from . import depthwise_launch
+
+        return depthwise_launch.input_gradient(dy, weight, start, kernel, stride, size)
+    return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), start, kernel, stride, size))
+
+
+@torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d_weight_gradient', mutates_args=())
+def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
+    if _on_triton(x):
+        from . import depthwise_launch
+
+        return depthwise_launch.weight_gradient(x, dy, weight, start, kernel, stride)
+    return plain.reference_weight_gradient(x, dy, weight, start, kernel, stride)
+
+
+def _in_layout(y: Tensor) -> Tensor:
+    return y.contiguous(memory_format=torch.channels_last_3d)
+
+
+def _empty(x: Tensor, size: Sequence[int]) -> Tensor:
+    shape = (*x.shape[:3], *size)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+
+
+@_forward.register_fake
+def _(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
+    return _empty(x, [-(-n // stride) for n in x.shape[3:]])
+
+
+@_input_gradient.register_fake
+def _(dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int, size: Sequence[int]) -> Tensor:
+    return _empty(dy, size)
+
+
+@_weight_gradient.register_fake
+def _(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
+    return torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+
+
+def _keep(ctx, inputs, output) -> None:
+    first, second, *ctx.rest = inputs
+    ctx.save_for_backward(first, second)
+
+
+def _backward(ctx, dy: Tensor):
+    x, weight = ctx.saved_tensors
+    dx = dw = None
+    if ctx.needs_input_grad[0]:
+        dx = _input_gradient(dy, weight, *ctx.rest, x.shape[3:])
+    if ctx.needs_input_grad[1]:
+        dw = _weight_gradient(x, dy, weight, *ctx.rest)
+    return dx, dw, None, None, None
+
+
+def _input_gradient_backward(ctx, g: Tensor):
+    """The convolution is linear in each of its two factors, so gradients of gradients are the same three operators."""
+    dy, weight = ctx.saved_tensors
+    d_dy = d_weight = None
+    if ctx.needs_input_grad[0]:
+        d_dy = _forward(g, weight, *ctx.rest[:3])
+    if ctx.needs_input_grad[1]:
+        d_weight = _weight_gradient(g, dy, weight, *ctx.rest[:3])
+    return d_dy, d_weight, None, None, None, None
+
+
+def _weight_gradient_backward(ctx, g: Tensor):
+    x, dy = ctx.saved_tensors
+    _, *rest = ctx.rest
+    dx = d_dy = None
+    if ctx.needs_input_grad[0]:
+        dx = _input_gradient(dy, g, *rest, x.shape[3:])
+    if ctx.needs_input_grad[1]:
+        d_dy = _forward(x, g, *rest)
+    return dx, d_dy, None, None, None, None
+
+
+_forward.register_autograd(_backward, setup_context=_keep)
+_input_gradient.register_autograd(_input_gradient_backward, setup_context=_keep)
+_weight_gradient.register_autograd(_weight_gradient_backward, setup_context=_keep)

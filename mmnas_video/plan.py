@@ -1,0 +1,308 @@
+"""What a run costs before it is run: steps, clips and multiply-adds of its phases, from the config alone.
+
+Nothing is measured here. Networks are built on the meta device; their multiply-adds are the closed forms (of mixed
+networks torch's counter); how many clips an annotation list has is read from the list, or is its published size.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmnas_video.cost import RestCost, count
+from mmnas_video.data_sizes import PUBLISHED
+from mmnas_video.datasets.held_out import HeldOut, read_held_out
+from mmnas_video.entangle import Mixture, find_searchable
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.search import EntanglementSearchHook, PARSECSearchHook, fit_readers, is_search_hook
+from mmnas_video.search.drawn import DrawnValues
+from mmnas_video.space import Arch
+from mmnas_video.step_work import Work, selection_work, work_of
+
+#: Architectures that a mean over the space is taken of.
+SAMPLES = 256
+#: A backward pass computes the gradients of inputs and weights: two products for the forward pass's one.
+BACKWARD = 2
+
+
+@dataclass(frozen=True)
+class Clips:
+    """One dataset of a run.
+
+    Attributes:
+        name: of a joint dataset's part; empty where there is only one.
+        listed: clips in the annotation list.
+        train, held_out: how many of them train the weights and the architecture.
+        source: who says so.
+        batch: clips of a training batch on one rank.
+        held_out_batch: the same of a held-out batch.
+        shape: (C, T, H, W) of one.
+        frames: that are decoded for one (0 for an image).
+    """
+
+    name: str
+    listed: int
+    train: int
+    held_out: int
+    source: str
+    batch: int
+    held_out_batch: int
+    shape: tuple[int, ...]
+    frames: int
+
+
+# ---------------------------------------------------------------------- data
+def read_clips(cfg: Config, known: Mapping[str, int] | None = None) -> list[Clips]:
+    """The training data of a config.
+
+    Args:
+        cfg: of the run.
+        known: clips of lists (``FOLDER/LIST`` or the list's name), before those that are published.
+
+    Raises:
+        ConfigError: a list that is neither there nor known.
+    """
+    loader = cfg.train_dataloader
+    hook = next((hook for hook in cfg.get('custom_hooks') or [] if is_search_hook(hook)), {})
+    other = hook.get('arch_dataloader') or {}
+    dataset, sizes = loader['dataset'], (loader.get('batch_sampler') or {}).get('batch_sizes') or {}
+    parts = dataset.get('datasets')
+    named = {'': dataset} if parts is None else dict(parts)
+    found = []
+    for name, part in named.items():
+        inner, held = part, part.get('held_out') or dataset.get('held_out')
+        while 'dataset' in inner:
+            inner = inner['dataset']
+        listed, source = _listed(inner, known or {}, f'train_dataloader.dataset{name and ".datasets." + name}')
+        option = read_held_out({'by': 'video', **held} if parts is not None else held, 'held_out') if held else None
+        train = listed - _held_out(listed, option)
+        frames = next(
+            (s['clip_len'] * s.get('num_clips', 1) for s in inner['pipeline'] if s['type'] == 'SampleFrames'), 0
+        )
+        shape = tuple(cfg.get('cost_shape') or ())
+        if shape and parts is not None:
+            shape = (shape[0], frames or 1, *shape[2:])
+        batch = sizes.get(name, loader['batch_size'])
+        held_batch = (other.get('batch_sizes') or {}).get(name, other.get('batch_size', batch))
+        found.append(Clips(name, listed, train, listed - train, source, batch, held_batch, shape, frames))
+    return found
+
+
+def _listed(dataset: Mapping[str, Any], known: Mapping[str, int], key: str) -> tuple[int, str]:
+    root, name = dataset.get('data_root') or '', dataset.get('ann_file') or ''
+    file = Path(root) / name
+    for table in (known, {place: clips for place, (clips, _) in PUBLISHED.items()}):
+        for place in (f'{Path(root).name}/{name}', name):
+            if place in table and (table is known or not file.is_file()):
+                return table[place], 'given' if table is known else f'published: {PUBLISHED[place][1]}'
+    if file.is_file():
+        return sum(bool(line.strip()) for line in file.read_text(encoding='utf-8').splitlines()), 'counted'
+    raise ConfigError(
+        f'{key}.ann_file: found no list {str(file)!r}, and its size is not a published one; expected it, or '
+        f'--clips {name or "LIST"}=NUMBER'
+    )
+
+
+def _held_out(listed: int, option: HeldOut | None) -> int:
+    return 0 if option is None else round(option.fraction * listed)
+
+
+def steps_of(cfg: Config, data: Sequence[Clips], ranks: int) -> dict[str, float]:
+    """Steps of each dataset in an epoch, in the mean over all epochs; together those of an epoch.
+
+    Raises:
+        ConfigError: an epoch without a step.
+    """
+    loader = cfg.train_dataloader
+    if data[0].name == '' and len(data) == 1:
+        share = math.ceil(data[0].train / ranks)
+        if fixed := loader.get('num_batch_per_epoch'):
+            share = min(share, fixed * loader['batch_size'])
+        steps = share // loader['batch_size'] if loader.get('drop_last') else math.ceil(share / loader['batch_size'])
+        if not steps:
+            raise ConfigError(
+                f'train_dataloader.batch_size: found {loader["batch_size"]} on {ranks} ranks, expected at most '
+                f'{data[0].train // ranks}: an epoch has no step'
+            )
+        return {'': steps}
+    sampler = loader['batch_sampler']
+    passes = {part.name: part.train // (part.batch * ranks) for part in data}
+    whole = sampler.get('steps_per_epoch') or sum(passes.values())
+    weights = sampler.get('weights') or {name: steps / sum(passes.values()) for name, steps in passes.items()}
+    epochs, first = cfg.train_cfg['max_epochs'], sampler.get('first') or {}
+    alone = first.get('epochs', first.get('steps', 0) / whole) / epochs
+    return {name: whole * ((1 - alone) * weights[name] + alone * (name == first.get('dataset'))) for name in passes}
+
+
+# ---------------------------------------------------------------------- networks
+class Networks:
+    """Multiply-adds of a clip through the networks that a config's search runs, and its parameters.
+
+    Args:
+        cfg: one ordinary search or training.
+        hook: of its search; None for a training.
+    """
+
+    def __init__(self, cfg: Config, hook: Any = None) -> None:
+        fit_readers(cfg)
+        with torch.device('meta'):
+            self.model: nn.Module = MODELS.build(cfg.model)
+        self.part, self.hook = find_searchable(self.model)[1], hook
+        self.params = sum(p.numel() for p in self.model.parameters())
+        self.space = self.part.space
+        rng = random.Random(0)
+        self._drawn = [self.space.sample(rng) for _ in range(SAMPLES if self.space.open else 1)]
+        self._mixtures = list(self._mixed(rng)) if self.space.open else []
+        self._rest: dict[tuple[int, ...], RestCost] = {}
+        self._known: dict[tuple[str, tuple[int, ...]], float] = {}
+
+    def macs(self, network: str, shape: tuple[int, ...]) -> float:
+        """One forward pass of one clip.
+
+        Args:
+            network: ``'sampled'`` (mean of the space), ``'target'`` (what the budget allows; the mean without one),
+                ``'searched'`` (the mean of these two: a search begins with one and ends with the other),
+                ``'smallest'``, ``'largest'`` or ``'mixed'``.
+            shape: (C, T, H, W).
+        """
+        if (network, shape) not in self._known:
+            self._known[network, shape] = self._mean(network, shape)
+        return self._known[network, shape]
+
+    def _mean(self, network: str, shape: tuple[int, ...]) -> float:
+        if network == 'searched':
+            return (self.macs('sampled', shape) + self.macs('target', shape)) / 2
+        if network == 'target':
+            high = self.hook.budget.macs[1] if self.hook is not None else None
+            return self.macs('sampled', shape) if high is None else min(high, self.macs('largest', shape))
+        if network == 'mixed' and self._mixtures:
+            rest = self._cost(self.space.largest, shape) - self.part.cost(self.space.largest, shape).macs
+            return rest + statistics.mean(self._count(mixture, shape) for mixture in self._mixtures)
+        archs = {'smallest': [self.space.smallest], 'largest': [self.space.largest]}.get(network, self._drawn)
+        return statistics.mean(self._cost(arch, shape) for arch in archs)
+
+    def nearest(self, macs: float, shape: tuple[int, ...]) -> Arch:
+        """Of the architectures that were drawn the one that costs about so much."""
+        return min(self._drawn, key=lambda arch: abs(self._cost(arch, shape) - macs))
+
+    def _cost(self, arch: Arch, shape: tuple[int, ...]) -> float:
+        if shape not in self._rest:
+            self._rest[shape] = RestCost(self.model, self.part, shape)
+        return (self.part.cost(arch, shape) + self._rest[shape](arch)).macs
+
+    def _mixed(self, rng: random.Random) -> Iterator[Mixture]:
+        """A few mixtures of the values that a step draws; one of all where none are drawn."""
+        drawn = isinstance(self.hook, EntanglementSearchHook) and DrawnValues(self.space, self.hook.drawn, 'drawn')
+        for _ in range(4 if drawn else 1):
+            live = drawn.draw(rng).tolist() if drawn else [[True] * len(choice) for choice in self.space]
+            weights = {choice.name: torch.zeros(len(choice), device='meta') for choice in self.space}
+            mixture = Mixture(self.space, weights)
+            # What takes part is read from the weights' values, which there are none of on the meta device.
+            mixture._present = {c.name: row[: len(c)] for c, row in zip(self.space, live, strict=True)}
+            yield mixture
+
+    def _count(self, mixture: Mixture, shape: tuple[int, ...]) -> int:
+        def forward(twin: Any, x: torch.Tensor) -> Any:
+            with twin.use(mixture):
+                return twin(x)
+
+        return count(self.part, torch.zeros(1, *shape, device='meta'), forward=forward)[0].macs
+
+
+# ---------------------------------------------------------------------- a run
+class Plan:
+    """What one ordinary search or training costs, on any number of ranks.
+
+    Args:
+        cfg: of the run.
+        known: see :func:`read_clips`.
+
+    Raises:
+        ConfigError: no ``cost_shape``, or what :func:`read_clips` refuses.
+    """
+
+    def __init__(self, cfg: Config, known: Mapping[str, int] | None = None) -> None:
+        self.cfg = copy.deepcopy(cfg)
+        if not cfg.get('cost_shape'):
+            raise ConfigError('cost_shape: found none, expected the (C, T, H, W) of a clip, such as (3, 13, 160, 160)')
+        found = [hook for hook in self.cfg.get('custom_hooks') or [] if is_search_hook(hook)]
+        self.hook = HOOKS.build(found[0]) if found else None
+        self.data = read_clips(self.cfg, known)
+        self.networks = Networks(self.cfg, self.hook)
+
+    def on(self, ranks: int) -> dict[str, Any]:
+        """Plain numbers: ``epochs``, ``steps_per_epoch``, ``steps``; ``clips`` (of training), ``held_out_clips`` and
+        ``decoded_frames`` of the whole run; ``rank_macs``, multiply-adds of one rank over the whole run;
+        ``reference_macs``, those of a training clip in one forward pass; ``params``, ``checkpoint_bytes``, and what a
+        step sums over the ranks, ``gradient_bytes`` and ``alpha_bytes``; ``data``, ``space``.
+
+        Raises:
+            ConfigError: an epoch would have no step.
+        """
+        per_epoch, epochs = steps_of(self.cfg, self.data, ranks), self.cfg.train_cfg['max_epochs']
+        works, space = work_of(self.hook, ranks), self.networks.space
+        macs = clips = held = frames = reference = 0.0
+        for part in self.data:
+            steps = per_epoch[part.name] * epochs
+            seen = steps * ranks * max((_batch(w, part) * w.share(epochs) for w in works if w.held_out), default=0.0)
+            clips, held = clips + steps * ranks * part.batch, held + seen
+            frames += (steps * ranks * part.batch + seen) * part.frames
+            macs += sum(steps * work.share(epochs) * self._macs(work, part) for work in works)
+            reference += steps * ranks * part.batch * self.networks.macs(works[0].network, part.shape)
+        for work in selection_work(self.hook, space, ranks, epochs):
+            macs += sum(self._macs(work, part) for part in self.data)
+        return {
+            'ranks': ranks,
+            'epochs': epochs,
+            'steps_per_epoch': round(sum(per_epoch.values())),
+            'steps': round(sum(per_epoch.values()) * epochs),
+            'data': {part.name or 'data': {'clips': part.listed, 'source': part.source} for part in self.data},
+            'clips': round(clips),
+            'held_out_clips': round(held),
+            'decoded_frames': round(frames),
+            'rank_macs': macs,
+            'reference_macs': reference / clips,
+            'params': self.networks.params,
+            **traffic(self.cfg, self.networks, self.hook),
+            'space': {'name': space.name, 'size': space.size, 'choices': len(space.open)},
+        }
+
+    def _macs(self, work: Work, part: Clips) -> float:
+        """Of one step on one rank."""
+        passes = work.count * _batch(work, part) * (1 + BACKWARD * work.backward)
+        return passes * self.networks.macs(work.network, part.shape) if passes else 0.0
+
+
+def _batch(work: Work, part: Clips) -> float:
+    return part.held_out_batch * work.clips if work.held_out else part.batch
+
+
+def traffic(cfg: Config, networks: Networks, hook: Any) -> dict[str, float]:
+    """Bytes: of a checkpoint (float32 weights, buffers and the optimiser's moments), and of what a step sums over the
+    ranks (gradients; what α needs, in float64)."""
+    floats = [t.numel() * t.element_size() for t in networks.model.state_dict().values()]
+    kind = cfg.optim_wrapper['optimizer']
+    moments = 2 if kind['type'].startswith('Adam') else int(bool(kind.get('momentum')))
+    values = sum(len(choice) for choice in networks.space.open)
+    if isinstance(hook, PARSECSearchHook):  # sum and count of each architecture, on held-out and on training data
+        alpha = 4 * hook.num_archs
+    else:
+        alpha = values if hasattr(hook, 'arch_optimizer') else 0
+    ema = any(h.get('type') == 'EMAHook' for h in cfg.get('custom_hooks') or [])
+    trains = getattr(hook, 'trains_weights', True)
+    return {
+        'checkpoint_bytes': sum(floats) * (1 + ema) + 4 * moments * networks.params * trains,
+        'gradient_bytes': 4 * networks.params * trains,
+        'alpha_bytes': 8 * alpha,
+    }

@@ -1,0 +1,183 @@
+"""Preemption: a run that is told to end (SIGTERM) leaves a checkpoint within its epoch, and goes on from there."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+from mmnas_video.datasets import SeededSampler, close_runner_workers
+from mmnas_video.errors import ConfigError
+
+from .weighted import sum_over_ranks
+
+#: Exit status of a process that SIGTERM ends.
+STATUS = 128 + signal.SIGTERM
+#: Steps between two questions to the other ranks whether one of them has been told to end.
+ASK_EVERY = 10
+#: Key of the place within an epoch in a checkpoint.
+KEY = 'preempted'
+
+
+class Preemption:
+    """Lets a training finish the step that it is in when SIGTERM comes, save, and exit with status 143.
+
+    Slurm, a batch system or a cloud that takes a machine back sends SIGTERM, and SIGKILL half a minute later. What is
+    saved is the state after a whole update: the number of batches that lie behind in the epoch, and the state of every
+    rank's generators. With a ``SeededSampler`` (or joint data) the resumed run is bit for bit the one that was not
+    told to end. With another sampler an epoch cannot be gone on with: then, and while no training step is running
+    (validation, the selection at the end, a generation of an evolution), the process ends at once, and the last
+    checkpoint stands.
+
+    Several ranks ask each other every :data:`ASK_EVERY` steps, and end after the same one.
+
+    Args:
+        save: writes a checkpoint, given the Runner and MMEngine's ``meta`` (epoch, iter) of it.
+    """
+
+    def __init__(self, save: Callable[[Runner, dict[str, Any]], None]) -> None:
+        self._save = save
+        self._told = self._agreed = self._stepping = False
+        self._previous: Any = None
+        self._runner: Runner | None = None
+        self._leaving: dict[str, Any] | None = None
+        self._place: dict[str, Any] | None = None
+
+    # ------------------------------------------------------------------ the signal
+    def watch(self, runner: Runner) -> None:
+        """Take SIGTERM over; only a process's main thread can."""
+        self._runner, self._process = runner, os.getpid()
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._receive)
+
+    def unwatch(self) -> None:
+        """Give SIGTERM back."""
+        if self._previous is not None and os.getpid() == self._process:
+            signal.signal(signal.SIGTERM, self._previous)
+        self._previous = self._runner = None
+
+    def _receive(self, number: int, frame: Any) -> None:
+        if self._runner is None or os.getpid() != self._process:  # a worker that has been forked from this process
+            raise SystemExit(STATUS)
+        self._told = True
+        if not self._stepping:
+            self._end(self._runner)
+
+    def _end(self, runner: Runner) -> None:
+        last = runner.message_hub.runtime_info.get('last_ckpt')
+        place = f'goes on from {last}' if last else 'begins anew: there is no checkpoint yet'
+        runner.logger.warning(f'Told to end (SIGTERM): the same command with --resume {place}')
+        if self._stepping:
+            close_runner_workers(runner)
+        self.unwatch()
+        raise SystemExit(STATUS)
+
+    # ------------------------------------------------------------------ the run
+    def enter_epoch(self, runner: Runner) -> None:
+        """Go to where the resumed checkpoint was written within this epoch, if it was."""
+        place, self._place = self._place, None
+        if place and place['batches']:
+            loader = runner.train_loop.dataloader
+            if isinstance(loader.sampler, SeededSampler):  # joint data has gone there by itself
+                loader.sampler.go_to(runner.epoch, place['batches'] * loader.batch_size)
+            _set_generators(place['generators'][get_rank()])
+        # Nothing of a generation can be saved; its hook says so.
+        self._stepping = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
+
+    def after_step(self, runner: Runner, batch_idx: int) -> None:
+        """Leave between two updates, if a rank has been told to end."""
+        loop = runner.train_loop
+        if not self._ask(runner, (runner.iter + 1) % ASK_EVERY == 0) or not runner.optim_wrapper.should_update():
+            return
+        done = 0
+        if not isinstance(loop, IterBasedTrainLoop):
+            done = runner.iter + 1 - runner.epoch * len(loop.dataloader)
+            if done >= len(loop.dataloader):
+                return  # the epoch's own end comes first
+            if not _goes_on_within(loop.dataloader):
+                self._end(runner)
+        self._leave(runner, dict(epoch=runner.epoch, iter=runner.iter + 1), done)
+
+    def after_epoch(self, runner: Runner, saved: bool) -> None:
+        """Leave at the end of an epoch, if a rank has been told to end.
+
+        Args:
+            runner: of the run.
+            saved: whether this epoch's checkpoint has been written already.
+        """
+        if self._ask(runner, True):
+            if saved:
+                self._end(runner)
+            self._leave(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
+        self._stepping = False
+
+    def _ask(self, runner: Runner, due: bool) -> bool:
+        if get_world_size() == 1:
+            return self._told
+        if due and not self._agreed:
+            self._agreed = sum_over_ranks([float(self._told)], next(runner.model.parameters()).device)[0] > 0
+        return self._agreed
+
+    def _leave(self, runner: Runner, meta: dict[str, Any], done: int) -> None:
+        self._leaving = {'batches': done, 'generators': all_gather_object(_generators())}
+        self._save(runner, meta)
+        self._end(runner)
+
+    # ------------------------------------------------------------------ checkpoints
+    def save(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put the place into a checkpoint that is written within an epoch."""
+        if self._leaving is not None:
+            checkpoint[KEY] = self._leaving
+
+    def load(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take the place from a checkpoint that is resumed.
+
+        Raises:
+            ConfigError: it was written by another number of ranks.
+        """
+        place = checkpoint.get(KEY) if runner._resume else None
+        if place and place['batches'] and len(place['generators']) != get_world_size():
+            raise ConfigError(
+                f'resume: found a checkpoint that {len(place["generators"])} ranks have written within an epoch, '
+                f'expected {get_world_size()}; resume with as many, or from the checkpoint of an epoch (--resume FILE)'
+            )
+        self._place = place
+
+
+def _goes_on_within(loader: DataLoader) -> bool:
+    """Whether an epoch of this data can be gone on with."""
+    if getattr(loader.batch_sampler, 'resumes_within_epoch', False):
+        return True
+    return isinstance(loader.sampler, SeededSampler) and loader.batch_size is not None
+
+
+def _generators() -> dict[str, Any]:
+    """State of every generator of this process, in what a checkpoint may hold."""
+    version, internal, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    return {
+        'python': [version, list(internal), gauss],
+        'numpy': [name, keys.tolist(), *rest],
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def _set_generators(states: dict[str, Any]) -> None:
+    """Inverse of :func:`_generators`."""
+    version, internal, gauss = states['python']
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = states['numpy']
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(states['torch'].cpu())
+    if states['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states['cuda'].cpu())

@@ -1,0 +1,98 @@
+"""A worker that dies or hangs is named with the file it was on."""
+
+import logging
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+from torch.utils.data import DataLoader
+
+from mmnas_video.datasets import FilesInWork, FileWatchHook, SeededDataset, close_workers, skip_bad_collate
+from mmnas_video.datasets.files_in_work import files_in_work
+from mmnas_video.errors import ConfigError
+
+KEY = 'train_dataloader.dataset'
+
+
+@pytest.fixture
+def watch(caplog, request):
+    """A hook that is told of a run, and what it has logged."""
+    logger = logging.getLogger('file watch')
+    hook = FileWatchHook(slow_seconds=getattr(request, 'param', 300.0), interval=0.05)
+    runner = SimpleNamespace(logger=logger)
+    hook.before_run(runner)
+    yield SimpleNamespace(hook=hook, said=lambda: [record.message for record in caplog.records])
+    hook.after_run(runner)
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def loader_of(video_cfg, misdeed, **options):
+    """Two workers; one of them comes to grief at the sixth clip."""
+    dataset = SeededDataset(video_cfg)
+    victim = dataset.file_of(5)
+    steps = dataset.dataset.pipeline.transforms
+
+    def step(results):
+        if results['filename'] == victim:
+            misdeed()
+        return results
+
+    steps.insert(0, step)
+    return DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=skip_bad_collate, **options), victim
+
+
+def test_a_worker_that_dies(video_cfg, watch):
+    """Rejects a record that the worker keeps for itself, and one that names the file before or the other worker's."""
+    loader, victim = loader_of(video_cfg, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(RuntimeError, match='DataLoader worker'):
+        list(loader)
+    wait_for(watch.said)
+    close_workers(loader)
+    assert len(watch.said()) == 1
+    assert watch.said()[0].startswith(f'{KEY}: worker process ') and f"died on '{victim}'" in watch.said()[0]
+
+
+@pytest.mark.parametrize('watch', [1.0], indirect=True)
+def test_a_worker_that_hangs(video_cfg, watch):
+    """Rejects naming only what ends: a hung worker says nothing, and without a timeout nor does the DataLoader."""
+    loader, victim = loader_of(video_cfg, lambda: time.sleep(7), timeout=4)
+    with pytest.raises(RuntimeError, match='timed out after 4'):
+        list(loader)
+    wait_for(lambda: any(f"has been on '{victim}' for " in line for line in watch.said()))
+    close_workers(loader)
+
+
+def test_nothing_is_said_of_a_good_run(video_cfg, watch):
+    """Rejects entries that stay after the file was read, and workers that ended in order taken for dead ones."""
+    loader, _ = loader_of(video_cfg, lambda: None)
+    assert len(list(loader)) == 28
+    close_workers(loader)
+    watch.hook.look()
+    assert watch.said() == [] and not files_in_work()
+
+
+def test_the_end_of_a_long_path_is_kept():
+    """Rejects a path that runs over its cell, is cut within the name, or is left there by an exception."""
+    record = FilesInWork('here')
+    path = '/long' * 500 + '/ünïcödé.mp4'
+    with pytest.raises(OSError), record.on(path):
+        [entry] = record.entries()
+        assert entry.path.endswith('/long/ünïcödé.mp4') and path.endswith(entry.path) and len(entry.path) > 900
+        assert entry.pid == os.getpid() and not entry.dead and entry.key == 'here'
+        raise OSError
+    assert record.entries() == []
+
+
+@pytest.mark.parametrize('option', ['slow_seconds', 'interval'])
+def test_times_are_checked(option):
+    """Rejects a watch that names every file at once, or never looks."""
+    with pytest.raises(ConfigError, match=f'FileWatchHook.{option}: found 0'):
+        FileWatchHook(**{option: 0})

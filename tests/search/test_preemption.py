@@ -1,0 +1,157 @@
+"""A run that is told to end (SIGTERM) leaves a checkpoint within its epoch, from which it goes on bit for bit."""
+
+import os
+import signal
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmnas_video.errors import ConfigError
+from tests.conftest import forget_runs
+
+from .toy import checkpoint, config, loader, runner
+
+HOOKS = {
+    'PARSEC': dict(type='PARSECSearchHook', num_archs=2),
+    'DARTS 2': dict(type='DARTSSearchHook', order=2, score_batches=1, init_std=0.5),
+    'entanglement': dict(type='EntanglementSearchHook', score_batches=1, init_std=0.5),
+    'uniform': dict(type='UniformSearchHook', candidates=2, score_batches=1),
+}
+
+
+class Signal(Hook):
+    """Sends SIGTERM to this process at a point of the run."""
+
+    priority = 'NORMAL'
+
+    def __init__(self, point: str, at: int) -> None:
+        self.point, self.at = point, at
+
+    def _at(self, point: str, number: int) -> None:
+        if (point, number) == (self.point, self.at):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self._at('step', runner.iter + 1)
+
+    def before_val_epoch(self, runner):
+        self._at('validation', runner.epoch)
+
+
+def search(hook, folder, told=None, resume=False, **changes):
+    """A search of 3 epochs of 6 steps; returns the status that it exits with, None if it does not."""
+    forget_runs()
+    cfg = config(
+        hook,
+        epochs=3,
+        work_dir=str(folder),
+        **{
+            'model': dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.3),
+            'optim_wrapper': dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+            **changes,
+        },
+    )
+    cfg.resume = resume
+    made = type(runner(hook)).from_cfg(cfg)
+    if told:
+        made.register_hook(Signal(*told))
+    try:
+        made.train()
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+def same(whole, told, name='epoch_3.pth'):
+    """Demand that two searches have left the same."""
+    for file in ('history.jsonl', 'arch.json'):
+        assert (whole / 'search' / file).read_bytes() == (told / 'search' / file).read_bytes(), file
+    one, two = (torch.load(folder / name, weights_only=True) for folder in (whole, told))
+    assert all(torch.equal(one['state_dict'][key], two['state_dict'][key]) for key in one['state_dict'])
+    assert one['search']['rng'] == two['search']['rng'] and one['search']['held_out'] == two['search']['held_out']
+    names = [sorted(path.name for path in folder.glob('*.pth')) for folder in (whole, told)]
+    assert names[0] == names[1] == ['epoch_2.pth', 'epoch_3.pth'], 'what is not needed any more is gone'
+
+
+@pytest.mark.parametrize('method', HOOKS)
+def test_goes_on_within_its_epoch(method, tmp_path):
+    """Told to end after step 9 of 18, in its second epoch. Rejects a resume that does the epoch's first steps again,
+    draws other dropout masks or architectures, forgets the scores of the epoch's first half, or leaves the checkpoint
+    of the preemption behind."""
+    whole, told = tmp_path / 'whole', tmp_path / 'told'
+    assert search(HOOKS[method], whole) is None
+    before = signal.getsignal(signal.SIGTERM)
+    assert search(HOOKS[method], told, ('step', 9)) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (told / 'last_checkpoint').read_text() == str(told / 'preempted.pth')
+    saved = torch.load(told / 'preempted.pth', weights_only=True)
+    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['preempted']['batches']) == (1, 9, 3)
+    assert search(HOOKS[method], told, resume=True) is None
+    same(whole, told)
+
+
+def test_a_gathered_gradient_is_not_lost(tmp_path):
+    """With accumulation over 2 steps, told to end after the first of a pair: it ends after the second. Rejects a
+    checkpoint between the two, whose resume would update with half a gradient."""
+    wrapper = dict(type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
+    whole, told = tmp_path / 'whole', tmp_path / 'told'
+    search(HOOKS['PARSEC'], whole, optim_wrapper=wrapper)
+    assert search(HOOKS['PARSEC'], told, ('step', 9), optim_wrapper=wrapper) == 143
+    assert torch.load(told / 'preempted.pth', weights_only=True)['meta']['iter'] == 10
+    search(HOOKS['PARSEC'], told, resume=True, optim_wrapper=wrapper)
+    same(whole, told)
+
+
+@pytest.mark.parametrize('interval', [1, 5])
+def test_at_the_last_step_of_an_epoch_the_epoch_is_ended(interval, tmp_path):
+    """The epoch's line is in the history; its checkpoint is the usual one or, where none was due, ours. Rejects a place
+    after the last batch, from which the epoch's end would never come."""
+    hooks = dict(
+        checkpoint=dict(type='AtomicCheckpointHook', interval=interval, max_keep_ckpts=2),
+        reproducible=dict(type='ReproducibleHook'),
+    )
+    whole, told = tmp_path / 'whole', tmp_path / 'told'
+    search(HOOKS['PARSEC'], whole)
+    assert search(HOOKS['PARSEC'], told, ('step', 12), default_hooks=hooks) == 143
+    assert (told / 'last_checkpoint').read_text().endswith('epoch_2.pth' if interval == 1 else 'preempted.pth')
+    search(HOOKS['PARSEC'], told, resume=True)
+    for file in ('history.jsonl', 'arch.json'):
+        assert (whole / 'search' / file).read_bytes() == (told / 'search' / file).read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ('hook', 'told', 'changes', 'left'),
+    [
+        (HOOKS['PARSEC'], ('step', 9), dict(train_dataloader={**loader(0), 'sampler': dict(type='DefaultSampler')}), 1),
+        (
+            HOOKS['PARSEC'],
+            ('validation', 2),
+            dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric')),
+            2,
+        ),
+        (
+            dict(type='EvolutionSearchHook', population=2, top_k=2, eval_batches=1, checkpoint='SUPERNET'),
+            ('step', 2),
+            dict(train_dataloader=dict(loader(0), num_batch_per_epoch=1)),
+            1,
+        ),
+    ],
+    ids=['a sampler that cannot go on', 'validation', 'evolution'],
+)
+def test_where_nothing_can_be_saved_it_ends_at_once(hook, told, changes, left, tmp_path, monkeypatch):
+    """The last checkpoint stands, and there is none of the preemption. Rejects a checkpoint that a resume could not
+    continue, and a process that goes on until it is killed."""
+    hook = {key: checkpoint() if value == 'SUPERNET' else value for key, value in hook.items()}
+    assert search(hook, tmp_path, told, **changes) == 143
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == [f'epoch_{i + 1}.pth' for i in range(left)]
+
+
+def test_the_place_of_other_ranks_is_refused(tmp_path):
+    """Rejects a resume on one rank that goes to the place of the first of three: samples would be left out."""
+    search(HOOKS['PARSEC'], tmp_path, ('step', 9))
+    saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
+    saved['preempted']['generators'] *= 3
+    torch.save(saved, tmp_path / 'preempted.pth')
+    with pytest.raises(ConfigError, match='3 ranks have written within an epoch, expected 1'):
+        search(HOOKS['PARSEC'], tmp_path, resume=True)

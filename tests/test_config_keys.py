@@ -1,0 +1,126 @@
+"""Keys that nothing reads, types that nobody registered, options that do not fit: one error with its place."""
+
+import glob
+import inspect
+import re
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmnas_video.building import building
+from mmnas_video.config_keys import REGISTRIES, check_keys, components, options_of
+from mmnas_video.errors import ConfigError
+from mmnas_video.launch import load_config, train
+from mmnas_video.registry import DATASETS
+from mmnas_video.testing import toy
+
+OURS = {
+    kind.__name__: kind
+    for one in REGISTRIES
+    for kind in one.module_dict.values()
+    if inspect.isclass(kind)
+    and kind.__module__.startswith('mmnas_video.')
+    and not kind.__module__.startswith(('mmnas_video.testing', 'mmnas_video.compat'))
+}
+
+
+#: What hands its keys on to a file backend of MMEngine, as MMAction2's DecordInit does.
+OPEN = ('TorchcodecInit',)
+
+
+@pytest.mark.parametrize('name', sorted(OURS))
+def test_every_component_of_ours_is_looked_at(name):
+    """Each refuses a misspelt key at its place, with the nearest name. Rejects a component that takes any key and
+    ignores it, and a new one that the check does not see."""
+    known = options_of(OURS[name])
+    if name in OPEN:
+        return
+    if known is None:  # it hands unknown keys on to MMEngine's, and so has to look at them itself
+        with pytest.raises(ConfigError, match="unknown key 'no_such_key'"):
+            OURS[name](no_such_key=1)
+        return
+    key = f'{max(known, key=len, default="option")}x'
+    hint = f"Did you mean '{key[:-1]}'" if known else 'expected one of'
+    cfg = {'a': [{'b': {'type': name, key: 1}}]}
+    with pytest.raises(ConfigError, match=rf"^a\[0\]\.b \({name}\): found the unknown key '{key}'.*{re.escape(hint)}"):
+        check_keys(cfg)
+    check_keys({'a': {'type': name, **dict.fromkeys(known)}})
+
+
+def test_the_shipped_configs_pass():
+    """Rejects a check that knows less than the components do."""
+    files = [*sorted(glob.glob('configs/demo/*.py')), 'configs/autox3d/s_k200.py', 'configs/vimnas/tiny_joint.py']
+    assert len(files) > 9
+    for file in files:
+        check_keys(Config.fromfile(file))
+
+
+def test_components_are_found_wherever_they_stand():
+    """In lists, in dicts of dicts, and at the top."""
+    cfg = {'type': 'A', 'x': [{'type': 'B', 'y': {'type': 'C'}}], 'z': 3}
+    assert [(path, part['type']) for path, part in components(cfg)] == [('config', 'A'), ('x[0]', 'B'), ('x[0].y', 'C')]
+
+
+PARSEC = dict(type='PARSECSearchHook', num_archs=2)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'model.backbone.nrm': True}, r"^model\.backbone \(ToyBackbone\).*unknown key 'nrm'.*Did you mean 'norm'"),
+        ({'model.backbone.type': 'ToyBackbon'}, r"^model\.backbone \(ToyBackbon\)\.type: .*Did you mean 'ToyBackbone'"),
+        ({'custom_hooks.0.num_arch': 2}, r"custom_hooks\[0\] \(PARSECSearchHook\).*'num_arch'.*'num_archs'"),
+        (
+            {'train_dataloader.sampler.shufle': 1},
+            r"train_dataloader\.sampler \(SeededSampler\).*Did you mean 'shuffle'",
+        ),
+        ({'train_dataloader.dataset.sise': 7}, r"^train_dataloader\.dataset \(ToyDataset\).*'sise'.*'size'"),
+        ({'default_hooks.checkpoint.interval': 'x'}, r"checkpoint\.interval: found 'x', expected a whole number"),
+        ({'optim_wrapper.optimizer.lr': 'fast'}, r'^optim_wrapper\.optimizer \(SGD\): found .*TypeError'),
+        ({'train_cfg.max_epochs': 'many'}, r'ValueError.*many'),
+        ({'train_cfg': None}, r'^config'),
+        ({'model': 5}, r'^config'),
+        ({'train_dataloader.batch_size': None}, r'found what cannot be built or run'),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',
+)
+def test_what_cannot_be_built_is_one_error_with_its_place(changes, message, tmp_path):
+    """Rejects tracebacks from MMEngine's registries, torch's optimisers and our own constructors. What it was stays the
+    error's cause, for those who look for it."""
+    cfg = toy.config(PARSEC, epochs=1, work_dir=str(tmp_path))
+    cfg.merge_from_dict(changes)
+    with pytest.raises(ConfigError, match=message) as error:
+        train(cfg)
+    assert len(str(error.value)) < 1500
+
+
+def test_what_happens_after_the_first_step_is_no_config_error(tmp_path):
+    """A fault of the program, or of the machine, keeps its own name. Rejects blaming the config for all."""
+    cfg = toy.config(PARSEC, epochs=2, work_dir=str(tmp_path))
+    seen = []
+
+    class Broken(DATASETS.get('ToyDataset')):
+        def __getitem__(self, item):
+            seen.append(item)
+            if len(seen) > 12:
+                raise LookupError('a bug')
+            return super().__getitem__(item)
+
+    cfg.train_dataloader.dataset = dict(type=Broken)
+    with pytest.raises(LookupError, match='a bug'):
+        train(cfg)
+
+
+def test_our_own_errors_pass_unchanged():
+    """Rejects an error in an error."""
+    with pytest.raises(ConfigError, match=r'^budget: found'), building({}):
+        raise ConfigError('budget: found')
+
+
+def test_a_demo_config_with_a_typo_says_so_before_anything_is_built():
+    """As tools/search.py reads it."""
+    cfg = load_config('configs/demo/autox3d.py', {'model.backbone.se_ration': 0.1})
+    init_default_scope('mmaction')
+    with pytest.raises(ConfigError, match=r"model\.backbone \(SuperMBConv3D\).*Did you mean 'se_ratio'"):
+        check_keys(cfg)

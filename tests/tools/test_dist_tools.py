@@ -1,0 +1,84 @@
+"""tools/dist_*.sh: real searches in several processes, and what they say when they cannot start."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ENV, ROOT, SEARCH
+
+BASH = shutil.which('bash')
+
+
+def script(name: str, *args: object, **env: str) -> subprocess.CompletedProcess:
+    """Run a script of ``tools/`` from another folder than the repository's."""
+    return subprocess.run(
+        [BASH, str(ROOT / 'tools' / name), *map(str, args)],
+        cwd=os.environ.get('TMPDIR', '/tmp'),
+        env={**ENV, 'PYTHON': shutil.which('python') or 'python', **env},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@pytest.mark.slow
+def test_a_search_in_two_processes(videos, tiny, tmp_path):
+    """The demo's search, as a user starts it, with synced BatchNorm. Rejects a launcher that asks for a GPU or for
+    find_unused_parameters, one that runs two searches side by side (twice the steps of half the clips each), a script
+    that runs in the repository only, and options that do not reach the tool."""
+    import sys
+
+    options = ['--no-retrain', '--cfg-options', 'sync_bn=torch', *tiny(), *SEARCH]
+    config = ROOT / 'configs/demo/autox3d.py'
+    done = script('dist_search.sh', config, 2, '--work-dir', tmp_path / 'run', *options, PYTHON=sys.executable)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (tmp_path / 'run/search/history.jsonl').read_text().splitlines()]
+    # 24 training clips, a quarter of them held out: 9 a rank, and 4 a batch of one rank.
+    assert [line['step'] for line in lines if line['kind'] == 'step'] == [1, 2]
+    assert json.loads((tmp_path / 'run/search/arch.json').read_text())['search']['final']
+    assert (tmp_path / 'run/search/extracted.pth').is_file()
+    assert done.stdout.count('arch: ') == 1, 'one rank speaks for all'
+
+
+@pytest.mark.parametrize(
+    ('name', 'args', 'env', 'words'),
+    [
+        ('dist_train.sh', ('configs/x.py',), {}, 'usage:'),
+        ('dist_search.sh', ('configs/x.py', 'eight'), {}, "PROCESSES: found 'eight'"),
+        ('dist_train.sh', ('configs/x.py', 2), {'NNODES': '2'}, 'MASTER_ADDR: found none with NNODES=2'),
+        ('slurm_search.sh', (), {}, 'usage:'),
+    ],
+)
+def test_what_is_missing_is_said(name, args, env, words):
+    """Rejects torchrun's own words for a wrong command line, or a wait for machines that nobody named."""
+    done = script(name, *args, **env)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_several_machines_find_each_other(tmp_path):
+    """What torchrun is started with. Rejects a rendezvous that each machine has by itself, and one without the job's
+    name or the machine's number."""
+    fake = tmp_path / 'python'
+    fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
+    fake.chmod(0o755)
+    place = {'PYTHON': str(fake), 'NNODES': '3', 'MASTER_ADDR': 'first'}
+    by_number = script('dist_train.sh', 'c.py', 4, '--seed', 1, NODE_RANK='2', MASTER_PORT='29', **place).stdout
+    assert '--nnodes=3 --nproc-per-node=4 --node-rank=2 --master-addr=first --master-port=29' in by_number
+    assert by_number.rstrip().endswith('tools/train.py c.py --launcher pytorch --seed 1')
+    by_name = script('dist_search.sh', 'c.py', 4, RDZV_ID='job7', **place).stdout
+    assert '--rdzv-backend=c10d --rdzv-endpoint=first:29500 --rdzv-id=job7' in by_name
+
+
+def test_the_slurm_job(tmp_path):
+    """Rejects a job that begins anew after a preemption, or that starts more processes a node than it asks for."""
+    done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
+    job = tmp_path / 'job.sh'
+    job.write_text(done.stdout)
+    assert subprocess.run([BASH, '-n', str(job)]).returncode == 0
+    assert '--nodes=2' in done.stdout and '--gres=gpu:4' in done.stdout and '--requeue' in done.stdout
+    assert done.stdout.rstrip().endswith(r'dist_search.sh my\ config.py 4 --resume --seed 3')
+    assert Path(ROOT / 'tools/dist_search.sh').stat().st_mode & 0o111

@@ -1,0 +1,168 @@
+"""tools/plan.py: what runs of published configs cost, against counts by hand."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmnas_video.launch import load_config
+from mmnas_video.plan import Plan, read_clips, steps_of
+from mmnas_video.step_work import selection_work, work_of
+
+from ..search.toy import SPACE, config
+
+#: Config, GPUs, and (epochs, steps an epoch, training clips a step).
+PUBLISHED = [
+    ('autox3d/s_k200.py', 64, (600, 64_000 // 512, 512)),
+    ('autox3d/s_k200_train.py', 64, (300, 80_000 // 512, 512)),
+    ('tsnet/progressive_k100.py', 64, (800, 48_000 // 512, 512)),
+    ('vimnas/tiny_joint.py', 8, (500, 7_322, 256)),
+    ('vimnas/base_joint.py', 4, (500, 14_645, 128)),
+]
+
+
+@pytest.fixture(autouse=True)
+def in_mmaction():
+    init_default_scope('mmaction')
+
+
+@pytest.mark.parametrize(('name', 'gpus', 'expected'), PUBLISHED)
+def test_steps_of_published_configs(name, gpus, expected):
+    """The numbers that stand in the configs. Rejects held-out clips that train the weights, a batch of one GPU, a last
+    batch that is not full, and (joint) passes that are not each dataset's own."""
+    cfg = load_config(f'configs/{name}')
+    data = read_clips(cfg)
+    steps = sum(steps_of(cfg, data, gpus).values())
+    assert (cfg.train_cfg.max_epochs, round(steps), data[0].batch * gpus) == expected
+
+
+def toy_plan(hook: dict | None, ranks: int = 1, **changes) -> dict:
+    """Of the toy search: 30 clips, 5 a batch, 2 epochs; the plan needs a list, so the data is said to have one."""
+    cfg = config(hook or {}, **changes)
+    cfg.custom_hooks = [cfg.custom_hooks[0]] if hook else []
+    cfg.train_dataloader.dataset = dict(
+        type='SeededDataset', dataset=dict(ann_file='toy.txt', pipeline=[dict(type='SampleFrames', clip_len=8)])
+    )
+    cfg.train_dataloader.dataset.held_out = dict(fraction=0.25, part='train')
+    cfg.train_dataloader.drop_last = True
+    return Plan(cfg, {'toy.txt': 40}).on(ranks)
+
+
+MEAN = sum(7 * width + 15 for width in (2, 3, 5)) / 3
+LARGEST, SMALLEST = 7 * 5 + 15, 7 * 2 + 15
+HOOKS = {
+    'PARSEC': (dict(type='PARSECSearchHook', num_archs=3), 12 * 5 * (3 * 3 + 3) * MEAN),
+    'PARSEC alternating': (
+        dict(type='PARSECSearchHook', num_archs=3, mode='alternating', warmup_epochs=1),
+        (12 * 5 * 3 + 6 * 5) * MEAN,
+    ),
+    'DARTS': (dict(type='DARTSSearchHook', score_batches=2), (12 * 5 * (3 + 3) + 2 * 2 * 5) * LARGEST),
+    'DARTS 2': (
+        dict(type='DARTSSearchHook', order=2, score_batches=2),
+        (12 * 5 * (3 + 3 * 3 + 3) + 2 * 2 * 5) * LARGEST,
+    ),
+    'uniform': (
+        dict(type='UniformSearchHook', num_archs=2, candidates=7, score_batches=3),
+        (12 * 5 * 6 + 21 * 5) * MEAN,
+    ),
+    'conflict-aware': (
+        dict(type='ConflictAwareSearchHook', num_archs=2, candidates=7, score_batches=3),
+        12 * 5 * 3 * (2 * MEAN + LARGEST + SMALLEST) + 21 * 5 * MEAN,
+    ),
+    'evolution': (dict(type='EvolutionSearchHook', population=11, top_k=2, eval_batches=3), 12 * 11 * 3 * 5 * MEAN),
+    'training': (None, 12 * 5 * 3 * MEAN),
+}
+
+
+@pytest.mark.parametrize('method', HOOKS)
+def test_work_of_each_method_by_hand(method):
+    """12 steps of 5 clips. Rejects forward passes counted as training ones, held-out passes before the architecture is
+    learned, a second order that costs as the first, and scores of candidates that are forgotten."""
+    hook, expected = HOOKS[method]
+    found = toy_plan(hook)
+    assert found['steps'] == 12 and found['clips'] == 60
+    # A mixed network is counted; what is sampled is a mean over some draws.
+    assert found['rank_macs'] == pytest.approx(expected, rel=1e-9 if 'DARTS' in method else 0.06)
+
+
+def test_the_mean_is_of_the_space_and_the_target_of_the_budget():
+    """Rejects a mean over the ends of the space, and a search whose networks cost at its end what they did at first."""
+    cfg = config(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=30)))
+    networks = Plan(_listed(cfg), {'toy.txt': 40}).networks
+    drawn = [7 * arch['width'] + 15 for arch in networks._drawn]
+    assert networks.macs('sampled', (7,)) == pytest.approx(sum(drawn) / len(drawn))
+    assert networks.macs('searched', (7,)) == pytest.approx((sum(drawn) / len(drawn) + 30) / 2)
+    assert networks.macs('largest', (7,)) == LARGEST and networks.macs('smallest', (7,)) == SMALLEST
+
+
+def _listed(cfg: Config) -> Config:
+    cfg.train_dataloader.dataset = dict(type='SeededDataset', dataset=dict(ann_file='toy.txt', pipeline=[]))
+    return cfg
+
+
+@pytest.mark.parametrize('name', ['uniform', 'evolution', 'DARTS'])
+def test_ranks_share_what_can_be_shared(name):
+    """Rejects candidates that every rank scores, and training steps that do not get fewer."""
+    hook = HOOKS[name][0]
+    one, four = toy_plan(hook), toy_plan(hook, 3)
+    assert one['steps'] == 12 and four['steps'] == 4
+    assert 0.9 < four['rank_macs'] * 3 / one['rank_macs'] <= 1.0 if name != 'evolution' else True
+
+
+def test_checkpoint_size_is_that_of_the_file(tmp_path):
+    """A tiny search's real checkpoint. Rejects a plan that forgets the optimiser's moments or the buffers."""
+    hook = dict(type='PARSECSearchHook', num_archs=2)
+    cfg = config(hook, 1, str(tmp_path), optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.1)))
+    Runner.from_cfg(cfg).train()
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+
+    def size(value):
+        if isinstance(value, torch.Tensor):
+            return value.numel() * value.element_size()
+        return (
+            sum(map(size, value.values() if isinstance(value, dict) else value))
+            if isinstance(value, (dict, list))
+            else 0
+        )
+
+    planned = Plan(_listed(cfg), {'toy.txt': 40}).on(1)['checkpoint_bytes']
+    # The toy is in float64, its moments too; the plan counts moments in float32 as those of every real network.
+    moments = size(saved['optimizer']['state']) / 2
+    assert planned == pytest.approx(size(saved['state_dict']) + moments, rel=0.05)
+
+
+def test_the_tool_prints_both(tool):
+    """Rejects JSON with text around it, hours without a rate, and hours that are not work / rate."""
+    args = ('tools/plan.py', 'configs/autox3d/x3d_s.py', '--gpus', 32)
+    plain = json.loads(tool(*args, '--json').ok().out)
+    assert 'hours' not in plain['phases'][0]
+    plan = json.loads(tool(*args, '--clips-per-second', 100, '--json').ok().out)
+    (phase,) = plan['phases']
+    assert phase['hours'] == pytest.approx(phase['clips'] / 32 / 100 / 3600, rel=1e-6)
+    assert [row['ranks'] for row in plan['growth']] == [8, 16, 32, 64, 128, 256]
+    text = tool(*args, '--clips-per-second', 100).ok().out
+    assert f'{phase["steps"]:,} = ' in text and 'GPU-hours' in text
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (('--clips-per-second', '-1'), ('--clips-per-second', '-1.0', 'positive')),
+        (('--clips', 'mini200_train.txt=many'), ('--clips mini200_train.txt', "'many'")),
+        (('--cfg-options', 'train_dataloader.dataset.dataset.ann_file=x.txt'), ('ann_file', 'x.txt', '--clips')),
+        (('--gpus', '100000'), ('batch_size', '100000 ranks', 'no step')),
+    ],
+)
+def test_wrong_input_is_one_error(tool, options, words):
+    """Rejects a traceback, and a plan of no step."""
+    tool('tools/plan.py', 'configs/autox3d/s_k200.py', *options).refused(*words)
+
+
+def test_a_method_that_is_not_known_is_refused():
+    """Rejects a plan that silently counts a new method as plain training."""
+    with pytest.raises(TypeError, match='not known to the plan'):
+        work_of(object(), 1)
+    assert selection_work(None, SPACE, 1, 3) == []

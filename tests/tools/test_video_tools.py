@@ -1,0 +1,129 @@
+"""tools/data/transcode.py and check_videos.py, as a person calls them."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.videos import sound, write
+
+TOOLS = Path(__file__).parents[2] / 'tools/data'
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f'tools_data_{name}', TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+transcode, check_videos = load('transcode'), load('check_videos')
+GOOD = ('one.mp4', 'ünï and blanks/two.mp4', 'three.webm')
+BAD = {'sound.mp4': 'video stream', 'text.mp4': '', 'missing.mp4': 'no such file', 'cut.mp4': ''}
+LABELS = (5, 3, 2, 7, 0, 1, 4)
+
+
+@pytest.fixture(scope='module')
+def originals(tmp_path_factory):
+    """Three good videos and four bad ones, the third named without suffix in nobody's list, and their list."""
+    root = tmp_path_factory.mktemp('originals')
+    write(root / 'one.mp4', count=11)
+    (root / 'ünï and blanks').mkdir()
+    write(root / 'ünï and blanks/two.mp4', count=7)
+    write(root / 'three.webm', count=5, codec='libvpx-vp9', **{'cpu-used': '8'})
+    sound(root / 'sound.mp4')
+    (root / 'text.mp4').write_text('no video ' * 99)
+    data = write(root / 'cut.mp4', count=41, muxer={'movflags': 'faststart'}).read_bytes()
+    (root / 'cut.mp4').write_bytes(data[: len(data) // 2])
+    names = [GOOD[0], *list(BAD)[:2], GOOD[1], *list(BAD)[2:], GOOD[2]]
+    lines = [f'{name} {label}\n' for name, label in zip(names, LABELS, strict=True)]
+    (root / 'train.txt').write_text(''.join(lines), encoding='utf-8')
+    return root
+
+
+def run(originals, out, *options):
+    return transcode.main(
+        [f'{originals}/train.txt', '--root', str(originals), '--out', str(out), '--processes', '2', *options]
+    )
+
+
+def test_transcode(originals, tmp_path, capfd):
+    """Rejects labels that slip when a bad file is left out, originals that are touched, reasons that are not said, and
+    a status that hides bad files."""
+    before = {path: path.read_bytes() for path in originals.rglob('*') if path.is_file()}
+    assert run(originals, tmp_path, '--short-side', '46', '--preset', 'ultrafast') == 1
+    assert {path: path.read_bytes() for path in originals.rglob('*') if path.is_file()} == before
+    expected = 'one.mp4 5\nünï and blanks/two.mp4 7\nthree.mp4 4\n'
+    assert (tmp_path / 'train.txt').read_text(encoding='utf-8') == expected
+    said = capfd.readouterr()
+    assert '3 of 7 clips' in said.out and '7 / 7 videos, 4 bad' in said.err
+    for name, reason in BAD.items():
+        assert any(line.startswith(f'{name}: ') and reason in line for line in said.out.splitlines())
+    rows = [json.loads(line) for line in (tmp_path / 'transcode.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert rows[0]['recipe']['short_side'] == 46
+    assert {row['path']: row.get('frames') for row in rows[1:]} == dict(
+        zip(GOOD, (11, 7, 5), strict=True)
+    ) | dict.fromkeys(BAD)
+    assert run(originals, tmp_path / 'all', '--keep-bad', '--preset', 'ultrafast') == 1
+    assert len((tmp_path / 'all/train.txt').read_text(encoding='utf-8').splitlines()) == 7
+
+
+def test_transcode_goes_on(originals, tmp_path, capfd):
+    """Rejects a run that starts anew after a kill, trusts half a file or a torn line of the manifest, keeps what was
+    made from another original, or mixes two recipes."""
+    assert run(originals, tmp_path, '--preset', 'ultrafast') == 1
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'videos').rglob('*.mp4')}
+    manifest = tmp_path / 'transcode.jsonl'
+    lines = manifest.read_text(encoding='utf-8').splitlines(keepends=True)
+    kept = [line for line in lines if 'three' not in line]
+    torn = next(line for line in lines if 'three' in line)
+    manifest.write_text(''.join([*kept, torn[: len(torn) // 2]]), encoding='utf-8')  # as a kill leaves it
+    (tmp_path / 'videos/one.mp4').write_bytes(b'half')
+    capfd.readouterr()
+    assert run(originals, tmp_path, '--preset', 'ultrafast') == 1
+    assert '1 of 7 videos are there already' in capfd.readouterr().out
+    new = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'videos').rglob('*.mp4')}
+    assert {name for name in new if new[name] != times[name]} == {'one.mp4', 'three.mp4'}
+    assert (tmp_path / 'videos/one.mp4').stat().st_size > 999
+    assert run(originals, tmp_path, '--preset', 'ultrafast', '--gop', '5') == 2
+    assert "--out: found videos made with {'short_side': 256, 'gop': 12" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('list_text', 'options', 'message'),
+    [
+        ('a.mp4 0\n', ['--gop', '0'], 'gop: found 0'),
+        ('a.mp4 0\n', ['--processes', '0'], '--processes'),
+        ('a.mp4 0\na.webm 1\n', [], "found 'a.mp4' and 'a.webm'"),
+        ('/etc/a.mp4 0\n', [], 'expected paths below --root'),
+        ('../a.mp4 0\n', [], 'expected paths below --root'),
+        ('\n', [], 'found no clip'),
+    ],
+)
+def test_transcode_says_what_is_wrong(tmp_path, capsys, list_text, options, message):
+    """Rejects a mistake that is met after an hour, and one video that is written over by another."""
+    (tmp_path / 'x.txt').write_text(list_text)
+    args = [f'{tmp_path}/x.txt', '--root', str(tmp_path), '--out', f'{tmp_path}/new', *options]
+    assert transcode.main(args) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / 'new').exists()
+
+
+def test_check_videos(originals, tmp_path, capfd):
+    """Rejects a scan that stops at the first bad file, takes a good one for bad, or says nothing by its status."""
+    options = [f'{originals}/train.txt', '--root', str(originals), '--processes', '2']
+    out, clean = tmp_path / 'bad.jsonl', tmp_path / 'clean.txt'
+    assert check_videos.main([*options, '--out', str(out), '--clean', str(clean)]) == 1
+    said = capfd.readouterr()
+    assert '4 of 7 videos cannot be read' in said.out and '7 / 7 videos, 4 bad' in said.err
+    rows = [json.loads(line) for line in out.read_text(encoding='utf-8').splitlines()]
+    assert [Path(row['path']).name for row in rows] == list(BAD)
+    assert all(reason in row['reason'] for row, reason in zip(rows, BAD.values(), strict=True))
+    assert clean.read_text(encoding='utf-8') == 'one.mp4 5\nünï and blanks/two.mp4 7\nthree.webm 4\n'
+    assert check_videos.main([str(clean), *options[1:], '--frames', '0']) == 0
+    assert check_videos.main([*options, '--out', str(tmp_path / 'bad.txt')]) == 1
+    assert (tmp_path / 'bad.txt').read_text().split() == [row['path'] for row in rows]
+    assert check_videos.main([f'{tmp_path}/none.txt']) == 2
+    assert check_videos.main([*options, '--frames', '-1']) == 2

@@ -1,0 +1,87 @@
+"""The plan of a demo search against the search itself: predicted and real hours.
+
+    python tools/benchmarks/plan_check.py configs/demo/autox3d.py
+
+The rate that the plan asks for is measured on the run's own first epochs; the plan then says how long the whole will
+take. Steps and clips have to be equal. Needs python tools/data/make_demo.py once.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+from mmengine.hooks import Hook
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import show
+
+from mmnas_video.launch import build_runner, load_config
+from mmnas_video.plan import BACKWARD, Plan
+from mmnas_video.registry import HOOKS
+
+
+@HOOKS.register_module()
+class WholeTimer(Hook):
+    """Seconds of each step, and of all training."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+
+    def before_train(self, runner) -> None:
+        """Start."""
+        self.begin = time.perf_counter()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Start a step."""
+        self.start = time.perf_counter()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Stop a step."""
+        self.steps.append(time.perf_counter() - self.start)
+
+    def after_train(self, runner) -> None:
+        """Stop."""
+        self.seconds = time.perf_counter() - self.begin
+
+
+def main() -> None:
+    """Plan, run, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', default='configs/demo/autox3d.py')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument('--measured-epochs', type=int, default=2, help='epochs that the rate is taken from')
+    parser.add_argument('--out', help='write the figures as JSON')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.work_dir, cfg.log_level = tempfile.mkdtemp(prefix='plan-'), 'WARNING'
+    plan = Plan(cfg)
+    planned = plan.on(1)
+    early = planned['steps_per_epoch'] * args.measured_epochs
+    # The same run, cut short, is what the rate's multiply-adds are counted for.
+    cut = load_config(args.config, args.cfg_options)
+    cut.train_cfg.max_epochs = args.measured_epochs
+    macs = Plan(cut).on(1)['rank_macs'] / early
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='WholeTimer')]
+    runner = build_runner(cfg)
+    runner.train()
+    timer = next(hook for hook in runner.hooks if isinstance(hook, WholeTimer))
+    rate = macs / statistics.median(timer.steps[:early])
+    predicted = planned['rank_macs'] / rate
+    clips = rate / planned['reference_macs'] / (1 + BACKWARD)
+    rows = [
+        ('steps', planned['steps'], len(timer.steps), f'{planned["steps"] / len(timer.steps):.3f}'),
+        ('seconds', f'{predicted:.1f}', f'{timer.seconds:.1f}', f'{predicted / timer.seconds:.3f}'),
+    ]
+    show(f'Plan of {args.config} at {clips:.1f} clips a second', ('', 'planned', 'real', 'ratio'), rows, args.out)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# tools/search.py as a Slurm job of one or several nodes:
+#     PARTITION=gpu NODES=8 GPUS_PER_NODE=8 tools/slurm_search.sh CONFIG [options of tools/search.py]
+# One torchrun a node, which find each other by the job's id. A job that is preempted (SIGTERM) leaves a checkpoint and is
+# queued again; it then goes on from there, because --resume is always given and starts anew where there is nothing yet.
+# From the environment: PARTITION, NODES (1), GPUS_PER_NODE (8), CPUS_PER_GPU (8), TIME (7-00:00:00), JOB_NAME, PYTHON, and
+# SBATCH_ARGS for anything else. DRY_RUN=1 prints the job and submits nothing.
+set -euo pipefail
+if [ $# -lt 1 ]; then
+    echo "usage: PARTITION=... NODES=... GPUS_PER_NODE=... $0 CONFIG [options]" >&2
+    exit 2
+fi
+tools=$(cd "$(dirname "$0")" && pwd)
+config=$1
+shift
+nodes=${NODES:-1} gpus=${GPUS_PER_NODE:-8} cpus=${CPUS_PER_GPU:-8} name=${JOB_NAME:-$(basename "$config" .py)}
+port=$((20000 + RANDOM % 20000))
+options=$(printf ' %q' "$@")
+job="#!/usr/bin/env bash
+#SBATCH --job-name=$name
+#SBATCH --nodes=$nodes
+#SBATCH --ntasks-per-node=1
+#SBATCH --gres=gpu:$gpus
+#SBATCH --cpus-per-task=$((gpus * cpus))
+#SBATCH --time=${TIME:-7-00:00:00}
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=$name-%j.log
+export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1) MASTER_PORT=$port
+export RDZV_ID=\$SLURM_JOB_ID PYTHON=${PYTHON:-python}
+srun --kill-on-bad-exit=1 $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume${options%% \'\'}"
+if [ "${DRY_RUN:-0}" = 1 ]; then
+    echo "$job"
+    exit
+fi
+# shellcheck disable=SC2086
+sbatch ${PARTITION:+--partition=$PARTITION} ${SBATCH_ARGS:-} <<< "$job"
