@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument('--gpus', type=int, help="how many (default: what the config's auto_scale_lr is for, else 1)")
     parser.add_argument('--clips-per-second', type=float, help='measured: training clips a second of one GPU')
     parser.add_argument('--measured-macs', type=float, help='multiply-adds of the network that was measured')
-    parser.add_argument('--gpus-per-node', type=int, default=8)
+    parser.add_argument('--gpus-per-node', type=int, default=8, help='of one machine (default: 8)')
     parser.add_argument(
         '--decode-frames-per-second', type=float, default=205.0, help='of one core (default: 13 frames 15.8 times)'
     )
@@ -170,7 +170,14 @@ def main() -> None:
         '--clips', nargs='+', default=[], metavar='LIST=NUMBER', help='size of a list that is not there'
     )
     parser.add_argument('--json', action='store_true', help='print JSON')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. train_dataloader.batch_size=16',
+    )
     args = parser.parse_args()
     for option in ('gpus', 'clips_per_second', 'measured_macs', 'gpus_per_node', 'decode_frames_per_second'):
         value = getattr(args, option)

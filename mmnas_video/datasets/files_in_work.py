@@ -72,7 +72,7 @@ class FilesInWork:
 
     def entries(self) -> list[InWork]:
         """The processes that are on a file now, or died on one."""
-        rows = self._cells[self._cells[:, HEAD.size - 8 : HEAD.size].any(1)].numpy()
+        rows = self._cells[self._cells[:, HEAD.size - 8 : HEAD.size].ne(0).any(1)].numpy()
         found = []
         for row in rows:
             start, length, pid = HEAD.unpack_from(row)
