@@ -1,7 +1,7 @@
 """A super-weight under the expected masks of two of its axes at once, and LayerNorm under one: both passes by hand.
 
-The same products written one after another keep a copy of the weight for each, and their gradients another two or
-three; of a mixed step on a small batch that was a third (``tools/benchmarks/mixed_vs_sampled.py``).
+The same products written one after another keep a copy of the weight for each. A step takes about as long either way
+(``tools/benchmarks/mixed_vs_sampled.py``).
 """
 
 from __future__ import annotations
