@@ -16,6 +16,7 @@ from torch import nn
 
 from mmnas_video.datasets import close_runner_workers
 from mmnas_video.registry import HOOKS, MODELS
+from tests.conftest import forget_runs
 
 
 @MODELS.register_module()
@@ -92,6 +93,7 @@ def run(cfg) -> dict:
     """Train; return all tensors that a resume has to reproduce."""
     rubbish = int.from_bytes(random.SystemRandom().randbytes(3), 'big')  # whatever the process did before
     random.seed(rubbish), np.random.seed(rubbish), torch.manual_seed(rubbish)
+    forget_runs()  # a run of the same second, also the one that is resumed here, would share its log and its numbers
     runner = Runner.from_cfg(cfg)
     try:
         runner.train()
