@@ -1,9 +1,9 @@
 """A joint search of images and videos at its real sizes, on generated data in the published layouts.
 
-    python tools/benchmarks/joint_run.py                                    configs/vimnas/base_joint.py: 224 x 224, 64 frames
+    python tools/benchmarks/joint_run.py                             configs/vimnas/base_joint.py: 224 x 224, 64 frames
     python tools/benchmarks/joint_run.py --config configs/vimnas/tiny_joint.py --steps 4
-    python tools/benchmarks/joint_run.py --data-only --root data            only the data, as ImageNet, Kinetics-400 and
-                                                                            -600 and Something-Something-V2 lie on a disk
+    python tools/benchmarks/joint_run.py --data-only --root data     only the data: ImageNet, Kinetics-400 and -600 and
+                                                                     Something-Something-V2 as they lie on a disk
 
 Two epochs, the first on images alone as the config has it, with a checkpoint and validation on all four sets, through
 tools/train.py with nothing but --cfg-options. What is changed: folders, batch size 1, no workers, few steps, and α is
