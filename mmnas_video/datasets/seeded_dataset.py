@@ -15,6 +15,7 @@ from .bad_sample import MISTAKES, BadSample, bad_reason
 from .checks import check_not_empty, check_some_exist, check_sources, is_local
 from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
+from .redraw import add_redrawn
 from .seed import derive_seed, seeded
 from .video_ids import hashes, video_id
 
@@ -91,6 +92,15 @@ class SeededDataset(Dataset):
         index = range(len(self))[index]  # IndexError, and -1 for the last
         with seeded(self.sample_seed(epoch, index)):
             return self._load(int(self._rows[index]))
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Any]:
+        """A batch, as torch's DataLoader asks for it. If none of its files can be read, one more clip is drawn, from
+        the seed; not in a dataset with ``test_mode``, where it would count twice."""
+        samples = [self[key] for key in keys]
+        if self.dataset.test_mode or not keys:
+            return samples
+        epoch, index = keys[0] if isinstance(keys[0], tuple) else (0, keys[0])
+        return add_redrawn(samples, self.__getitem__, self.seed, epoch, index, len(self))
 
     def sample_seed(self, epoch: int, index: int) -> int:
         """The seed under which ``epoch`` draws sample ``index``."""
