@@ -12,7 +12,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
 from .bad_sample import MISTAKES, BadSample, bad_reason
-from .checks import check_not_empty, check_some_exist, check_sources, is_local
+from .checks import check_exact_frames, check_not_empty, check_some_exist, check_sources, is_local
 from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
 from .redraw import add_redrawn
@@ -44,7 +44,8 @@ class SeededDataset(Dataset):
         dataset_key: where ``dataset`` stands, if not under ``config_key``.
 
     Raises:
-        ConfigError: the data is not there or cannot be listed: which path, which key, how to prepare it.
+        ConfigError: the data is not there or cannot be listed: which path, which key, how to prepare it; or the
+            pipeline decodes other frames than the sampled ones.
     """
 
     reproducible = True  # what ReproducibleHook asks of a dataset, a sampler and a batch sampler
@@ -67,6 +68,7 @@ class SeededDataset(Dataset):
                 f'{self.dataset_key}: found a {type(self.dataset).__name__}, expected '
                 'a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins.'
             )
+        check_exact_frames(self.dataset.pipeline.transforms, self.dataset_key)
         _list(self.dataset, self.dataset_key)
         infos = (self.dataset.get_data_info(row) for row in range(len(self.dataset)))
         listed = [(self._path(info), _label(info)) for info in infos]
