@@ -3,7 +3,8 @@
 A dataset returns a :class:`BadSample` for such a file; :func:`skip_bad_collate` takes it out of the batch and
 leaves its name there; a :class:`BadSampleCounter` takes the names out of the batch before a model sees it,
 and gives up when they are too many. :class:`BadSampleHook` does the last for MMEngine's loops; a stream of
-one's own calls ``counter.take``.
+one's own calls ``counter.take``. Of a batch without any good file, ``redraw.py`` says what comes in training, and
+:class:`BadSampleHook` skips it elsewhere.
 """
 
 import logging
@@ -64,22 +65,20 @@ def skip_bad_collate(samples: Sequence[Any], collate: str = 'pseudo_collate') ->
 
     Args:
         samples: what the dataset gave; some may be :class:`BadSample`.
-        collate: registered name of the function that collates the others.
-
-    Raises:
-        ConfigError: nothing of the batch could be read.
+        collate: registered name of the function that collates the others. If there are none, the batch has ``inputs``
+            and ``data_samples`` without content (:func:`is_empty`).
     """
     bad = [(sample.path, sample.reason) for sample in samples if isinstance(sample, BadSample)]
     good = [sample for sample in samples if not isinstance(sample, BadSample)]
-    if not good:
-        raise ConfigError(
-            f'found a batch of {len(samples)} in which no file can be read: {_listing(bad)}. '
-            'Mend these files, or take them out of the annotation list.'
-        )
-    batch = FUNCTIONS.get(collate)(good)
+    batch = FUNCTIONS.get(collate)(good) if good else dict(inputs=[], data_samples=[])
     if bad:
         batch[KEY] = bad
     return batch
+
+
+def is_empty(batch: Any) -> bool:
+    """Whether nothing of a batch could be read."""
+    return isinstance(batch, dict) and 'inputs' in batch and len(batch['inputs']) == 0
 
 
 class BadSampleCounter:
@@ -99,11 +98,16 @@ class BadSampleCounter:
         self.key, self.total, self.max_share = key, total, max_share
         self.bad: dict[str, str] = {}  # path → reason
 
-    def take(self, batch: Any) -> None:
+    def take(self, batch: Any, needed: bool = True) -> None:
         """Remove ``bad_samples`` from ``batch`` (in place), log each file that is new, and count it.
 
+        Args:
+            batch: as :func:`skip_bad_collate` gives it.
+            needed: whether a batch without a clip is an error.
+
         Raises:
-            ConfigError: more than the allowed share of the clips is bad; lists them.
+            ConfigError: more than the allowed share of the clips is bad, or nothing of a batch that is needed could be
+                read, nor what was drawn in its place; lists them.
         """
         found = batch.pop(KEY, ()) if isinstance(batch, dict) else ()
         for path, reason in found:
@@ -117,6 +121,11 @@ class BadSampleCounter:
                 f'at most a share of {self.max_share} (max_bad_share of BadSampleHook): '
                 f'{_listing(list(self.bad.items()))}. '
                 'Mend them, take them out of the annotation list, or allow more.'
+            )
+        if needed and is_empty(batch):
+            raise ConfigError(
+                f'{self.key}: found a batch in which no file can be read, nor any of those drawn in its place: '
+                f'{_listing(found)}. Mend these files, or take them out of the annotation list.'
             )
 
 

@@ -1,14 +1,19 @@
 """Count and skip bad files in MMEngine's train, val and test loops."""
 
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, loops
+from mmengine.structures import BaseDataElement
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
-from .bad_sample import BadSampleCounter
+from .bad_sample import BadSampleCounter, is_empty
+
+# Loops that record losses in a validation demand a last output, and take it off if it holds nothing else.
+NOTHING = [BaseDataElement(loss={})] if hasattr(loops, '_update_losses') else []
 
 
 @HOOKS.register_module()
@@ -16,8 +21,8 @@ class BadSampleHook(Hook):
     """Take the names of bad files out of every batch before a model sees it; give up when they are too many.
 
     Goes with :class:`SeededDataset` and ``collate_fn=dict(type='skip_bad_collate')``. Each of the three loops
-    counts for itself, and each rank what it meets. Validation then runs on the clips that could be read, and
-    the log says so.
+    counts for itself, and each rank what it meets. Validation and test then run on the clips that could be read, and
+    the log says so; a batch of which nothing could be read does not come to the model there.
 
     Args:
         max_bad_share: share of a dataset's clips that may be bad, 0 to 1.
@@ -40,7 +45,23 @@ class BadSampleHook(Hook):
             total = len(getattr(runner, f'{mode}_loop').dataloader.dataset)
             counter = BadSampleCounter(f'{mode}_dataloader', total, self.max_bad_share)
             self.counters[mode] = counter
-        counter.take(data_batch)
+        counter.take(data_batch, needed=mode == 'train')
+
+    def before_val(self, runner: Runner) -> None:
+        """Let the model pass over batches without a clip."""
+        runner.model.val_step = _unless_empty(runner.model.val_step)
+
+    def after_val(self, runner: Runner) -> None:
+        """Give the model its step back."""
+        runner.model.__dict__.pop('val_step', None)
+
+    def before_test(self, runner: Runner) -> None:
+        """As :meth:`before_val`."""
+        runner.model.test_step = _unless_empty(runner.model.test_step)
+
+    def after_test(self, runner: Runner) -> None:
+        """As :meth:`after_val`."""
+        runner.model.__dict__.pop('test_step', None)
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         counter = self.counters.get(mode)
@@ -49,3 +70,8 @@ class BadSampleHook(Hook):
             runner.logger.warning(
                 f'{counter.key}: {count} of {counter.total} clips skipped so far, they cannot be read'
             )
+
+
+def _unless_empty(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``step``, or no predictions for a batch without a clip."""
+    return lambda data: list(NOTHING) if is_empty(data) else step(data)

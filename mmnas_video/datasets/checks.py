@@ -78,6 +78,20 @@ def _check_list(path: Path, key: str) -> None:
             raise ConfigError(f"{key}: found no clip in '{path}', expected at least 1. {HOW}")
 
 
+def check_exact_frames(steps: Sequence[Any], key: str) -> None:
+    """Demand that a pipeline decodes the frames that it has sampled.
+
+    Raises:
+        ConfigError: a reader in the mode that gives the key frames nearby instead.
+    """
+    for step in steps:
+        if getattr(step, 'mode', None) == 'efficient':
+            raise ConfigError(
+                f"{key}.pipeline: found {type(step).__name__}(mode='efficient'), which gives key frames instead of the "
+                "sampled frames; expected mode='accurate'. docs/data.md (Faster decoding) says what is faster."
+            )
+
+
 def check_some_exist(files: Sequence[str], key: str) -> None:
     """Demand that one of a few files, evenly spread over the list, is there: else the path is bad.
 

@@ -14,6 +14,7 @@ from mmnas_video.registry import DATASETS
 
 from .bad_sample import BadSample
 from .checks import HOW, check_not_empty
+from .redraw import add_redrawn
 from .seed import derive_seed
 from .seeded_dataset import SeededDataset
 from .video_ids import hashes, read_list, video_id
@@ -104,6 +105,16 @@ class JointDataset(Dataset):
         _check_sample(sample, part.dataset_key)
         sample['data_samples'].set_metainfo({'task': task, 'draw': part.sample_seed(epoch, index)})
         return sample
+
+    def __getitems__(self, keys: Sequence[Key | tuple[int, int]]) -> list[Any]:
+        """A batch, as torch's DataLoader asks for it; see :meth:`SeededDataset.__getitems__`. What is drawn is of the
+        same dataset."""
+        samples = [self[key] for key in keys]
+        task, epoch, index = self._read(keys[0])
+        part = self.parts[task]
+        if part.dataset.test_mode:
+            return samples
+        return add_redrawn(samples, lambda key: self[(task, *key)], part.seed, epoch, index, len(part))
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
 from .bad_sample import MISTAKES, BadSample, bad_reason
-from .checks import check_not_empty, check_some_exist, check_sources, is_local
+from .checks import check_exact_frames, check_not_empty, check_some_exist, check_sources, is_local
 from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
+from .redraw import add_redrawn
 from .seed import derive_seed, seeded
 from .video_ids import hashes, video_id
 
@@ -43,7 +44,8 @@ class SeededDataset(Dataset):
         dataset_key: where ``dataset`` stands, if not under ``config_key``.
 
     Raises:
-        ConfigError: the data is not there or cannot be listed: which path, which key, how to prepare it.
+        ConfigError: the data is not there or cannot be listed: which path, which key, how to prepare it; or the
+            pipeline decodes other frames than the sampled ones.
     """
 
     reproducible = True  # what ReproducibleHook asks of a dataset, a sampler and a batch sampler
@@ -66,6 +68,7 @@ class SeededDataset(Dataset):
                 f'{self.dataset_key}: found a {type(self.dataset).__name__}, expected '
                 'a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins.'
             )
+        check_exact_frames(self.dataset.pipeline.transforms, self.dataset_key)
         _list(self.dataset, self.dataset_key)
         infos = (self.dataset.get_data_info(row) for row in range(len(self.dataset)))
         listed = [(self._path(info), _label(info)) for info in infos]
@@ -91,6 +94,15 @@ class SeededDataset(Dataset):
         index = range(len(self))[index]  # IndexError, and -1 for the last
         with seeded(self.sample_seed(epoch, index)):
             return self._load(int(self._rows[index]))
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Any]:
+        """A batch, as torch's DataLoader asks for it. If none of its files can be read, one more clip is drawn, from
+        the seed; not in a dataset with ``test_mode``, where it would count twice."""
+        samples = [self[key] for key in keys]
+        if self.dataset.test_mode or not keys:
+            return samples
+        epoch, index = keys[0] if isinstance(keys[0], tuple) else (0, keys[0])
+        return add_redrawn(samples, self.__getitem__, self.seed, epoch, index, len(self))
 
     def sample_seed(self, epoch: int, index: int) -> int:
         """The seed under which ``epoch`` draws sample ``index``."""

@@ -35,10 +35,11 @@ class Recipe:
 
     #: Pixels of the shorter side; a smaller video keeps its size, and 0 keeps every size (made even).
     short_side: int = 256
-    #: Most frames from one key frame to the next.
-    gop: int = 12
+    #: Most frames from one key frame to the next. Readers pay for the frames before a clip; decord also for every key
+    #: frame that a clip goes across, since it seeks to it.
+    gop: int = 48
     #: x264's constant rate factor, 0 (lossless) to 51.
-    crf: int = 20
+    crf: int = 23
     #: x264's preset: how long the encoder may search. It does not change what decoding costs.
     preset: str = 'medium'
     #: Leave out what costs the decoder most (CABAC, deblocking, weighted prediction): larger files, more blocks.

@@ -7,10 +7,19 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.fileio import load
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from mmnas_video.datasets import BadSample, BadSampleCounter, BadSampleHook, SeededDataset, skip_bad_collate
+from mmnas_video.datasets import (
+    BadSample,
+    BadSampleCounter,
+    BadSampleHook,
+    JointDataset,
+    SeededDataset,
+    skip_bad_collate,
+)
 from mmnas_video.errors import ConfigError
 
 BAD = {
@@ -105,8 +114,51 @@ def test_collate_takes_them_out(bad_cfg):
     assert 'bad_samples' not in skip_bad_collate([dataset[0, 0]])
     stacked = skip_bad_collate([dataset[0, 0], dataset[0, 2], dataset[0, 1]], collate='default_collate')
     assert stacked['inputs'].shape == (2, 1, 3, 5, 23, 29)
-    with pytest.raises(ConfigError, match=r'2 in which no file can be read.*missing\.mp4.*no such file.*empty\.mp4'):
-        skip_bad_collate([dataset[0, 2], dataset[0, 3]])
+    nothing = skip_bad_collate([dataset[0, 2], dataset[0, 3]])
+    assert nothing['inputs'] == [] and len(nothing['bad_samples']) == 2
+    counter = BadSampleCounter('train_dataloader', total=12, max_share=1)
+    with pytest.raises(ConfigError, match=r'no file can be read.*missing\.mp4.*no such file.*empty\.mp4'):
+        counter.take(nothing)
+
+
+def batches(cfg, keys, **options):
+    """What a DataLoader gives for batches of (epoch, index)."""
+    dataset = SeededDataset(cfg, seed=5)
+    return list(DataLoader(dataset, batch_sampler=keys, collate_fn=skip_bad_collate, **options))
+
+
+def test_a_batch_of_bad_ones_draws_another(bad_cfg):
+    """Rejects a run that ends with such a batch, a clip that depends on the worker or on what came before (a resumed
+    run would get another), one that is the same in every epoch, and names that are lost."""
+    keys = [[(0, 2), (0, 3)], [(0, 0), (0, 4)], [(3, 2), (3, 3)], [(4, 2)], [(5, 2)]]
+    found = batches(bad_cfg, keys)
+    dataset = SeededDataset(bad_cfg, seed=5)
+    good = [index for index in range(12) if not 2 <= index < 7]
+    drawn = []
+    for (key, *_), batch in zip(keys, found, strict=True):
+        assert len(batch['inputs']) == 1
+        drawn += [i for i in good if torch.equal(dataset[key[0], i]['inputs'], batch['inputs'][0])]
+    assert len(drawn) == 5 and drawn[1] == 0 and len({drawn[0], *drawn[2:]}) > 1
+    assert [path.rsplit('/', 1)[1] for path, _ in found[0]['bad_samples']][:2] == ['missing.mp4', 'empty.mp4']
+    again = batches(bad_cfg, keys[2:], num_workers=2)
+    for one, other in zip(found[2:], again, strict=True):
+        assert torch.equal(one['inputs'][0], other['inputs'][0]) and one['bad_samples'] == other['bad_samples']
+
+
+def test_no_clip_counts_twice_in_a_validation(bad_cfg):
+    """Rejects a metric over clips that were drawn in place of bad ones."""
+    (batch,) = batches(dict(bad_cfg, test_mode=True), [[(0, 2), (0, 3)]])
+    assert batch['inputs'] == [] and len(batch['bad_samples']) == 2
+
+
+def test_what_is_drawn_is_of_the_same_dataset(bad_cfg, video_cfg):
+    """Rejects a batch of one task that is filled from another."""
+    dataset = JointDataset(dict(bad=bad_cfg, whole=video_cfg), seed=5)
+    samples = dataset.__getitems__([('bad', 2, 3), ('bad', 2, 4)])
+    assert [isinstance(sample, BadSample) for sample in samples] == [True] * (len(samples) - 1) + [False]
+    assert samples[-1]['data_samples'].task == 'bad'
+    part = dataset.parts['bad']
+    assert any(torch.equal(samples[-1]['inputs'], part[2, i]['inputs']) for i in (0, 1, *range(7, 12)))
 
 
 @pytest.mark.parametrize('place', [0, 1])
@@ -149,22 +201,26 @@ class Counting(BaseModel):
         return dict(loss=self.weight.square()) if mode == 'loss' else data_samples
 
 
-def build_runner(tmp_path, cfg, share):
+def build_runner(tmp_path, cfg, share, batch_size=6):
     loader = dict(
         dataset=dict(type='SeededDataset', dataset=cfg, seed=1),
         sampler=dict(type='SeededSampler', shuffle=False),
         collate_fn=dict(type='skip_bad_collate'),
-        batch_size=6,
+        batch_size=batch_size,
         num_workers=1,
     )
+    held = {**loader, 'dataset': {**loader['dataset'], 'dataset': dict(cfg, test_mode=True)}}
     runner = Runner(
         model=Counting(),
         work_dir=str(tmp_path / 'run'),
         train_dataloader=loader,
-        val_dataloader=loader,
+        val_dataloader=held,
+        test_dataloader=held,
         train_cfg=dict(by_epoch=True, max_epochs=2),
         val_cfg={},
+        test_cfg={},
         val_evaluator=dict(type='DumpResults', out_file_path=str(tmp_path / 'out.pkl')),
+        test_evaluator=dict(type='DumpResults', out_file_path=str(tmp_path / 'out.pkl')),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         custom_hooks=[dict(type='BadSampleHook', max_bad_share=share)],
         default_hooks=dict(checkpoint=None, logger=None),
@@ -190,3 +246,22 @@ def test_a_run_with_too_many_ends(tmp_path, bad_cfg):
     """Rejects a share that is never looked at."""
     with pytest.raises(ConfigError, match=r'found 4 of 12 clips.*0\.3.*missing\.mp4.*empty\.mp4'):
         build_runner(tmp_path, bad_cfg, share=0.3).train()
+
+
+def test_a_run_of_batches_of_one(tmp_path, bad_cfg):
+    """Rejects a run that a single bad file ends, however many are allowed; a validation or test in which the model is
+    handed an empty batch, or another clip; and a model that keeps the changed step."""
+    runner = build_runner(tmp_path, bad_cfg, share=5 / 12, batch_size=1)
+    runner.train()
+    assert runner.model.seen == dict(loss=24, predict=14)
+    runner.test()
+    assert runner.model.seen == dict(loss=24, predict=21)
+    assert len(load(tmp_path / 'out.pkl')) == 7
+    assert not {'val_step', 'test_step'} & set(vars(runner.model))
+
+
+def test_a_run_of_bad_files_only_ends(tmp_path, bad_cfg):
+    """Rejects an endless search for a clip that can be read."""
+    (tmp_path / 'list.txt').write_text(''.join(f'{name} 1\n' for name in BAD))
+    with pytest.raises(ConfigError, match=r'nor any of those drawn in its place: .*missing\.mp4.*text\.mp4'):
+        build_runner(tmp_path, bad_cfg, share=1, batch_size=1).train()

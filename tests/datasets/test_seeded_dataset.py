@@ -177,6 +177,16 @@ def test_bad_options(tmp_path, video_cfg):
     fails(repeated, 'RepeatDataset', 'around each')
 
 
+@pytest.mark.parametrize('reader', ['Decord', 'PyAV'])
+def test_key_frames_in_place_of_the_sampled_ones(video_cfg, reader):
+    """Rejects readers' mode that is fast because it gives other frames."""
+    steps = [dict(step, type=step['type'].replace('Decord', reader)) for step in video_cfg['pipeline']]
+    steps[2]['mode'] = 'efficient'
+    message = rf"^train_dataloader\.dataset\.dataset\.pipeline: found {reader}Decode\(mode='efficient'\)"
+    with pytest.raises(ConfigError, match=message):
+        SeededDataset(dict(video_cfg, pipeline=steps))
+
+
 def test_no_sample_is_ever_replaced(tmp_path, video_cfg, monkeypatch):
     """Rejects MMEngine's own fetch: where the pipeline gives None it takes another sample, from the global
     generator."""

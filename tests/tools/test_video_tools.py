@@ -89,7 +89,7 @@ def test_transcode_goes_on(originals, tmp_path, capfd):
     assert {name for name in new if new[name] != times[name]} == {'one.mp4', 'three.mp4'}
     assert (tmp_path / 'videos/one.mp4').stat().st_size > 999
     assert run(originals, tmp_path, '--preset', 'ultrafast', '--gop', '5') == 2
-    assert "--out: found videos made with {'short_side': 256, 'gop': 12" in capfd.readouterr().err
+    assert "--out: found videos made with {'short_side': 256, 'gop': 48" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from mmnas_video.datasets import EndlessSampler, SeededDataset, close_workers, skip_bad_collate
 from mmnas_video.datasets.demo_video import write_video
 from mmnas_video.datasets.ffmpeg_libs import load_torchcodec
+from mmnas_video.datasets.file_jobs import Progress
 from mmnas_video.errors import StackError
 
 SIZES = ((112, 148, 23), (120, 160, 31), (144, 190, 47), (90, 126, 61))  # height, width, frames
@@ -60,9 +61,10 @@ def measure(videos: Path, reader: str, decodes: list[int]) -> list[float]:
         sampler=EndlessSampler(dataset),
         collate_fn=skip_bad_collate,
     )
-    batches, found = iter(loader), []
+    batches, found, progress = iter(loader), [], Progress(max(decodes), f'decodes with {reader.lower()}')
     for number in range(1, max(decodes) + 1):
         next(batches)
+        progress.step(bad=False)
         if number in decodes:
             found.append(resident(batches._workers[0].pid))
     close_workers(loader, batches)

@@ -1,7 +1,7 @@
 """Write the videos of lists anew for training: small, short groups of pictures, no B frames, no sound.
 
     python tools/data/transcode.py data/k400/train.txt data/k400/val.txt --root data/k400/videos --out data/k400_256
-    python tools/data/transcode.py train.txt --root videos --out small --short-side 182 --gop 12 --processes 32
+    python tools/data/transcode.py train.txt --root videos --out small --short-side 182 --processes 32
 
 Videos go to OUT/videos, as .mp4 under the paths that they have below --root; lists of the same names, labels and
 order, but the new paths, go to OUT. Originals are only read. A run that was killed goes on where it was when started
