@@ -87,6 +87,8 @@ CASES = {
         dict(norm=False, sync_bn=None),
     ),
     'own architectures, synced': (dict(type='PARSECSearchHook', num_archs=6, rank_archs='own'), {}),
+    'DARTS, exact': (dict(DARTS, order=2, hessian='exact', virtual_lr=0.05), dict(norm=False, sync_bn=None)),
+    'DARTS, exact and synced': (dict(DARTS, order=2, hessian='exact', virtual_lr=0.05), {}),
     'too few own architectures': (dict(type='PARSECSearchHook', num_archs=2, rank_archs='own'), dict(sync_bn=None)),
     'another alpha on rank 1': (dict(type='PARSECSearchHook', num_archs=3), dict(corrupt='alpha')),
     'other draws on rank 1': (dict(type='UniformSearchHook', candidates=2, score_batches=1), dict(corrupt='rng')),

@@ -57,7 +57,8 @@ def places(part: Any, path: tuple = ()) -> list[tuple]:
 
 
 def change(data: Any, draw: Callable, junk: st.SearchStrategy) -> None:
-    """Replace, remove, rename or add something in ``data``, in place."""
+    """Replace, remove, rename or add something in ``data``, in place. What is put in is a copy: a later change must not
+    change the junk of other examples."""
     path = draw(st.sampled_from(places(data)))
     owner = data
     for key in path[:-1]:
@@ -68,11 +69,11 @@ def change(data: Any, draw: Callable, junk: st.SearchStrategy) -> None:
     elif how == 'rename' and isinstance(owner, dict):
         owner[f'{path[-1]}s'] = owner.pop(path[-1])
     elif how == 'add' and isinstance(owner, dict):
-        owner[draw(st.sampled_from(('x', 'typ', 'kernel', '', 'num_arch')))] = draw(junk)
+        owner[draw(st.sampled_from(('x', 'typ', 'kernel', '', 'num_arch')))] = copy.deepcopy(draw(junk))
     elif how == 'wrap':
         owner[path[-1]] = [owner[path[-1]]]
     else:
-        owner[path[-1]] = draw(junk)
+        owner[path[-1]] = copy.deepcopy(draw(junk))
 
 
 # ---------------------------------------------------------------------- arch files
