@@ -160,6 +160,8 @@ class Networks:
             self.model: nn.Module = MODELS.build(cfg.model)
         self.part, self.hook = find_searchable(self.model)[1], hook
         self.params = sum(p.numel() for p in self.model.parameters())
+        #: Forward passes that a backward pass costs; with_cp computes the layers once more.
+        self.backward = BACKWARD + any(getattr(module, 'with_cp', False) for module in self.model.modules())
         self.space = self.part.space
         rng = random.Random(0)
         self._drawn = [self.space.sample(rng) for _ in range(SAMPLES if self.space.open else 1)]
@@ -280,7 +282,7 @@ class Plan:
 
     def _macs(self, work: Work, part: Clips) -> float:
         """Of one step on one rank."""
-        passes = work.count * _batch(work, part) * (1 + BACKWARD * work.backward)
+        passes = work.count * _batch(work, part) * (1 + self.networks.backward * work.backward)
         return passes * self.networks.macs(work.network, part.shape) if passes else 0.0
 
 

@@ -88,6 +88,16 @@ def test_work_of_each_method_by_hand(method):
     assert found['rank_macs'] == pytest.approx(expected, rel=1e-9 if 'DARTS' in method else 0.06)
 
 
+def test_layers_that_are_computed_twice_cost_twice():
+    """Rejects a plan of VIM-NAS Base and Large, whose layers are computed again in the backward pass, that forgets
+    this."""
+    plans = [
+        Plan(load_config('configs/autox3d/x3d_s.py', {'model.backbone.with_cp': cp})).on(32)['rank_macs']
+        for cp in (False, True)
+    ]
+    assert plans[1] == pytest.approx(4 / 3 * plans[0])
+
+
 def test_the_mean_is_of_the_space_and_the_target_of_the_budget():
     """Rejects a mean over the ends of the space, and a search whose networks cost at its end what they did at first."""
     cfg = config(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=30)))

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import show
 
 from mmnas_video.launch import build_runner, load_config
-from mmnas_video.plan import BACKWARD, Plan
+from mmnas_video.plan import Plan
 from mmnas_video.registry import HOOKS
 
 
@@ -86,7 +86,7 @@ def main() -> None:
         rate = macs / statistics.median(steps[:early])
         predicted = planned['rank_macs'] / rate
         rows.append((name, f'{predicted:.1f}', f'{real:.1f}', f'{predicted / real:.3f}'))
-    clips = rate / planned['reference_macs'] / (1 + BACKWARD)
+    clips = rate / planned['reference_macs'] / (1 + plan.networks.backward)
     show(f'Plan of {args.config} at {clips:.1f} clips a CPU second', ('', 'planned', 'real', 'ratio'), rows, args.out)
 
 
