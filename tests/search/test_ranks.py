@@ -103,6 +103,18 @@ def test_statistics_of_each_rank(ranks, ends):
 
 
 @pytest.mark.slow
+def test_statistics_of_each_rank_survive_a_preemption(ends):
+    """One of two ranks is told to end (SIGTERM) within an epoch. Rejects a checkpoint that has the mean of the ranks'
+    statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own."""
+    for rank in ends[2]:
+        means = rank['preempted']
+        assert [len(means[name]) for name in ('whole', 'told', 'resumed')] == [2, 1, 1]
+        assert torch.equal(means['whole'][1], means['resumed'][0])
+    one, other = (rank['preempted']['whole'][1] for rank in ends[2])
+    assert float((one - other).abs().max()) > 1e-4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('ranks', SEVERAL)
 def test_ranks_with_own_architectures(ranks, ends):
     """Where all ranks see the same clips, K architectures dealt out give what one rank gives with all K, at K / ranks
