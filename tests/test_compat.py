@@ -28,7 +28,7 @@ def python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
     search_path = os.pathsep.join(map(str, [*path, ROOT]))
     environment = os.environ | {'PYTHONPATH': search_path, 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, '-c', textwrap.dedent(code)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def distribution(folder: Path, name: str, version: str) -> None:
