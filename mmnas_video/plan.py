@@ -32,6 +32,8 @@ from mmnas_video.step_work import Work, selection_work, work_of
 
 #: Architectures that a mean over the space is taken of.
 SAMPLES = 256
+#: The same of mixtures of drawn values, which are counted one by one. They differ by a factor of ten.
+MIXTURES = 12
 #: A backward pass computes the gradients of inputs and weights: two products for the forward pass's one.
 BACKWARD = 2
 
@@ -206,7 +208,7 @@ class Networks:
     def _mixed(self, rng: random.Random) -> Iterator[Mixture]:
         """A few mixtures of the values that a step draws; one of all where none are drawn."""
         drawn = isinstance(self.hook, EntanglementSearchHook) and DrawnValues(self.space, self.hook.drawn, 'drawn')
-        for _ in range(4 if drawn else 1):
+        for _ in range(MIXTURES if drawn else 1):
             live = drawn.draw(rng).tolist() if drawn else [[True] * len(choice) for choice in self.space]
             weights = {choice.name: torch.zeros(len(choice), device='meta') for choice in self.space}
             mixture = Mixture(self.space, weights)
