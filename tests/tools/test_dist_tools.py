@@ -6,7 +6,12 @@ import shutil
 import subprocess
 
 import pytest
+from mmengine.registry import init_default_scope
 
+from mmnas_video import launch
+from mmnas_video.datasets import seeded_sampler
+
+from ..search.toy import config
 from .conftest import ENV, ROOT, SEARCH
 
 BASH = shutil.which('bash')
@@ -91,3 +96,19 @@ def test_the_slurm_job(tmp_path):
     command = ['--kill-on-bad-exit=1', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
     assert ran.stdout.splitlines() == ['2 first 7', *command], ran.stderr
     assert tool.stat().st_mode & 0o111
+
+
+def test_a_dry_run_counts_the_steps_of_several_ranks(tmp_path, monkeypatch):
+    """How many there are is known once there is a Runner. Rejects the hours of one rank for all."""
+    init_default_scope('mmaction')
+    build = launch.build_runner
+
+    def built(cfg):
+        runner = build(cfg)
+        monkeypatch.setattr(seeded_sampler, 'get_dist_info', lambda: (0, 3))
+        return runner
+
+    monkeypatch.setattr(launch, 'build_runner', built)
+    cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 7, str(tmp_path))
+    plan = launch.dry_run(cfg)  # 30 clips, 5 a batch: 6 steps on one rank
+    assert (plan['steps_per_epoch'], plan['epochs']) == (2, 7)
