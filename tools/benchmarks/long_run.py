@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 
 from mmnas_video.launch import load_config, train
 from mmnas_video.registry import DATASETS
+from mmnas_video.registry import HOOKS as HOOK_TYPES
 from mmnas_video.testing import table_entries, toy
 
 HOOKS = {
@@ -56,7 +57,8 @@ class LongRunClips(Dataset):
         return {'inputs': self.clips[index % 64], 'data_samples': ActionDataSample().set_gt_label(index % 8)}
 
 
-class Watch(Hook):
+@HOOK_TYPES.register_module(force=True)
+class LongRunWatch(Hook):
     """CPU time of each step, and at each tenth memory and table sizes."""
 
     priority = 'LOWEST'
@@ -89,7 +91,6 @@ def search(method: str, steps: int, batch: int, folder: str) -> list[tuple[float
     data, demo = dict(type='LongRunClips', seed=0), load_config('configs/demo/autox3d.py')
     held_out = dict(batch_size=batch, num_workers=0, dataset=dict(data, size=64, seed=1))
     train_data = dict(data, size=every * batch)
-    watch = Watch(every)
     cfg = toy.config(
         dict(arch_dataloader=held_out, calibration_clips=8, **HOOKS[method]),
         epochs=10,
@@ -99,9 +100,8 @@ def search(method: str, steps: int, batch: int, folder: str) -> list[tuple[float
         train_dataloader=dict(batch_size=batch, num_workers=0, sampler=dict(type='SeededSampler'), dataset=train_data),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3, momentum=0.9)),
     )
-    cfg.custom_hooks.append(watch)
-    train(cfg)
-    return watch.tenths
+    cfg.custom_hooks.append(dict(type='LongRunWatch', every=every))
+    return next(hook for hook in train(cfg).hooks if isinstance(hook, LongRunWatch)).tenths
 
 
 def main() -> int:
