@@ -7,6 +7,9 @@ an exception from its type and its text.
 import difflib
 from collections.abc import Iterable
 
+#: Longest message of a ConfigError (characters): what it refuses may be a megabyte, and be quoted.
+MOST = 2500
+
 
 class ConfigError(ValueError):
     """Something that a person wrote is wrong: a config key, a file, an argument.
@@ -15,7 +18,13 @@ class ConfigError(ValueError):
 
         train_dataloader.dataset.ann_file: found no file at 'data/k400/train.txt', expected an annotation
         list. Prepare it as docs/data.md says, or set the key.
+
+    Of a message without end, because it quotes a value without end, beginning and end are kept.
     """
+
+    def __init__(self, message: str = '') -> None:
+        whole = len(message) <= MOST
+        super().__init__(message if whole else f'{message[: MOST // 2]} [...] {message[-MOST // 2 :]}')
 
 
 class StackError(RuntimeError):

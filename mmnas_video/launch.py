@@ -270,17 +270,12 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     Raises:
         ConfigError: an epoch would have no step.
     """
-    full = whole_loader(cfg, 'train_dataloader')
-    steps, epochs = len(full), cfg.train_cfg.max_epochs
-    if not steps:
-        raise ConfigError(
-            f'train_dataloader.batch_size: found {full.batch_size} for {len(full.dataset)} clips, expected at '
-            'most as many: with drop_last an epoch has no step'
-        )
+    _steps_of(cfg)
     short = shortened(cfg)
     timer = _StepTimer()
     with building(short) as first_step:
         runner = build_runner(short)
+        steps, epochs = _steps_of(cfg), cfg.train_cfg.max_epochs  # again: now the ranks that share them are known
         runner.register_hook(timer, priority='LOWEST')
         runner.register_hook(first_step)
         runner.train()
@@ -295,6 +290,17 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
         'seconds_per_step': seconds,
         'hours': steps * epochs * seconds / 3600,
     }
+
+
+def _steps_of(cfg: Config) -> int:
+    """Training steps of an epoch on this rank."""
+    full = whole_loader(cfg, 'train_dataloader')
+    if not len(full):
+        raise ConfigError(
+            f'train_dataloader.batch_size: found {full.batch_size} for {len(full.dataset)} clips, expected at '
+            'most as many: with drop_last an epoch has no step'
+        )
+    return len(full)
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ from mmnas_video.step_work import Work, selection_work, work_of
 
 #: Architectures that a mean over the space is taken of.
 SAMPLES = 256
+#: The same of mixtures of drawn values, which are counted one by one. They differ by a factor of ten.
+MIXTURES = 12
 #: A backward pass computes the gradients of inputs and weights: two products for the forward pass's one.
 BACKWARD = 2
 
@@ -160,6 +162,8 @@ class Networks:
             self.model: nn.Module = MODELS.build(cfg.model)
         self.part, self.hook = find_searchable(self.model)[1], hook
         self.params = sum(p.numel() for p in self.model.parameters())
+        #: Forward passes that a backward pass costs; with_cp computes the layers once more.
+        self.backward = BACKWARD + any(getattr(module, 'with_cp', False) for module in self.model.modules())
         self.space = self.part.space
         rng = random.Random(0)
         self._drawn = [self.space.sample(rng) for _ in range(SAMPLES if self.space.open else 1)]
@@ -204,7 +208,7 @@ class Networks:
     def _mixed(self, rng: random.Random) -> Iterator[Mixture]:
         """A few mixtures of the values that a step draws; one of all where none are drawn."""
         drawn = isinstance(self.hook, EntanglementSearchHook) and DrawnValues(self.space, self.hook.drawn, 'drawn')
-        for _ in range(4 if drawn else 1):
+        for _ in range(MIXTURES if drawn else 1):
             live = drawn.draw(rng).tolist() if drawn else [[True] * len(choice) for choice in self.space]
             weights = {choice.name: torch.zeros(len(choice), device='meta') for choice in self.space}
             mixture = Mixture(self.space, weights)
@@ -280,7 +284,7 @@ class Plan:
 
     def _macs(self, work: Work, part: Clips) -> float:
         """Of one step on one rank."""
-        passes = work.count * _batch(work, part) * (1 + BACKWARD * work.backward)
+        passes = work.count * _batch(work, part) * (1 + self.networks.backward * work.backward)
         return passes * self.networks.macs(work.network, part.shape) if passes else 0.0
 
 

@@ -1,6 +1,7 @@
 """compat.py: every repair is tried against its fault; what needs a fresh interpreter runs in one."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -27,7 +28,7 @@ def python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
     search_path = os.pathsep.join(map(str, [*path, ROOT]))
     environment = os.environ | {'PYTHONPATH': search_path, 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, '-c', textwrap.dedent(code)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def distribution(folder: Path, name: str, version: str) -> None:
@@ -129,13 +130,13 @@ def installed(monkeypatch):
     """Pretend that distributions have these versions; None takes one away."""
 
     def pretend(**versions: str | None) -> None:
-        real = compat.version_of
+        real = compat.packages.version_of
 
         def version_of(*names: str) -> str | None:
             known = (versions.get(name.replace('-', '_'), real(name)) for name in names)
             return next((version for version in known if version), None)
 
-        monkeypatch.setattr(compat, 'version_of', version_of)
+        monkeypatch.setattr(compat.packages, 'version_of', version_of)
 
     return pretend
 
@@ -166,25 +167,33 @@ def test_a_full_mmcv_built_for_another_torch_stops(tmp_path, monkeypatch, instal
     """Rejects finding this out only when an optimiser is built, as an undefined symbol."""
     (tmp_path / '_ext.py').write_text("raise ImportError('undefined symbol: _ZN3c10')")
     installed(mmcv='2.1.0', mmcv_lite=None)
-    monkeypatch.setattr(compat, '_folder_of', lambda package: tmp_path)
+    monkeypatch.setattr(compat.packages, 'folder_of', lambda package: tmp_path)
     monkeypatch.setattr(sys.modules['mmcv'], '__path__', [str(tmp_path)])
     with pytest.raises(StackError, match=r'mmcv-ops: found mmcv 2\.1\.0: undefined symbol'):
+        compat.apply()
+
+
+@pytest.mark.parametrize('version', ['2.5.1', '2.4.0+cpu', '1.13'])
+def test_a_torch_that_cannot_read_safely_stops(installed, version):
+    """Rejects a stack on which a checkpoint is read by running the code in it, or not at all."""
+    installed(torch=version)
+    with pytest.raises(StackError, match=rf'torch: found torch {re.escape(version)}\..*pip install'):
         compat.apply()
 
 
 @pytest.mark.parametrize('package', ['torchvision', 'mmcv', 'mmaction', 'mmengine', 'torch'])
 def test_a_missing_package_stops_with_what_to_install(monkeypatch, package):
     """Rejects a chain of ModuleNotFoundErrors from deep inside the host."""
-    real = compat.is_importable
-    monkeypatch.setattr(compat, 'is_importable', lambda name: name != package and real(name))
+    real = compat.packages.is_importable
+    monkeypatch.setattr(compat.packages, 'is_importable', lambda name: name != package and real(name))
     with pytest.raises(StackError, match=rf'found (no )?{package}.*pip install'):
         compat.apply()
 
 
 def test_the_torchvision_that_belongs_to_a_torch_is_named(monkeypatch, installed):
     """Rejects 'install torchvision', which fetches the newest one and breaks the pair."""
-    real = compat.is_importable
-    monkeypatch.setattr(compat, 'is_importable', lambda name: name != 'torchvision' and real(name))
+    real = compat.packages.is_importable
+    monkeypatch.setattr(compat.packages, 'is_importable', lambda name: name != 'torchvision' and real(name))
     installed(torch='2.11.0+cpu')
     with pytest.raises(StackError, match=r'torchvision==0\.26\.\*'):
         compat.apply()
@@ -192,7 +201,7 @@ def test_the_torchvision_that_belongs_to_a_torch_is_named(monkeypatch, installed
 
 def test_without_pkg_resources_the_remedy_is_named(monkeypatch):
     """Rejects stopping: only configs based on another package's need it."""
-    monkeypatch.setattr(compat, 'is_importable', lambda name: name != 'pkg_resources')
+    monkeypatch.setattr(compat.packages, 'is_importable', lambda name: name != 'pkg_resources')
     (finding,) = [f for f in compat.findings() if f.repair.name == 'pkg_resources']
     assert finding.state == 'present'
     assert 'setuptools<81' in finding.repair.remedy
@@ -206,4 +215,4 @@ def test_only_imports_that_must_succeed_count(tmp_path):
         'try:\n    from transformers.f import G\nexcept ImportError:\n    G = None\n'
         'def h():\n    from transformers.i import J\n'
     )
-    assert compat._transformers_imports(tmp_path) == {('transformers.a', 'B'), ('transformers.a', 'C')}
+    assert compat.host_models.transformers_imports(tmp_path) == {('transformers.a', 'B'), ('transformers.a', 'C')}

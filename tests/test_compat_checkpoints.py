@@ -271,6 +271,7 @@ WAYS = {
     'read_checkpoint': read_checkpoint,
     'load_from': lambda file: load_checkpoint(nn.Linear(3, 1), str(file)),
     'resume': lambda file: resume(file),
+    'asked to run it': lambda file: compat.safe_load(file, weights_only=False),
 }
 
 
@@ -284,7 +285,7 @@ def resume(file: Path) -> None:
 @pytest.mark.parametrize('attack', [chain, reduced, scripted])
 def test_no_way_of_loading_runs_a_files_code(attack, way, tmp_path):
     """One ConfigError with the file and the reason, and nothing was run. Rejects a bare UnpicklingError that advises to
-    read the file unsafely, and a load that leaves ``weights_only`` to torch."""
+    read the file unsafely, a load that leaves ``weights_only`` to torch, and one that an argument makes unsafe."""
     file = attack(tmp_path)
     with pytest.raises(
         ConfigError, match=rf'checkpoint .*{file.name}.: found a file that is broken or not safe'

@@ -76,7 +76,7 @@ def test_two_ranks_train_one_model(tmp_path):
         environment |= {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
         command = [sys.executable, str(script), str(tmp_path / 'work')]
         ranks.append(subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True))
-    outputs = [process.communicate(timeout=120) for process in ranks]
+    outputs = [process.communicate(timeout=600) for process in ranks]
     results = [line for out, _ in outputs for line in out.splitlines() if line.startswith('RESULT')]
     assert results == ['RESULT 2 MMDistributedDataParallel 7.5 7.5 7.5'] * 2, outputs
 

@@ -23,7 +23,7 @@ def run(*arguments: str, path: Path | None = None) -> subprocess.CompletedProces
         env=os.environ | {'PYTHONPATH': search_path, 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

@@ -86,7 +86,8 @@ def make_plan(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
     ranks, phases = args.gpus or ranks_of(cfg), list(phases_of(cfg, known))
     plans = [{'name': name, **plan.on(ranks)} for name, plan in phases]
     reference = args.measured_macs or plans[0]['reference_macs']
-    rate = None if args.clips_per_second is None else args.clips_per_second * reference * (1 + BACKWARD)
+    backward = BACKWARD if args.measured_macs else phases[0][1].networks.backward
+    rate = None if args.clips_per_second is None else args.clips_per_second * reference * (1 + backward)
     found = [timed(plan, rate, args.gpus_per_node, args.decode_frames_per_second) for plan in plans]
     growth = [growth_row(row, rate) for row in grown(phases[0][1], ranks)]
     return {'gpus': ranks, 'measured_macs': reference, 'phases': found, 'growth': growth}
@@ -161,7 +162,9 @@ def main() -> None:
     parser.add_argument('config', help='config file (.py)')
     parser.add_argument('--gpus', type=int, help="how many (default: what the config's auto_scale_lr is for, else 1)")
     parser.add_argument('--clips-per-second', type=float, help='measured: training clips a second of one GPU')
-    parser.add_argument('--measured-macs', type=float, help='multiply-adds of the network that was measured')
+    parser.add_argument(
+        '--measured-macs', type=float, help='multiply-adds of the network that was measured, without with_cp'
+    )
     parser.add_argument('--gpus-per-node', type=int, default=8, help='of one machine (default: 8)')
     parser.add_argument(
         '--decode-frames-per-second', type=float, default=205.0, help='of one core (default: 13 frames 15.8 times)'

@@ -8,8 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmengine.model import is_model_wrapper
-
+from mmnas_video.entangle import bare_model
 from mmnas_video.launch import add_arguments, build_runner, read_config, run_tool
 from mmnas_video.search import check_weights, read_checkpoint
 from mmnas_video.space import write_text_atomic
@@ -25,7 +24,7 @@ def main() -> None:
     cfg.load_from, cfg.resume = args.checkpoint, False
     data = read_checkpoint(args.checkpoint)
     runner = build_runner(cfg)
-    check_weights(runner.model.module if is_model_wrapper(runner.model) else runner.model, data, args.checkpoint)
+    check_weights(bare_model(runner.model), data, args.checkpoint)
     metrics = runner.test()
     text = json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n'
     write_text_atomic(Path(cfg.work_dir) / 'test.json', text)

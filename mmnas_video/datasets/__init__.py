@@ -22,7 +22,7 @@ from .joint_hook import JointHook
 from .joint_metric import JointAccMetric
 from .joint_sampler import JointBatchSampler, TaskByTaskBatchSampler
 from .reproducible_hook import ReproducibleHook, own_generator
-from .seed import derive_seed, seeded
+from .seed import derive_seed, reseed_process, seeded
 from .seeded_dataset import SeededDataset
 from .seeded_sampler import EndlessSampler, SeededSampler
 from .segment_sample import SegmentSampleFrames
@@ -67,6 +67,7 @@ __all__ = [
     'make_demo',
     'own_generator',
     'read_list',
+    'reseed_process',
     'seeded',
     'shared_ids',
     'skip_bad_collate',

@@ -3,11 +3,11 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
@@ -41,11 +41,11 @@ class JointHook(Hook):
         data = {mode: dataset for mode in LOOPS if (dataset := _dataset(runner, mode)) is not None}
         if not any(isinstance(dataset, JointDataset) for dataset in data.values()):
             return
-        head = getattr(_bare(runner), 'cls_head', None)
+        head = getattr(bare_model(runner.model), 'cls_head', None)
         for mode, dataset in data.items():
             if isinstance(dataset, JointDataset):
                 check_classes(head, dataset, training=mode == 'train', logger=runner.logger)
-                check_clips(_bare(runner), dataset)
+                check_clips(bare_model(runner.model), dataset)
         if 'train' in data:
             check_videos_apart({f'{mode}_dataloader.dataset': dataset for mode, dataset in data.items()})
 
@@ -100,10 +100,6 @@ class JointHook(Hook):
         sampler = _batch_sampler(runner)
         if sampler is not None and runner._resume and 'joint' in checkpoint:
             sampler.check_state(checkpoint['joint'])
-
-
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _loader(runner: Runner, mode: str) -> DataLoader | None:

@@ -12,7 +12,7 @@ from .local import LocalWeights, add_local_weights
 from .mixture import Mixture, mix_kernels, mix_moves, mix_windows, weigh
 from .norm import SuperBatchNorm3d, batch_statistics, kept_statistics, norm_layers, recalibrate
 from .recompute import recomputed
-from .searchable import Searchable, find_searchable
+from .searchable import Searchable, bare_model, find_searchable
 from .spread import spread
 from .sync_norm import has_synced_norms, rank_statistics, sync_norms
 from .tube_embed import TubeEmbed
@@ -50,6 +50,7 @@ __all__ = [
     'TubeEmbed',
     'Window',
     'add_local_weights',
+    'bare_model',
     'batch_statistics',
     'centre_crop',
     'copy_slices',

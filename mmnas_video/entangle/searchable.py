@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from mmnas_video.cost import Block, Cost
@@ -120,6 +121,11 @@ class Searchable:
     def pinned_cfg(self, arch: Mapping[str, Value]) -> dict[str, Any]:
         """The arguments that differ when this module is built for ``arch`` alone (``dict(arch={...})``)."""
         return {'arch': dict(self.space.check(arch))}
+
+
+def bare_model(model: nn.Module) -> nn.Module:
+    """The network in a Runner's ``model``, which wraps it where there are several processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def find_searchable(model: nn.Module) -> tuple[str, Any]:

@@ -217,7 +217,7 @@ def convert_norms(model: nn.Module, implementation: str, stock: Callable[[nn.Mod
     return stock(model, implementation)
 
 
-compat.convert_norms = convert_norms
+compat.processes.convert_norms = convert_norms
 
 
 def has_synced_norms(model: nn.Module) -> bool:

@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
 from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart, derive_seed
-from mmnas_video.entangle import Mixture, Searchable, find_searchable
+from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 from mmnas_video.space import Arch, SearchSpace
@@ -145,7 +144,7 @@ class SearchHook(Hook):
             return
         self._check_config(runner)
         self.runner, self.seed = runner, runner.seed
-        self.bare: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.bare: nn.Module = bare_model(runner.model)
         name, searchable = find_searchable(self.bare)
         self.searchable: Searchable = searchable
         self.space: SearchSpace = searchable.space

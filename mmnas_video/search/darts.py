@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.datasets import derive_seed
-from mmnas_video.entangle import Mixture, batch_statistics
+from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, OPTIMIZERS
 from mmnas_video.space import Arch, Value
@@ -70,7 +71,7 @@ class DARTSSearchHook(SearchHook):
         order: 1 or 2.
         virtual_lr: ε of Eq. 3; None follows the weights' optimiser, which then must be SGD.
         hessian: of order 2, ``'finite_difference'`` (DARTS: 0.01 / ‖∇Θ' L_valid‖) or ``'exact'`` by differentiating
-            twice.
+            twice; not with ``sync_bn`` on several ranks, whose all-reduce has no second derivative.
         arch_optimizer: optimiser of α. Default: DARTS's Adam, 3e-4, betas (0.5, 0.999), decay 1e-3.
         init_std: α starts as normal numbers of this size.
         warmup_epochs: epochs in which only the weights learn.
@@ -144,6 +145,11 @@ class DARTSSearchHook(SearchHook):
             )
         if self.order == 2 and self.virtual_lr is None:
             check_linear(runner.optim_wrapper.optimizer)
+        if self.order == 2 and self.hessian == 'exact' and get_world_size() > 1 and has_synced_norms(self.bare):
+            raise ConfigError(
+                "DARTSSearchHook.hessian: found 'exact' with sync_bn, expected 'finite_difference': the statistics of "
+                'several ranks can be differentiated once only'
+            )
         self.distribution = ArchDistribution(self.space)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, 'alpha'))
         with torch.no_grad():

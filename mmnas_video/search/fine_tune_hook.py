@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
@@ -55,12 +55,12 @@ class FineTuneHook(Hook):
                 f'load_from: found {"none" if not path else f"no file {str(path)!r}"}, expected the weights that are '
                 'fine-tuned; a search leaves them at WORK_DIR/search/extracted.pth'
             )
-        self._fitted(_bare(runner), read_checkpoint(path), str(path))
+        self._fitted(bare_model(runner.model), read_checkpoint(path), str(path))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Give the Runner the file's weights, with those that are new as they were initialised."""
         if not runner._resume:
-            checkpoint['state_dict'] = self._fitted(_bare(runner), checkpoint, str(runner._load_from))
+            checkpoint['state_dict'] = self._fitted(bare_model(runner.model), checkpoint, str(runner._load_from))
 
     def _fitted(self, model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> dict[str, Tensor]:
         """The state dict that the network starts from."""
@@ -83,7 +83,3 @@ class FineTuneHook(Hook):
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

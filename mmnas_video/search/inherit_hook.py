@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmnas_video.entangle import inherit
+from mmnas_video.entangle import bare_model, inherit
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Value
 
@@ -35,7 +34,7 @@ class InheritHook(Hook):
         """Give the Runner the supernet's weights in the place of the small network's."""
         if runner._resume:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         new = inherit(model, checkpoint['state_dict'], self.arch, self.grown)
         checkpoint['state_dict'] = model.state_dict()
         runner.logger.info(

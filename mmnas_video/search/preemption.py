@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from mmnas_video.datasets import SeededSampler, close_runner_workers
 from mmnas_video.errors import ConfigError
 
+from .ranks import running_statistics
 from .weighted import sum_over_ranks
 
 #: Exit status of a process that SIGTERM ends.
@@ -32,11 +33,11 @@ class Preemption:
     """Lets a training finish the step that it is in when SIGTERM comes, save, and exit with status 143.
 
     Slurm, a batch system or a cloud that takes a machine back sends SIGTERM, and SIGKILL half a minute later. What is
-    saved is the state after a whole update: the number of batches that lie behind in the epoch, and the state of every
-    rank's generators. With a ``SeededSampler`` (or joint data) the resumed run is bit for bit the one that was not
-    told to end. With another sampler an epoch cannot be gone on with: then, and while no training step is running
-    (validation, the selection at the end, a generation of an evolution), the process ends at once, and the last
-    checkpoint stands.
+    saved is the state after a whole update: the number of batches that lie behind in the epoch, and every rank's
+    generators and BatchNorm statistics. With a ``SeededSampler`` (or joint data) the resumed run is bit for bit the one
+    that was not told to end. With another sampler an epoch cannot be gone on with: then, and while no training step is
+    running (validation, the selection at the end, a generation of an evolution), the process ends at once, and the
+    last checkpoint stands.
 
     Several ranks ask each other every :data:`ASK_EVERY` steps, and end after the same one.
 
@@ -90,6 +91,9 @@ class Preemption:
             if isinstance(loader.sampler, SeededSampler):  # joint data has gone there by itself
                 loader.sampler.go_to(runner.epoch, place['batches'] * loader.batch_size)
             _set_generators(place['generators'][get_rank()])
+        if place and len(own := place.get('statistics') or ()) == get_world_size() > 1:
+            for buffer, value in zip(running_statistics(runner), own[get_rank()], strict=True):
+                buffer.copy_(value)
         # Nothing of a generation can be saved; its hook says so.
         self._stepping = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
 
@@ -128,7 +132,12 @@ class Preemption:
         return self._agreed
 
     def _leave(self, runner: Runner, meta: dict[str, Any], done: int) -> None:
-        self._leaving = {'batches': done, 'generators': all_gather_object(_generators())}
+        own = [buffer.cpu() for buffer in running_statistics(runner)] if get_world_size() > 1 else []
+        self._leaving = {
+            'batches': done,
+            'generators': all_gather_object(_generators()),
+            'statistics': all_gather_object(own),  # what the undisturbed run would not average here
+        }
         self._save(runner, meta)
         self._end(runner)
 

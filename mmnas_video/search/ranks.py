@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
 from mmnas_video.entangle import norm_layers
 from mmnas_video.errors import RunError, shown
@@ -31,10 +31,8 @@ def before_checkpoint(runner: Runner) -> None:
     """
     if get_world_size() == 1:
         return
-    average_statistics(runner.model)
-    for hook in runner.hooks:
-        if isinstance(averaged := getattr(hook, 'ema_model', None), nn.Module):
-            average_statistics(averaged)
+    with torch.no_grad():
+        average_over_ranks(running_statistics(runner))
     state: dict[str, Any] = {'iteration': runner.iter}
     for hook in runner.hooks:
         if hasattr(hook, 'shared_state'):
@@ -42,13 +40,12 @@ def before_checkpoint(runner: Runner) -> None:
     check_agreement(state, f'at iteration {runner.iter}')
 
 
-@torch.no_grad()
-def average_statistics(model: nn.Module) -> None:
-    """Make running means and variances their mean over the ranks: what a rank has by itself is of its shard alone.
-
-    With synced statistics (``sync_bn``) they are the same already.
-    """
-    average_over_ranks([buffer for norm in norm_layers(model) for buffer in (norm.running_mean, norm.running_var)])
+def running_statistics(runner: Runner) -> list[Tensor]:
+    """Running means and variances of the network, and of its average where there is one (EMA): what each rank has by
+    itself, of its shard alone, but with synced statistics (``sync_bn``)."""
+    averages = [hook.ema_model for hook in runner.hooks if isinstance(getattr(hook, 'ema_model', None), nn.Module)]
+    norms = [norm for model in (runner.model, *averages) for norm in norm_layers(model)]
+    return [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
 
 
 def check_agreement(state: Mapping[str, Any], when: str) -> None:

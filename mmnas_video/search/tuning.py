@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mmengine.dist import get_rank
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import derive_seed
+from mmnas_video.datasets import derive_seed, reseed_process
 from mmnas_video.entangle import Mixture
 
 from .stream import BatchStream
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 class Tuning:
     """Trains the network's weights while a mixture is what is run; what ``tune`` of
     :func:`~mmnas_video.search.perturbation.select_by_perturbation` may be.
+
+    The process is seeded anew: dropout masks must not depend on whether the training before has run in it, or the
+    search was killed after its last checkpoint and resumed.
 
     Args:
         hook: the search.
@@ -43,6 +47,7 @@ class Tuning:
             self.stream: BatchStream | TaskStreams = TaskStreams({**cfg, 'batch_sizes': sizes}, *args)
         else:
             self.stream = BatchStream(cfg, *args)
+        reseed_process(derive_seed(hook.seed, 'tuning masks', get_rank()))
         for group in self.optim_wrapper.optimizer.param_groups if rate is not None else ():
             group['lr'] = rate
 

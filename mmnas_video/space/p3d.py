@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 
 from .arch import Arch
 from .choice import Choice, Value
@@ -72,8 +72,8 @@ def cell_space(nodes: int = 4, operators: Sequence[str] = tuple(OPERATORS), name
     unknown = [op for op in operators if op not in OPERATORS]
     if unknown or len(set(operators)) != len(operators) or not set(operators) - {ZERO}:
         raise ConfigError(
-            f'operators: found {list(operators)}, expected some of {list(OPERATORS)}, each once, and at least one '
-            f'beside {ZERO!r}'
+            f'operators: found {shown(list(operators))}, expected some of {list(OPERATORS)}, each once, and at '
+            f'least one beside {ZERO!r}'
         )
     ordered = tuple(op for op in OPERATORS if op in operators)
     return SearchSpace(name, [Choice(edge_name(*edge), ordered) for edge in cell_edges(nodes)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 
 from .choice import Choice, Value
 from .mbconv3d import Group, mbconv3d_space, x3d_arch
@@ -70,7 +70,7 @@ def tsnet_space(
     """
     unknown = [fusion for fusion in fusions if fusion not in FUSIONS]
     if unknown or not fusions:
-        raise ConfigError(f'backbone.fusions: found {list(fusions)}, expected some of {list(FUSIONS)}')
+        raise ConfigError(f'backbone.fusions: found {shown(list(fusions))}, expected some of {list(FUSIONS)}')
     parts = [mbconv3d_space(groups).prefixed(f'{stream}.') for stream, groups in streams.items()]
     if len(streams) == 2:
         sparse, dense = ([(group.name, group.stride) for group in groups] for groups in streams.values())

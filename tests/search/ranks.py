@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -24,7 +25,7 @@ from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.launch import build_runner
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import DATASETS, HOOKS, MODELS
-from mmnas_video.search import SearchHook
+from mmnas_video.search import SearchHook, preemption
 
 from . import rank_layers
 from .test_conflict import settled
@@ -87,6 +88,8 @@ CASES = {
         dict(norm=False, sync_bn=None),
     ),
     'own architectures, synced': (dict(type='PARSECSearchHook', num_archs=6, rank_archs='own'), {}),
+    'DARTS, exact': (dict(DARTS, order=2, hessian='exact', virtual_lr=0.05), dict(norm=False, sync_bn=None)),
+    'DARTS, exact and synced': (dict(DARTS, order=2, hessian='exact', virtual_lr=0.05), {}),
     'too few own architectures': (dict(type='PARSECSearchHook', num_archs=2, rank_archs='own'), dict(sync_bn=None)),
     'another alpha on rank 1': (dict(type='PARSECSearchHook', num_archs=3), dict(corrupt='alpha')),
     'other draws on rank 1': (dict(type='UniformSearchHook', candidates=2, score_batches=1), dict(corrupt='rng')),
@@ -230,6 +233,33 @@ def evolve(folder: Path, ranks: int) -> dict:
     return {'history': history, 'scored': scored, 'arch': dict(search.chosen)}
 
 
+class Told(Hook):
+    """Sends SIGTERM to the second rank after so many steps."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == 6 and dist.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def preempt(folder: Path, ranks: int) -> dict:
+    """This rank's running means at the end of each epoch of a search, undisturbed, and of one that was told to end
+    after 3 of 5 steps of its second epoch and has gone on; each rank has its own statistics."""
+    preemption.ASK_EVERY = 4
+    means = {}
+    for name, work_dir in (('whole', 'whole'), ('told', 'told'), ('resumed', 'told')):
+        cfg = make('statistics of each rank', folder / work_dir, ranks)
+        cfg.experiment_name, cfg.resume = f'{folder.name}-{name}', name == 'resumed'
+        runner = build_runner(cfg)
+        if name == 'told':
+            runner.register_hook(Told())
+        try:
+            runner.train()
+        except SystemExit as end:
+            assert name == 'told' and end.code == 143
+        means[name] = next(hook for hook in runner.hooks if isinstance(hook, Watch)).means
+    return means
+
+
 def rank_main(folder: Path, rank: int, ranks: int) -> None:
     """Everything, on one rank."""
     init_default_scope('mmaction')
@@ -251,6 +281,8 @@ def rank_main(folder: Path, rank: int, ranks: int) -> None:
             found[name] = evolve(work_dir, ranks) if name == 'evolution' else run(name, work_dir, ranks, weights)
         except (ConfigError, RunError) as error:
             found[name] = {'error': f'{type(error).__name__}: {error}'}
+    if ranks == 2:
+        found['preempted'] = preempt(folder / 'preempted', ranks)
     torch.save(found, folder / f'{ranks}-{rank}.pt')
     if ranks > 1:
         dist.destroy_process_group()

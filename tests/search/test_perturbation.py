@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from mmnas_video.entangle import Mixture
 from mmnas_video.errors import ConfigError
@@ -13,8 +14,9 @@ from mmnas_video.search.candidates import CandidateScorer
 from mmnas_video.search.perturbation import PerturbationSelection, argmax_arch, masked, select_by_perturbation
 from mmnas_video.space import Choice, SearchSpace
 
+from ..conftest import forget_runs
 from .toy import SPACE as TOY
-from .toy import prepared
+from .toy import config, prepared
 
 SPACE = SearchSpace(
     'perturbed',
@@ -159,3 +161,21 @@ def test_it_runs_on_held_out_clips_in_a_real_network():
     assert len(set(line['without'])) > 1
     assert hook.searchable.arch == TOY.largest
     assert all(torch.equal(value, before[name]) for name, value in made.model.state_dict().items())
+
+
+def test_a_selection_that_is_made_again_ends_the_same(tmp_path):
+    """Killed between the last checkpoint and its end, a search makes its selection again; with dropout the steps of
+    tuning draw masks. Rejects masks that depend on what the process has done before."""
+    hook = dict(type='DARTSSearchHook', selection='perturbation', tune_iters=2, score_batches=1)
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.3)
+    ends = []
+    for resume in (False, True):
+        forget_runs()
+        cfg = config(hook, 2, str(tmp_path), model=model)
+        cfg.resume = resume
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        ends.append(runner.model.state_dict())
+    saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['state_dict']
+    assert not torch.equal(saved['backbone.weight'], ends[0]['backbone.weight']), 'nothing was tuned'
+    assert [name for name in saved if not torch.equal(ends[0][name], ends[1][name])] == []

@@ -19,7 +19,8 @@ SEVERAL = WORLDS[1:]
 SAME = [
     name
     for name, (_, options) in CASES.items()
-    if not name.startswith(('own', 'too few')) and name != 'statistics of each rank' and 'corrupt' not in options
+    if not name.startswith(('own', 'too few')) and name not in ('statistics of each rank', 'DARTS, exact and synced')
+    if 'corrupt' not in options
 ]
 #: Forward passes of the toy's backbone in a step: those of training, and those on held-out clips.
 FORWARDS = {
@@ -102,6 +103,18 @@ def test_statistics_of_each_rank(ranks, ends):
 
 
 @pytest.mark.slow
+def test_statistics_of_each_rank_survive_a_preemption(ends):
+    """One of two ranks is told to end (SIGTERM) within an epoch. Rejects a checkpoint that has the mean of the ranks'
+    statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own."""
+    for rank in ends[2]:
+        means = rank['preempted']
+        assert [len(means[name]) for name in ('whole', 'told', 'resumed')] == [2, 1, 1]
+        assert torch.equal(means['whole'][1], means['resumed'][0])
+    one, other = (rank['preempted']['whole'][1] for rank in ends[2])
+    assert float((one - other).abs().max()) > 1e-4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('ranks', SEVERAL)
 def test_ranks_with_own_architectures(ranks, ends):
     """Where all ranks see the same clips, K architectures dealt out give what one rank gives with all K, at K / ranks
@@ -132,13 +145,18 @@ def test_own_architectures_one_a_step(ranks, ends):
     ('name', 'message'),
     [
         ('own architectures, synced', "PARSECSearchHook.rank_archs: found 'own' with sync_bn, expected 'same'"),
+        (
+            'DARTS, exact and synced',
+            "DARTSSearchHook.hessian: found 'exact' with sync_bn, expected 'finite_difference'",
+        ),
         ('another alpha on rank 1', 'rank 1: found alpha.width[2] = '),
         ('other draws on rank 1', 'rank 1: found generator of architectures = '),
     ],
 )
 def test_what_ranks_cannot_do_or_have_not_in_common(name, message, ranks, ends):
-    """Rejects statistics that wait for ranks in other layers, a checkpoint written over two searches, an error on one
-    rank while the others wait, and one that names another rank."""
+    """Rejects statistics that wait for ranks in other layers, torch's own error where statistics of several ranks are
+    differentiated twice, a checkpoint written over two searches, an error on one rank while the others wait, and one
+    that names another rank."""
     for rank in ends[ranks]:
         assert message in rank[name].get('error', 'none'), rank[name]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import time
 import tracemalloc
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_a_genotype_file_is_treated_likewise(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_genotype(str(path))
     assert len(str(error.value)) < 1500
+
+
+def test_no_message_is_without_end():
+    """Rejects an error that quotes a whole value as a list of its letters (found by mutating configs), one whose
+    beginning or end, which say where and what to do, is lost, and one that a worker process cannot send."""
+    error = ConfigError('backbone.sparse: found the keys ' + str(list('z' * 10**5)) + ', expected none')
+    assert str(error).startswith('backbone.sparse: found') and str(error).endswith(', expected none')
+    assert len(str(error)) < 2600
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(ConfigError('short')) == 'short'
 
 
 def test_shown_is_short():

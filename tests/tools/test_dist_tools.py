@@ -4,13 +4,19 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
+from mmnas_video import launch
+from mmnas_video.datasets import seeded_sampler
+
+from ..search.toy import config
 from .conftest import ENV, ROOT, SEARCH
 
 BASH = shutil.which('bash')
+#: Stands for srun: says what it is given.
+RUN = 'printf "%s\\n" "$NNODES $MASTER_ADDR $RDZV_ID" "$@"'
 
 
 def script(name: str, *args: object, **env: str) -> subprocess.CompletedProcess:
@@ -66,19 +72,43 @@ def test_several_machines_find_each_other(tmp_path):
     fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
     fake.chmod(0o755)
     place = {'PYTHON': str(fake), 'NNODES': '3', 'MASTER_ADDR': 'first'}
-    by_number = script('dist_train.sh', 'c.py', 4, '--seed', 1, NODE_RANK='2', MASTER_PORT='29', **place).stdout
-    assert '--nnodes=3 --nproc-per-node=4 --node-rank=2 --master-addr=first --master-port=29' in by_number
+    by_number = script('dist_train.sh', 'c.py', 4, '--seed', 1, NODE_RANK='2', MASTER_PORT='31', **place).stdout
+    assert '--nnodes=3 --nproc-per-node=4 --node-rank=2 --master-addr=first --master-port=31 ' in by_number
     assert by_number.rstrip().endswith('tools/train.py c.py --launcher pytorch --seed 1')
     by_name = script('dist_search.sh', 'c.py', 4, RDZV_ID='job7', **place).stdout
     assert '--rdzv-backend=c10d --rdzv-endpoint=first:29500 --rdzv-id=job7' in by_name
 
 
 def test_the_slurm_job(tmp_path):
-    """Rejects a job that begins anew after a preemption, or that starts more processes a node than it asks for."""
+    """What is asked for, and what the job then runs, with stand-ins for Slurm's own commands. Rejects a job that begins
+    anew after a preemption or is not queued again, one launcher a GPU (each starts all of a node's processes), nodes
+    that do not know of each other, and a config that falls apart at its space."""
     done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
-    job = tmp_path / 'job.sh'
-    job.write_text(done.stdout)
-    assert subprocess.run([BASH, '-n', str(job)]).returncode == 0
-    assert '--nodes=2' in done.stdout and '--gres=gpu:4' in done.stdout and '--requeue' in done.stdout
-    assert done.stdout.rstrip().endswith(r'dist_search.sh my\ config.py 4 --resume --seed 3')
-    assert Path(ROOT / 'tools/dist_search.sh').stat().st_mode & 0o111
+    asked = [line.removeprefix('#SBATCH ') for line in done.stdout.splitlines() if line.startswith('#SBATCH')]
+    assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32', '--requeue'} <= {*asked}
+    for name, text in (('scontrol', "printf '%s\\n' first second"), ('srun', RUN)):
+        (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
+        (tmp_path / name).chmod(0o755)
+    (job := tmp_path / 'job.sh').write_text(done.stdout)
+    place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n[1-2]'}
+    ran = subprocess.run([BASH, str(job)], env=place, capture_output=True, text=True)
+    tool = ROOT / 'tools/dist_search.sh'
+    command = ['--kill-on-bad-exit=1', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
+    assert ran.stdout.splitlines() == ['2 first 7', *command], ran.stderr
+    assert tool.stat().st_mode & 0o111
+
+
+def test_a_dry_run_counts_the_steps_of_several_ranks(tmp_path, monkeypatch):
+    """How many there are is known once there is a Runner. Rejects the hours of one rank for all."""
+    init_default_scope('mmaction')
+    build = launch.build_runner
+
+    def built(cfg):
+        runner = build(cfg)
+        monkeypatch.setattr(seeded_sampler, 'get_dist_info', lambda: (0, 3))
+        return runner
+
+    monkeypatch.setattr(launch, 'build_runner', built)
+    cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 7, str(tmp_path))
+    plan = launch.dry_run(cfg)  # 30 clips, 5 a batch: 6 steps on one rank
+    assert (plan['steps_per_epoch'], plan['epochs']) == (2, 7)

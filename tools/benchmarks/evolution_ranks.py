@@ -1,9 +1,11 @@
 """The time of an evolution in one and in several processes, and whether they find the same.
 
-    python tools/benchmarks/evolution_ranks.py --ranks 1 2
+    python tools/benchmarks/evolution_ranks.py --ranks 1 2 --rounds 3
 
 Needs python tools/data/make_demo.py once. The supernet is as it is initialised: what it would have learned changes no
-time. Start-up and the first generation, which decodes the clips, are not counted. One thread a process.
+time. Start-up and the first generation, which decodes the clips, are not counted. One thread a process. The numbers of
+processes take turns. Seconds are medians by the clock, and of the busiest process on its CPU: what the clock would say
+were there nothing else on the machine, and no waiting for one another but for the largest share.
 """
 
 import argparse
@@ -21,29 +23,29 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show
+from common import cpu_times, show
 
 ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/demo/autox3d_evolution.py'
 
 
 class Timer(Hook):
-    """Seconds of each generation."""
+    """Seconds of each generation, by the clock and on the CPU."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.seconds: list[tuple[float, float]] = []
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Start."""
-        self.start = time.perf_counter()
+        self.start = time.perf_counter(), time.process_time()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Stop."""
-        self.seconds.append(time.perf_counter() - self.start)
+        self.seconds.append((time.perf_counter() - self.start[0], time.process_time() - self.start[1]))
 
 
 def work(folder: Path, generations: int, data: str) -> None:
-    """One rank of one evolution; the first writes the seconds of its generations."""
+    """One rank of one evolution; it writes the seconds of its generations."""
     from mmnas_video.launch import build_runner, load_config
     from mmnas_video.registry import MODELS
 
@@ -62,8 +64,25 @@ def work(folder: Path, generations: int, data: str) -> None:
     runner, timer = build_runner(cfg), Timer()
     runner.register_hook(timer)
     runner.train()
-    if get_rank() == 0:
-        (folder / 'seconds.json').write_text(json.dumps(timer.seconds[1:]))
+    (folder / f'seconds{get_rank()}.json').write_text(json.dumps(timer.seconds[1:]))
+
+
+def measured(ranks: int, generations: int, data: str) -> tuple[list[float], list[float], bytes]:
+    """Clock and CPU seconds of each generation of one evolution, of its slowest process, and its history."""
+    with tempfile.TemporaryDirectory(prefix='evolution-') as name:
+        folder = Path(name)
+        launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}'] if ranks > 1 else []
+        options = ['--worker', name, '--generations', str(generations), '--data', data]
+        env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+        subprocess.run([sys.executable, *launch, __file__, *options], cwd=ROOT, env=env, check=True)
+        found = [json.loads((folder / f'seconds{rank}.json').read_text()) for rank in range(ranks)]
+        clock, cpu = ([max(parts) for parts in zip(*kind, strict=True)] for kind in _by_kind(found))
+        return clock, cpu, (folder / 'search/history.jsonl').read_bytes()
+
+
+def _by_kind(found: list[list[list[float]]]) -> list[list[list[float]]]:
+    """(rank, generation, kind) to (kind, rank, generation)."""
+    return [[[pair[kind] for pair in rank] for rank in found] for kind in (0, 1)]
 
 
 def main() -> None:
@@ -71,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--ranks', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--generations', type=int, default=6)
+    parser.add_argument('--rounds', type=int, default=3, help='evolutions with each number of processes')
     parser.add_argument('--data', default='data/demo/motion/')
     parser.add_argument('--out', help='write the figures as JSON')
     parser.add_argument('--worker', type=Path, help=argparse.SUPPRESS)
@@ -78,23 +98,30 @@ def main() -> None:
     if args.worker:
         work(args.worker, args.generations, args.data)
         return
-    rows, histories, base = [], [], None
-    for ranks in args.ranks:
-        folder = Path(tempfile.mkdtemp(prefix='evolution-'))
-        launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}'] if ranks > 1 else []
-        options = ['--worker', str(folder), '--generations', str(args.generations), '--data', args.data]
-        env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-        subprocess.run([sys.executable, *launch, __file__, *options], cwd=ROOT, env=env, check=True)
-        seconds = statistics.median(json.loads((folder / 'seconds.json').read_text()))
-        histories.append((folder / 'search/history.jsonl').read_bytes())
-        base = base or seconds * ranks  # of one rank, if that is the first
-        rows.append((ranks, f'{seconds:.2f}', f'{base / seconds:.2f}', histories[-1] == histories[0]))
+    seconds = {ranks: ([], []) for ranks in args.ranks}
+    histories, begin = [], (*cpu_times(), time.perf_counter())
+    for _ in range(args.rounds):
+        for ranks, kinds in seconds.items():
+            *found, history = measured(ranks, args.generations, args.data)
+            histories.append(history)
+            for kind, more in zip(kinds, found, strict=True):
+                kind += more
+    busy, own, clock = (
+        after - before for after, before in zip((*cpu_times(), time.perf_counter()), begin, strict=True)
+    )
+    medians = {ranks: [statistics.median(kind) for kind in kinds] for ranks, kinds in seconds.items()}
+    first, base = next(iter(medians.items()))
+    rows = [
+        (ranks, *(cell for s, b in zip(found, base, strict=True) for cell in (f'{s:.2f}', f'{b * first / s:.2f}')))
+        for ranks, found in medians.items()
+    ]
     show(
         'Evolution in several processes',
-        ('processes', 's a generation', 'times faster', 'same history'),
+        ('processes', 's a generation', 'times faster', 'CPU s a generation', 'times faster'),
         rows,
         args.out,
     )
+    print(f'same history: {len(set(histories)) == 1}; other work took {(busy - own) / clock:.2f} of a core meanwhile')
 
 
 if __name__ == '__main__':

@@ -42,8 +42,12 @@ from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.space import arch_to_json
 from mmnas_video.testing import toy
 
-#: Longest message (characters) and longest time (s) of a refusal.
-LENGTH, SECONDS = 3000, 30.0
+#: Longest message (characters) and longest time (s on the CPU) of a refusal.
+LENGTH, SECONDS = 3000, 30
+#: Longest time by the clock (s), for what waits without working.
+PATIENCE = 300
+#: Seconds between two lines of progress.
+EVERY = 30
 JUNK = [None, True, -1, 0, 3.5, 10**4000, 1e308, '', 'x', '\ud800', 'z' * 10_000, [], [1, 'a'], {}, {'type': 'X'}]
 TEXTS = ['NaN', 'Infinity', '1e999', '9' * 5000, '[' * 50_000, '{"a":' * 5000, '"a": 1, "a": 2', '\x00', '\ufeff', '//']
 DEMOS = ('autox3d', 'autox3d_darts', 'vimnas_joint', 'p3d_darts', 'tsnet_progressive')
@@ -57,7 +61,8 @@ def places(part: Any, path: tuple = ()) -> list[tuple]:
 
 
 def change(data: Any, draw: Callable, junk: st.SearchStrategy) -> None:
-    """Replace, remove, rename or add something in ``data``, in place."""
+    """Replace, remove, rename or add something in ``data``, in place. What is put in is a copy: a later change must not
+    change the junk of other examples."""
     path = draw(st.sampled_from(places(data)))
     owner = data
     for key in path[:-1]:
@@ -68,11 +73,11 @@ def change(data: Any, draw: Callable, junk: st.SearchStrategy) -> None:
     elif how == 'rename' and isinstance(owner, dict):
         owner[f'{path[-1]}s'] = owner.pop(path[-1])
     elif how == 'add' and isinstance(owner, dict):
-        owner[draw(st.sampled_from(('x', 'typ', 'kernel', '', 'num_arch')))] = draw(junk)
+        owner[draw(st.sampled_from(('x', 'typ', 'kernel', '', 'num_arch')))] = copy.deepcopy(draw(junk))
     elif how == 'wrap':
         owner[path[-1]] = [owner[path[-1]]]
     else:
-        owner[path[-1]] = draw(junk)
+        owner[path[-1]] = copy.deepcopy(draw(junk))
 
 
 # ---------------------------------------------------------------------- arch files
@@ -104,7 +109,7 @@ def arch_files(draw: Callable, known: dict[str, Any]) -> tuple[str, bytes]:
 def read_arch(known: dict[str, Any], name: str, text: bytes, file: Path) -> str:
     """Read an arch file as a config does; empty, or what is wrong with the outcome."""
     file.write_bytes(text)
-    begin = time.monotonic()
+    begin = time.process_time()
     try:
         arch = known[name].read(str(file))
         outcome = '' if arch in known[name] else f'took {dict(arch)}'
@@ -113,7 +118,7 @@ def read_arch(known: dict[str, Any], name: str, text: bytes, file: Path) -> str:
         str(error).encode('utf-8')  # what a terminal cannot print is none
     except Exception as error:
         outcome = f'{type(error).__name__}: {error}'
-    slow = time.monotonic() - begin
+    slow = time.process_time() - begin
     return outcome or (f'took {slow:.0f} s' if slow > SECONDS else '')
 
 
@@ -184,7 +189,8 @@ def in_child(work: Callable[[dict[str, Any], Path], None], data: dict[str, Any],
                 os.dup2(os.open(folder / 'log', os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
             os.chdir(folder)
             resource.setrlimit(resource.RLIMIT_AS, (32 << 30, 32 << 30))
-            signal.alarm(int(SECONDS))
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            signal.alarm(PATIENCE)
             work(data, folder)
         except ConfigError as error:
             if len(str(error)) >= LENGTH:
@@ -200,7 +206,7 @@ def in_child(work: Callable[[dict[str, Any], Path], None], data: dict[str, Any],
 # ---------------------------------------------------------------------- counting
 def count(examples: int, strategy: st.SearchStrategy, judge: Callable[[Any], str]) -> tuple[int, int]:
     """How many examples were tried and failed; a few of the failures are printed."""
-    tried, kinds = [0], collections.Counter()
+    tried, kinds, said = [0], collections.Counter(), [time.monotonic()]
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -209,6 +215,9 @@ def count(examples: int, strategy: st.SearchStrategy, judge: Callable[[Any], str
     def run(example: Any) -> None:
         tried[0] += 1
         wrong = judge(example)
+        if time.monotonic() - said[0] > EVERY:
+            said[0] = time.monotonic()
+            print(f'{tried[0]:,} of {examples:,}, {sum(kinds.values()) + bool(wrong)} failed', flush=True)
         if wrong:
             kinds[wrong[:60]] += 1
             if kinds[wrong[:60]] == 1:

@@ -48,21 +48,27 @@ PATIENCE, ALONE = 900.0, 20.0
 HOOKS = {
     'parsec': dict(type='PARSECSearchHook', num_archs=2, mode='joint'),
     'parsec alternating': dict(type='PARSECSearchHook', num_archs=2, mode='alternating', warmup_epochs=1),
+    'parsec accuracy': dict(type='PARSECSearchHook', num_archs=2, indicator=dict(type='VideoAccuracy')),
     'darts 1': dict(type='DARTSSearchHook', order=1, score_batches=1, init_std=0.5),
     'darts 2': dict(type='DARTSSearchHook', order=2, score_batches=1, init_std=0.5),
+    'darts perturbation': dict(type='DARTSSearchHook', selection='perturbation', score_batches=1, tune_iters=2),
     'entanglement': dict(type='EntanglementSearchHook', score_batches=1, init_std=0.5),
+    'entanglement sampled': dict(type='EntanglementSearchHook', arch_mode='sampled', sampling='alpha', score_batches=1),
     'uniform': dict(type='UniformSearchHook', candidates=3, score_batches=1),
+    'conflict': dict(type='ConflictAwareSearchHook', candidates=3, score_batches=1),
     'staged': None,
     'evolution': dict(type='EvolutionSearchHook', population=3, top_k=2, eval_batches=1),
+    'evolution pareto': dict(type='EvolutionSearchHook', population=3, top_k=2, eval_batches=1, pareto='macs'),
 }
-CONFIGS = {'staged': 'configs/demo/tsnet_progressive.py', 'evolution': 'configs/demo/autox3d_evolution.py'}
+EVOLUTION = 'configs/demo/autox3d_evolution.py'
+CONFIGS = {'staged': 'configs/demo/tsnet_progressive.py', 'evolution': EVOLUTION, 'evolution pareto': EVOLUTION}
 
 
 # ---------------------------------------------------------------------- what is run
 def toy_config(method: str, folder: Path) -> Config:
     """A search on vectors, with dropout and momentum, so that generators and optimisers count."""
     hook = copy.deepcopy(HOOKS[method] or HOOKS['parsec'])
-    if method == 'evolution':
+    if method.startswith('evolution'):
         hook['checkpoint'] = str(folder / 'supernet.pth')
     cfg = toy.config(
         hook,
@@ -82,9 +88,9 @@ def video_config(method: str, folder: Path) -> Config:
     cfg = Config(_moved(cfg.to_dict(), f'{folder}/'))
     object.__setattr__(cfg, '_format_python_code', False)
     number = next(i for i, hook in enumerate(cfg.custom_hooks) if is_search_hook(hook))
-    kept = {'budget': cfg.custom_hooks[number].get('budget')} if method == 'evolution' else {}
+    kept = {'budget': cfg.custom_hooks[number].get('budget')} if method.startswith('evolution') else {}
     hook = {**copy.deepcopy(HOOKS[method] or HOOKS['parsec']), **kept}
-    if method == 'evolution':
+    if method.startswith('evolution'):
         hook['checkpoint'] = str(folder / 'supernet.pth')
     cfg.custom_hooks = [dict(**hook, calibration_clips=4, arch_dataloader=dict(batch_size=4))]
     cfg.merge_from_dict(
@@ -94,7 +100,7 @@ def video_config(method: str, folder: Path) -> Config:
     if method == 'staged':
         for stage, epochs in zip(cfg.stages, (1, 2, 1), strict=True):
             stage.epochs = epochs
-    elif method != 'evolution':
+    elif not method.startswith('evolution'):
         cfg.default_hooks.ema = dict(type='EMAHook')
     cfg.pop('retrain', None)
     return cfg
@@ -118,7 +124,7 @@ def prepare(data: str, folder: Path) -> Callable[[str, Path], Config]:
     options = DemoOptions(motion_clips=(4, 1, 1), scene_clips=(4, 1, 1))
     make_demo(folder, options, sets=('motion', 'scene'), report=lambda line: None)
     join_demo(folder)
-    supernet = MODELS.build(load_config(CONFIGS['evolution']).model)
+    supernet = MODELS.build(load_config(EVOLUTION).model)
     torch.save({'state_dict': supernet.state_dict()}, folder / 'supernet.pth')
     return video_config
 

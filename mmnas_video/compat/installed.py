@@ -1,0 +1,81 @@
+"""What must be installed: only an installation can mend it. Each probe says what it found, or None."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from . import packages
+
+MMCV_BELOW = (2, 2)  # mmaction2 1.2.0 asserts mmcv < 2.2.0 in its __init__
+TORCH_FROM = (2, 6)  # the first whose torch.load can be told, by name, which classes of MMEngine's are safe
+TORCHVISION_OF = {'2.11': '0.26', '2.10': '0.25', '2.9': '0.24', '2.8': '0.23', '2.7': '0.22', '2.6': '0.21'}
+
+
+def probe_torch() -> str | None:
+    """No torch, or one that reads no checkpoint of MMEngine's without running the code in it."""
+    version = packages.version_of('torch')
+    if not packages.is_importable('torch') or version is None:
+        return 'torch is not installed'
+    return f'torch {version}' if packages.numbers(version) < TORCH_FROM else None
+
+
+def probe_package(module: str, distribution: str) -> Callable[[], str | None]:
+    """A probe of a package that only has to be there."""
+    return lambda: None if packages.is_importable(module) else f'{distribution} is not installed'
+
+
+def probe_mmcv() -> str | None:
+    """None, two in one folder, or one that MMAction2 refuses."""
+    if not packages.is_importable('mmcv'):
+        return 'no mmcv is installed'
+    full, lite = packages.version_of('mmcv'), packages.version_of('mmcv-lite')
+    if full and lite:
+        return f"mmcv {full} and mmcv-lite {lite} are both installed and overwrite each other's files"
+    version = full or lite
+    if version and packages.numbers(version) >= MMCV_BELOW:
+        return f'mmcv {version}'
+    return None
+
+
+def probe_mmcv_ops() -> str | None:
+    """A full mmcv whose compiled operators were built for another torch.
+
+    MMEngine imports them whenever it builds an optimiser, as soon as it sees the compiled file.
+    """
+    folder = packages.folder_of('mmcv')
+    if folder is None or probe_mmcv() is not None or not list(folder.glob('_ext.*')):
+        return None
+    try:
+        importlib.import_module('mmcv._ext')
+    except ImportError as error:
+        return f'mmcv {packages.version_of("mmcv")}: {error}'
+    return None
+
+
+def _wanted_torchvision() -> str:
+    torch_version = packages.version_of('torch') or ''
+    wanted = TORCHVISION_OF.get('.'.join(torch_version.split('.')[:2]))
+    return f'torchvision=={wanted}.*' if wanted else f'the torchvision made for torch {torch_version}'
+
+
+def probe_torchvision() -> str | None:
+    """None, or one that was made for another torch."""
+    if not packages.is_importable('torch'):
+        return None  # one message at a time: that of torch
+    if not packages.is_importable('torchvision'):
+        return f'no torchvision beside torch {packages.version_of("torch")}; {_wanted_torchvision()} belongs to it'
+    try:
+        importlib.import_module('torchvision')
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        # A mismatched pair fails here with "operator torchvision::nms does not exist".
+        have = f'torchvision {packages.version_of("torchvision")} beside torch {packages.version_of("torch")}'
+        return f'{have}: {error}; {_wanted_torchvision()} belongs to it'
+    return None
+
+
+def probe_pkg_resources() -> str | None:
+    """A setuptools that has it no more."""
+    if packages.is_importable('pkg_resources'):
+        return None
+    return f'setuptools {packages.version_of("setuptools") or "is not installed"}'
