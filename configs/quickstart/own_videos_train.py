@@ -1,7 +1,7 @@
 # Train the network that a search on your own videos has found, from scratch.
 #   python tools/train.py data/mine/train.py                    (which tools/data/from_folders.py writes)
 #   python tools/train.py configs/quickstart/own_videos_train.py
-# Cost: 40 epochs of 8 clips a step, more epochs where there are fewer than 300 videos.
+# Cost: 40 epochs of 8 clips a step, more epochs where there are fewer than 200 training videos.
 # What comes out: checkpoints in work_dirs/mine_train; tools/test.py gives the top-1 on the test list.
 #   tools/search.py runs this by itself, in work_dirs/mine/retrain.
 _base_ = [

@@ -36,7 +36,7 @@ SPLITS = ('train', 'val', 'test')
 LEAST = {'train': 2, 'val': 1, 'test': 1}  # videos of a class; of two to train on a search holds one out
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'quickstart'
 BATCH, HELD_OUT = 8, 0.25  # as configs/quickstart has them
-STEPS, EPOCHS = 1500, (40, 400)  # a training has so many steps, in at least and at most so many epochs
+STEPS, EPOCHS = 1000, (40, 400)  # a training has so many steps, in at least and at most so many epochs
 
 CONFIG = """\
 # {about}.
