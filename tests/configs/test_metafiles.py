@@ -1,4 +1,4 @@
-"""model-index.yml and the metafiles: every config once, our own figures right, and no score that we have not measured."""
+"""model-index.yml and the metafiles: every config once, our own figures right, and no score that nobody measured."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The installed wheel in foreign projects: docs/reuse.md as it stands, and a demo with the tools that are in the wheel."""
+"""The installed wheel in foreign projects: docs/reuse.md as it stands, and a demo with the tools in the wheel."""
 
 import json
 import zipfile
