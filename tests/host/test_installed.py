@@ -12,7 +12,8 @@ from .conftest import ROOT
 #: Few enough clips for two steps an epoch: 24 for training, a third of them held out by a search.
 CLIPS = DemoOptions(motion_clips=(3, 1, 1), scene_clips=(3, 1, 1))
 FOUND = """
-import json, torch
+import json, runpy, sys, torch
+from pathlib import Path
 from mmengine.config import Config
 import small3d
 from mmnas_video.entangle import find_searchable
@@ -53,6 +54,15 @@ def test_the_extracted_weights_are_those_of_a_plain_network():
     with torch.no_grad():
         expected, given = plain.eval()(clips), found.eval().backbone(clips)
     assert expected.abs().max() > 1e-2 and torch.allclose(given, expected, atol=1e-5)
+
+
+def test_mmaction2s_own_inference_runs_it(monkeypatch):
+    video = str(sorted(Path('data/demo/motion/videos').glob('*.mp4'))[0])
+    monkeypatch.setattr(sys, 'argv', ['infer.py', video])
+    found = runpy.run_path('infer.py')
+    scores, (prediction,) = found['scores'].tolist(), found['predictions']
+    assert len(scores) == 8 and abs(sum(scores) - 1) < 1e-5
+    assert max(abs(a - b) for a, b in zip(scores, prediction['rec_scores'][0])) < 1e-5
 """
 
 
@@ -127,7 +137,7 @@ def test_the_pages_tests_pass_on_what_was_found(searched, page):
     its architecture, or whose weights need the library."""
     (searched.folder / 'tests/test_found.py').write_text(FOUND)
     (command,) = [text for text in page.commands if 'pytest' in text]
-    assert '6 passed' in searched.shell(command)
+    assert '7 passed' in searched.shell(command)
 
 
 @pytest.mark.slow
@@ -147,3 +157,12 @@ def test_our_joint_loader_under_a_stock_recognizer(project, short):
     text = log.read_text()
     assert 'motion' in text and 'scene' in text
     assert (project.folder / 'work_dirs/joint_x3d/epoch_1.pth').is_file()
+
+
+@pytest.mark.slow
+def test_a_demo_runs_with_the_tools_of_the_wheel(host, places):
+    """Rejects tools that find their configs in the checkout only, or in the folder where they are called."""
+    host.shell(f'{places}python $NAS/tools/demo.py --smoke --random 1 --work-dir work_dirs/demo --data data/smoke\n')
+    search = host.folder / 'work_dirs/demo/search'
+    rows = json.loads((search / 'table.json').read_text())['rows']
+    assert [row['name'] for row in rows] == ['searched', 'uniform (X3D-like)', 'random 1'] and (search / 'report.html').is_file()
