@@ -20,7 +20,7 @@ BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
 def run(command: list[str], **options: object) -> str:
     """Run a command to its end; returns what it printed, and fails the test with it."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, **options)
     assert done.returncode == 0, f'{command}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}'
     return done.stdout
 
