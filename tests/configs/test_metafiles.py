@@ -62,9 +62,10 @@ def test_parameters_and_macs_are_the_closed_forms(name, load, build):
     assert said['Clip'] == ' x '.join(map(str, cfg.cost_shape))
 
 
-def test_what_is_known_has_figures(load):
+def test_what_is_known_has_figures():
     """Rejects a network whose architecture stands in the repository and whose entry says nothing of its cost."""
-    for name, model in MODELS.items():
-        arch = load(model['Config'].removeprefix('configs/')).model.backbone.get('arch')
-        known = isinstance(arch, str) and Path(arch).is_file()
-        assert not known or name in COUNTED, name
+    named = re.compile(r"^[^#\n]*arch='\{\{ fileDirname \}\}/archs/\w+\.json'", re.MULTILINE)
+    known = {
+        name for name, model in MODELS.items() if named.search((ROOT / model['Config']).read_text(encoding='utf-8'))
+    }
+    assert len(known) > 8 and known <= set(COUNTED)
