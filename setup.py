@@ -1,11 +1,38 @@
 """Packaging: ranges that leave a host's own torch and MMAction2 alone. requirements/ says more."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent.resolve()
+#: What goes into ``mmnas_video/.mim`` beside the package, as in every OpenMMLab project.
+MIM = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithMim(build_py):
+    """The package, and in its ``.mim`` configs, tools and model index: copied into a wheel, linked in develop mode.
+
+    Nothing is written into the source tree but the links, which git does not see.
+    """
+
+    def run(self) -> None:
+        """Build the package, then its ``.mim``."""
+        super().run()
+        linked = getattr(self, 'editable_mode', False)
+        folder = (ROOT if linked else Path(self.build_lib)) / 'mmnas_video' / '.mim'
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier build has left
+        folder.mkdir(parents=True)
+        for name in filter(lambda name: (ROOT / name).exists(), MIM):
+            source, target = ROOT / name, folder / name
+            if linked:
+                target.symlink_to(Path('..', '..', name))
+            elif source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+            else:
+                shutil.copy(source, target)
 
 
 def requirements(name: str) -> list[str]:
@@ -37,6 +64,7 @@ setup(
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['mmnas_video', 'mmnas_video.*']),
     package_data={'mmnas_video': ['py.typed']},
+    cmdclass={'build_py': BuildWithMim},
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('lite', 'fast-decode', 'export', 'tests')},
     classifiers=[

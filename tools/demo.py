@@ -34,7 +34,13 @@ from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, read_arch_file, write_text_atomic
 from mmnas_video.visualization import write_report
 
-CONFIG = 'configs/demo/autox3d.py'
+
+def shipped(config: str) -> str:
+    """Where the config lies that goes with these tools: in this checkout, or in the installed package's ``.mim``."""
+    return os.path.relpath(Path(__file__).resolve().parents[1] / config)
+
+
+CONFIG = shipped('configs/demo/autox3d.py')
 RANDOM_ARCHS = 5
 #: How far the alternatives' MACs may be from the searched network's.
 TOLERANCE = 0.03

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, table, train_rows
+from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import Budget
@@ -25,7 +25,7 @@ from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, genotype_to_json, read_arch_file, read_cell, write_text_atomic
 from mmnas_video.visualization import describe_cell
 
-CONFIG = 'configs/demo/p3d_darts.py'
+CONFIG = shipped('configs/demo/p3d_darts.py')
 #: How far the random cells' parameters may be from those of the searched one: few cells have exactly as many.
 TOLERANCE = 0.05
 SMOKE = {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from demo import Phases, arguments, leave_report, network_cost, quiet, say, table, train_rows
+from demo import Phases, arguments, leave_report, network_cost, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
 from mmnas_video.cost import total_cost
@@ -26,7 +26,7 @@ from mmnas_video.registry import MODELS
 from mmnas_video.search import stage_table
 from mmnas_video.space import read_arch_file
 
-CONFIG = 'configs/demo/tsnet_progressive.py'
+CONFIG = shipped('configs/demo/tsnet_progressive.py')
 #: Share of the multiply-adds that the sparse stream takes in the network made by hand (Auto-TSNet, Tab. 4).
 SPARSE_SHARE = 0.7
 SMOKE = {

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from demo import Phases, arguments, leave_report, quiet, same_cost_archs, say
+from demo import Phases, arguments, leave_report, quiet, same_cost_archs, say, shipped
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -26,7 +26,7 @@ from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, read_arch_file
 
-CONFIG, EVOLUTION = 'configs/demo/vimnas_joint.py', 'configs/demo/vimnas_evolution.py'
+CONFIG, EVOLUTION = shipped('configs/demo/vimnas_joint.py'), shipped('configs/demo/vimnas_evolution.py')
 SETS = ('image', 'scene', 'motion')
 SMOKE_CLIPS = dict(image_clips=(6, 2, 3), scene_clips=(6, 2, 3), motion_clips=(6, 2, 3))
 SMOKE = {

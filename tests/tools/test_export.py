@@ -72,9 +72,10 @@ def in_mmaction():
     init_default_scope('mmaction')
 
 
-def network(family):
-    """A found network with weights that are no defaults."""
-    backbone, head, values, _ = FAMILIES[family]
+def network(family, head=None):
+    """A found network with weights that are no defaults; ``head`` takes the place of the family's."""
+    backbone, own, values, _ = FAMILIES[family]
+    head = head or own
     preprocessor = dict(type='ActionDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 7], format_shape='NCTHW')
     cfg = Config(
         dict(model=dict(type='Recognizer3D', backbone=backbone, cls_head=head, data_preprocessor=preprocessor))
@@ -111,6 +112,23 @@ def test_every_family_leaves_the_library(family, tmp_path):
     about = {entry.key: entry.value for entry in stored.metadata_props}
     assert json.loads(about['arch']) == dict(find_searchable(model)[1].arch)
     assert json.loads(about['mean']) == [1, 2, 3] and json.loads(about['std']) == [4, 5, 7]
+
+
+def test_every_head_of_a_joint_network_is_an_output(tmp_path):
+    """Rejects an export that keeps the default head only, or gives two datasets each other's scores."""
+    common = dict(type='TimeSformerHead', in_channels=32)
+    heads = dict(image=dict(num_classes=5), motion=dict(num_classes=11))
+    model = network('vit', dict(type='MultiTaskHead', heads=heads, default='motion', common=common))
+    assert Exporter(model, (3, 7, 16, 24)).write_onnx(tmp_path / 'net.onnx') <= 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / 'net.onnx'), providers=['CPUExecutionProvider'])
+    assert [output.name for output in session.get_outputs()] == [*heads]
+    clips = torch.randn(3, 3, 7, 16, 24, generator=torch.Generator().manual_seed(5))
+    for name, found in zip(heads, session.run(None, {'clips': clips.numpy()}), strict=True):
+        with torch.no_grad():
+            expected = model.cls_head.heads[name](model.backbone(clips))
+        torch.testing.assert_close(
+            torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())
+        )
 
 
 def test_a_file_with_other_scores_does_not_stay(tmp_path, monkeypatch):
