@@ -10,7 +10,8 @@ from .cell_graph import cell_figure, describe_cell
 from .choice_grid import choices_figure
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
-from .pareto import pareto_figure, pareto_front
+from .evaluated import PANELS, Evaluated, Panel, pareto_front
+from .pareto import pareto_figure
 from .recorded import RecordedSearch, read_search
 from .report import write_report
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
