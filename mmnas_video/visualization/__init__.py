@@ -19,6 +19,9 @@ from .two_streams import describe_streams, read_streams, streams_figure
 from .vit_diagram import describe_vit, read_vit, vit_figure
 
 __all__ = [
+    'PANELS',
+    'Evaluated',
+    'Panel',
     'RecordedSearch',
     'arch_figure',
     'cell_figure',

@@ -23,7 +23,9 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     folder, again = record.work_dir / 'search', _shown(record.work_dir / 'retrain')
     arch, pinned = _shown(folder / 'arch.json'), _shown(folder / 'extracted.py')
     retrain = read_retrain(config) if config else {}
-    base, options = (retrain['config'], {**retrain['options'], 'model.backbone.arch': arch}) if retrain else (pinned, {})
+    base, options = (
+        (retrain['config'], {**retrain['options'], 'model.backbone.arch': arch}) if retrain else (pinned, {})
+    )
     changed = ['--cfg-options', *(f'{key}={value}' for key, value in options.items())] if options else []
     fresh = changed or ['--cfg-options', 'load_from=None']
     trained = find_checkpoint(record.work_dir / 'retrain')
@@ -41,8 +43,14 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
             f'{_line("python", "tools/extract.py", base)} {newest} '
             + _line('--out', again, '--onnx', f'{again}/net.onnx', '--export', f'{again}/net.pt2', *changed),
         ),
-        ('Cut it out of the supernet with its inherited weights (extracted.py and .pth beside arch.json)', _line(*extract)),
-        ('Test it with the inherited weights', _line('python', 'tools/test.py', pinned, _shown(folder / 'extracted.pth'))),
+        (
+            'Cut it out of the supernet with its inherited weights (extracted.py and .pth beside arch.json)',
+            _line(*extract),
+        ),
+        (
+            'Test it with the inherited weights',
+            _line('python', 'tools/test.py', pinned, _shown(folder / 'extracted.pth')),
+        ),
         ('Count its parameters and multiply-adds', _line('python', 'tools/cost.py', search, '--arch', arch)),
         ('Draw this report again', _line('python', 'tools/report.py', _shown(record.work_dir))),
     ]

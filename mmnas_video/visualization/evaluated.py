@@ -18,7 +18,6 @@ from mmnas_video.space import Arch, SearchSpace
 
 from .recorded import RecordedSearch, number, scalars
 
-
 #: Step lines that the third panel is made of: each has several networks, and a picture shows some hundreds.
 MAX_LINES = 300
 

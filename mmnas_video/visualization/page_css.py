@@ -59,12 +59,12 @@ figure { margin: 0 }
 .points .on, .points :focus-visible { stroke: var(--ink); stroke-width: 2 }
 .points .open { stroke: var(--accent); stroke-width: 2.5 }
 .tip {
-  position: fixed; z-index: 9; max-width: min(440px, calc(100vw - 16px)); padding: 8px 11px; pointer-events: none;
+  position: fixed; z-index: 9; max-width: min(620px, calc(100vw - 16px)); padding: 8px 11px; pointer-events: none;
   background: var(--card); border: 1px solid var(--soft); border-radius: 8px; font-size: .87rem;
   box-shadow: 0 4px 14px rgb(0 0 0 / 25%)
 }
 .tip p { margin: 4px 0 0; color: var(--soft); overflow-wrap: anywhere }
-.small-plot { width: 400px; max-width: 100% }
+.small-plot { width: 580px; max-width: 100% }
 .detail { margin-top: 16px; padding: 14px 16px; border: 2px solid var(--accent); border-radius: 10px }
 .detail h3 { margin: 0 0 8px; font-size: 1rem }
 .detail p, .detail pre { overflow-wrap: anywhere }

@@ -143,9 +143,12 @@ SCRIPT = """
       const point = nearest(event);
       if (point) { tabStop(point); open(point); }
     });
-    svg.addEventListener('focusin', (event) => { if (event.target.matches('circle:focus-visible')) hover(event.target); });
-    svg.addEventListener('focusout', leave);
-    svg.addEventListener('keydown', (event) => {
+    // On the box, not on the <svg>: with such a listener that would be a stop of the Tab key itself.
+    area.addEventListener('focusin', (event) => {
+      if (event.target.matches('circle:focus-visible')) hover(event.target);
+    });
+    area.addEventListener('focusout', leave);
+    area.addEventListener('keydown', (event) => {
       const from = event.target;
       if (!points.includes(from)) return;
       const moves = {

@@ -62,7 +62,7 @@ def _xy(points: Sequence[Evaluated]) -> np.ndarray:
 
 def _draw_cloud(axes: Axes, points: Sequence[Evaluated], colour: str, name: str) -> None:
     if points:
-        cloud = dict(linestyle='none', marker='o', markersize=3.6, color=colour, alpha=0.5, markeredgewidth=0)
+        cloud = dict(linestyle='none', marker='o', markersize=3.6, color=colour, alpha=0.7, markeredgewidth=0)
         axes.plot(*_xy(points).T, **cloud, label=name or None)
 
 

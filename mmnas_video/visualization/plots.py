@@ -33,11 +33,11 @@ class Plot:
     total: int = 0
 
 
-def read_plots(records: Sequence[RecordedSearch]) -> list[Plot]:
-    """The panels that have anything to show."""
+def read_plots(records: Sequence[RecordedSearch], share: int = 1) -> list[Plot]:
+    """The panels that have anything to show; ``share``: as in :func:`pareto`."""
     plots = []
     for panel in PANELS:
-        plot, most = Plot(panel), (POINTS if panel.ranked else UNRANKED_POINTS) // len(records)
+        plot, most = Plot(panel), (POINTS if panel.ranked else UNRANKED_POINTS) // share
         for record in records:
             every = panel.read(record)
             plot.points.append([every[i] for i in shown(panel, every, most)])
@@ -47,10 +47,14 @@ def read_plots(records: Sequence[RecordedSearch]) -> list[Plot]:
     return plots
 
 
-def pareto(records: Sequence[RecordedSearch], album: Album, networks: Networks) -> str:
-    """Score against cost, of one search or of several; empty where nothing was evaluated."""
+def pareto(records: Sequence[RecordedSearch], album: Album, networks: Networks, share: int = 1) -> str:
+    """Score against cost, of one search or of several; empty where nothing was evaluated.
+
+    Args:
+        share: how many searches the page has: each gets that part of the points, in all its plots the same ones.
+    """
     html = ''
-    for plot in read_plots(records):
+    for plot in read_plots(records, share):
         figure = pareto_figure(plot.panel, records, plot.points)
         overlay = _Overlay(plot, records, networks)
         html += album.add(plot.panel.name, figure, _caption(plot), over=overlay.html)

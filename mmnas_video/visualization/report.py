@@ -62,7 +62,7 @@ def write_report(
     else:
         body = side_by_side(records, Album(folder, 'all-', png), networks)
         for i, record in enumerate(records, start=1):
-            body += _heading(record, 'h2') + _search_body(record, Album(folder, f'{i}-', png), networks)
+            body += _heading(record, 'h2') + _search_body(record, Album(folder, f'{i}-', png), networks, len(records))
     title = ' · '.join(dict.fromkeys(_title(record) for record in records))
     write_text_atomic(out, page.page(title, body + _footer(), networks.html()))
     return out
@@ -119,7 +119,7 @@ def _result(record: RecordedSearch) -> str:
     )
 
 
-def _search_body(record: RecordedSearch, album: Album, networks: Networks) -> str:
+def _search_body(record: RecordedSearch, album: Album, networks: Networks, share: int = 1) -> str:
     parts = [
         page.section('The stages of the search', sections.stages(record)),
         page.section('The searched network beside the alternatives', sections.comparison(record)),
@@ -128,7 +128,7 @@ def _search_body(record: RecordedSearch, album: Album, networks: Networks) -> st
             sections.network(record, album),
         ),
         page.section('How the search went', sections.curves(record, album)),
-        page.section('Accuracy against cost', pareto([record], album, networks)),
+        page.section('Accuracy against cost', pareto([record], album, networks, share)),
         page.section('How to go on', sections.commands(record)),
     ]
     return ''.join(parts)

@@ -12,7 +12,6 @@ from mmengine.runner import Runner
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
-
 #: Networks that a report of a search under way draws for their points.
 EARLY_DRAWINGS = 16
 

@@ -209,13 +209,24 @@ def collapse_figure(record: RecordedSearch) -> Figure:
 
 def entropy_figure(records: Sequence[RecordedSearch]) -> Figure:
     """Total entropy of several searches, one line each."""
+    figure = _lines_figure(records, 'entropy', 'How much is undecided', 'entropy [nats]')
+    figure.axes[0].set_ylim(bottom=0)
+    return figure
+
+
+def scores_figure(records: Sequence[RecordedSearch]) -> Figure:
+    """Score of several searches, one line each."""
+    return _lines_figure(records, 'score', 'Score', 'score')
+
+
+def _lines_figure(records: Sequence[RecordedSearch], key: str, title: str, ylabel: str) -> Figure:
     with drawing():
         figure = new_figure(4.3, 3.0)
-        axes = _epoch_axes(figure.add_subplot(), 'How much is undecided', 'entropy [nats]')
+        axes = _epoch_axes(figure.add_subplot(), title, ylabel)
         for i, record in enumerate(records):
-            x, y = thin(*epoch_series(record, 'entropy'))
-            axes.plot(x, y, color=SERIES[i % len(SERIES)], label=record.name)
-        axes.set_ylim(bottom=0)
+            x, y = thin(*epoch_series(record, key))
+            marker = 'o' if x.size < 30 else None
+            axes.plot(x, y, color=SERIES[i % len(SERIES)], label=record.name, marker=marker, markersize=3)
         legend(axes, loc='best')
     return figure
 

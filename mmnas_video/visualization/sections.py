@@ -16,6 +16,7 @@ from .entropy_map import entropy_map_figure
 from .recorded import RecordedSearch, number
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
 
+
 def comparison(record: RecordedSearch) -> str:
     """The table: the searched network, the uniform one, median and best of the random ones."""
     if not record.rows:

@@ -13,7 +13,7 @@ from .diagrams import diagram
 from .networks import Networks
 from .plots import pareto
 from .recorded import RecordedSearch, number
-from .search_curves import entropy_figure, macs_figure
+from .search_curves import entropy_figure, epoch_series, macs_figure, scores_figure
 
 #: Longer tables of choices begin folded.
 MOST_ROWS = 24
@@ -22,6 +22,8 @@ MOST_ROWS = 24
 def side_by_side(records: Sequence[RecordedSearch], album: Album, networks: Networks) -> str:
     """What stands above the searches' own parts."""
     curves = album.add('macs', macs_figure(records), 'The most probable network of every epoch.')
+    if any(epoch_series(record, 'score')[0].size for record in records):
+        curves += album.add('score', scores_figure(records), 'Score on the data held aside, by epoch.')
     curves += album.add('entropy', entropy_figure(records), 'Entropy of the distribution over networks.')
     return f'<h1>{len(records)} searches side by side</h1>\n' + ''.join(
         (
@@ -29,7 +31,7 @@ def side_by_side(records: Sequence[RecordedSearch], album: Album, networks: Netw
             page.section('The networks that were found', _networks(records, album)),
             page.section('How far the choices agree', _agreement(records)),
             page.section('How the searches went', f'<div class="grid">{curves}</div>'),
-            page.section('Accuracy against cost', pareto(records, album, networks)),
+            page.section('Accuracy against cost', pareto(records, album, networks, len(records))),
         )
     )
 
@@ -56,7 +58,6 @@ def _overview(records: Sequence[RecordedSearch]) -> str:
     )
     head = f'<thead><tr><th></th>{head}</tr></thead>'
     return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
-
 
 
 def _networks(records: Sequence[RecordedSearch], album: Album) -> str:

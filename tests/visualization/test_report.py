@@ -23,8 +23,9 @@ from mmnas_video.space import (
     vit_table,
     vit_tubes,
 )
-from mmnas_video.visualization import page, sections, write_report
+from mmnas_video.visualization import album, page, report, write_report
 from mmnas_video.visualization.commands import next_commands
+from mmnas_video.visualization.page_script import SCRIPT, SCRIPT_HASH
 from mmnas_video.visualization.recorded import read_search
 from tests.visualization.conftest import SMALL
 
@@ -35,8 +36,9 @@ VOID = {'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
 @pytest.fixture
 def quick(monkeypatch):
     """Figures are made but not drawn: for tests of the words alone."""
-    monkeypatch.setattr(sections, 'svg_text', lambda figure: '<svg></svg>')
-    monkeypatch.setattr(sections, 'save_figure', lambda figure, path: path)
+    monkeypatch.setattr(album, 'svg_text', lambda figure: '<svg></svg>')
+    monkeypatch.setattr(album, 'save_figure', lambda figure, path: path)
+    monkeypatch.setattr(report, 'DRAWINGS', 0)
 
 
 class _Page(HTMLParser):
@@ -166,8 +168,14 @@ def test_names_from_files_are_escaped(make_search):
     other, _, _ = make_search(name='b', epochs=3)
     for path in (write_report(work_dir, png=False), write_report([work_dir, other], png=False)):
         parsed = _read(path)
-        assert 'script' not in parsed.tags and "alert('x')" in parsed.text
-        assert '<script' not in path.read_text().lower()
+        html = path.read_text()
+        blocks = re.findall(r'<script.*?</script>', html.lower(), flags=re.S)
+        assert [block.partition('>')[0] for block in blocks] == [
+            '<script type="application/json" id="networks"',
+            '<script',
+        ]
+        assert f'<script>{SCRIPT}</script>' in html and f"script-src '{SCRIPT_HASH}'" in html
+        assert "alert('x')" in parsed.text
     for svg in (work_dir / 'search' / 'figures').glob('*.svg'):
         assert not [e for e in ElementTree.parse(svg).iter() if e.tag.endswith('script')]
 
@@ -188,8 +196,8 @@ def test_inline_figures_take_the_colours_of_the_page(finished):
     from mmnas_video.visualization.style import INK, PAPER
 
     html = (finished / 'search' / 'report.html').read_text()
-    svgs = re.findall(r'<svg.*?</svg>', html, flags=re.S)
-    assert len(svgs) == 11 and all('currentColor' in svg and INK not in svg and PAPER not in svg for svg in svgs)
+    svgs = [svg for svg in re.findall(r'<svg.*?</svg>', html, flags=re.S) if 'class="points"' not in svg]
+    assert len(svgs) == 13 and all('currentColor' in svg and INK not in svg and PAPER not in svg for svg in svgs)
     assert PAPER in (finished / 'search' / 'figures' / 'arch.svg').read_text()
 
 
@@ -272,7 +280,7 @@ def test_same_files_same_bytes(make_search):
     first = {p.name: p.read_bytes() for p in (path, *path.parent.glob('figures/*'))}
     write_report(work_dir)
     assert first == {p.name: p.read_bytes() for p in (path, *path.parent.glob('figures/*'))}
-    assert {'arch.svg', 'arch.png', 'macs.png', 'pareto.png', 'entropy_map.png'} <= set(first)
+    assert {'arch.svg', 'arch.png', 'macs.png', 'candidates.png', 'entropy_map.png'} <= set(first)
 
 
 def test_a_failed_write_leaves_the_old_report(quick, make_search, monkeypatch):
