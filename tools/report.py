@@ -19,14 +19,16 @@ from mmnas_video.visualization import write_report
 
 def progress(every: float = 2.0) -> Callable[[int, int], None]:
     """A line on stderr at most every so many seconds: how many networks are drawn, and the time that is left."""
-    start = shown = time.monotonic()
+    first = shown = 0.0
 
     def report(done: int, total: int) -> None:
-        nonlocal shown
+        nonlocal first, shown
         now = time.monotonic()
-        if now - shown >= every and done < total:
+        if done == 1:
+            first = shown = now  # what came before were the pictures of the page: they say no speed
+        elif now - shown >= every and done < total:
             shown = now
-            left = (now - start) / done * (total - done)
+            left = (now - first) / (done - 1) * (total - done)
             print(f'drawing networks  {done}/{total}  {left:.0f} s left', file=sys.stderr, flush=True)
 
     return report
