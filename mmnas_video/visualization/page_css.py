@@ -35,6 +35,7 @@ section {
 }
 .facts dt { color: var(--soft); font-size: .78rem; text-transform: uppercase; letter-spacing: .04em }
 .facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere }
+.facts + .scroll { margin-top: 14px }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td {
