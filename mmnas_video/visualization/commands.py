@@ -29,6 +29,8 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     changed = ['--cfg-options', *(f'{key}={value}' for key, value in options.items())] if options else []
     fresh = changed or ['--cfg-options', 'load_from=None']
     trained = find_checkpoint(record.work_dir / 'retrain')
+    if trained and trained.name == 'preempted.pth':  # of a training that has not ended
+        trained = None
     # Until there is one: the training leaves its path in that file.
     newest = shlex.quote(_shown(trained)) if trained else f'"$(cat {shlex.quote(again + "/last_checkpoint")})"'
     extract = ['python', 'tools/extract.py', search, weights, '--arch', arch]
@@ -92,9 +94,10 @@ def read_retrain(config: Path) -> dict[str, Any]:
 
 
 def _data(node: ast.expr) -> Any:
-    """A literal, or ``dict(name=literal, ...)``, as MMEngine writes them; None for anything else."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        return {keyword.arg: _data(keyword.value) for keyword in node.keywords if keyword.arg}
+    """A literal, ``dict(name=literal, ...)`` or ``dict({...})``, as MMEngine writes them; None for anything else."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
+        found = [_data(argument) for argument in node.args] + [{k.arg: _data(k.value)} for k in node.keywords if k.arg]
+        return {key: value for part in found if isinstance(part, dict) for key, value in part.items()}
     if isinstance(node, ast.Dict):
         return {_data(key): _data(value) for key, value in zip(node.keys, node.values, strict=True) if key}
     try:

@@ -397,7 +397,7 @@ def test_commands_train_what_the_config_names_and_test_what_was_trained(make_sea
     that is run to be read, a checkpoint in capitals where there is one."""
     work_dir, _, _ = make_search(name='one', epochs=2)
     monkeypatch.chdir(work_dir.parent)
-    line = "retrain = dict(cfg_options={'train_cfg.max_epochs': 7}, config='configs/x y.py')\n"
+    line = "retrain = dict(cfg_options=dict({'train_cfg.max_epochs': 7}), config='configs/x y.py')\n"
     (work_dir / 's.py').write_text(f'raise SystemExit\n{line}')
     commands = dict(next_commands(read_search('one')))
     options = '--cfg-options train_cfg.max_epochs=7 model.backbone.arch=one/search/arch.json'
