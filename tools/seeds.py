@@ -17,8 +17,7 @@ from mmengine.dist import is_main_process
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_arguments, load_config, read_config, run_tool
 from mmnas_video.pipeline import run_search
-from mmnas_video.search import agreement, chance_agreement
-from mmnas_video.space import SearchSpace, write_text_atomic
+from mmnas_video.space import SearchSpace, agreement, chance_agreement, write_text_atomic
 from mmnas_video.visualization import read_search
 
 

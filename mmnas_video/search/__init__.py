@@ -1,6 +1,5 @@
 """WHO chooses: search methods as hooks that know only the space."""
 
-from .agreement import agreement, chance_agreement
 from .base import SearchHook
 from .calibration import Calibration
 from .checkpoint import AtomicCheckpointHook
@@ -59,8 +58,6 @@ __all__ = [
     'TaskStreams',
     'UniformSearchHook',
     'VideoAccuracy',
-    'agreement',
-    'chance_agreement',
     'check_weights',
     'end_entropy',
     'extract_model',

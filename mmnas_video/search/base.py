@@ -27,6 +27,7 @@ from mmnas_video.registry import DATASETS
 from mmnas_video.space import Arch, SearchSpace
 
 from .calibration import Calibration
+from .data_lists import data_lists
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
 from .indicator import batch_loss
@@ -156,7 +157,7 @@ class SearchHook(Hook):
         self._set_costs(runner)
         self.rng = random.Random(derive_seed(self.seed, 'archs'))
         self._build_streams(runner)
-        self.record = None
+        self.record, self.data = None, data_lists(runner.cfg)
         if is_main_process():
             self.record = SearchRecord(
                 Path(runner.work_dir) / 'search', self.space, runner._resume, searchable.describe()
@@ -353,7 +354,8 @@ class SearchHook(Hook):
         if self.record:
             self.record.append(line)
         scalars = {f'search/{k}': v for k, v in line.items() if isinstance(v, (int, float)) and k != 'epoch'}
-        runner.visualizer.add_scalars(scalars, step=runner.iter)
+        undecided = {f'search/entropy/{name}': v for name, v in line.get('entropies', {}).items()}
+        runner.visualizer.add_scalars({**scalars, **undecided}, step=runner.iter)
         shown = '  '.join(f'{k.split("/")[1]}: {_short(v)}' for k, v in scalars.items())
         runner.logger.info(f'Search(epoch) [{runner.epoch + 1}]  {shown}')
 
@@ -439,6 +441,7 @@ class SearchHook(Hook):
                 'epoch': epoch,
                 'final': final,
                 'score': self.epoch_summary().get('score'),
+                'data': self.data,
             }
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
 

@@ -1,5 +1,6 @@
 """WHAT can vary: choices, spaces and architectures as plain data. Needs no torch."""
 
+from .agreement import agreement, chance_agreement
 from .arch import Arch, arch_from_json, arch_to_json, parse_json, read_arch_file
 from .choice import Choice, Value
 from .files import UNFINISHED, read_text, remove_unfinished, write_atomic, write_text_atomic
@@ -85,11 +86,13 @@ __all__ = [
     'TubeAt',
     'Value',
     'ViTTable',
+    'agreement',
     'arch_from_json',
     'arch_to_json',
     'canonical_vit',
     'cell_edges',
     'cell_space',
+    'chance_agreement',
     'derive_cell',
     'edge_count',
     'edge_name',

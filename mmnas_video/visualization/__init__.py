@@ -10,7 +10,8 @@ from .cell_graph import cell_figure, describe_cell
 from .choice_grid import choices_figure
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
-from .pareto import pareto_figure, pareto_front
+from .evaluated import PANELS, Evaluated, Panel, pareto_front
+from .pareto import pareto_figure
 from .recorded import RecordedSearch, read_search
 from .report import write_report
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
@@ -18,6 +19,9 @@ from .two_streams import describe_streams, read_streams, streams_figure
 from .vit_diagram import describe_vit, read_vit, vit_figure
 
 __all__ = [
+    'PANELS',
+    'Evaluated',
+    'Panel',
     'RecordedSearch',
     'arch_figure',
     'cell_figure',

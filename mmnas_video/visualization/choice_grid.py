@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Choice, Value
 
-from .style import BLUE, INK, MUTED, drawing, new_drawing
+from .style import INK, MUTED, SHADES, drawing, new_drawing, shade, text_on
 
 #: Most rows in one panel, inches of a row and of a cell, most cells that are labelled.
 PANEL_ROWS, ROW, CELL, MAX_LABELS = 24, 0.21, 0.5, 12
@@ -83,17 +83,15 @@ def _draw_choice(
         probs = None
     for i, value in enumerate(choice.values):
         share = float(probs[i]) if probs is not None else float(i == chosen)
+        colour = shade(SHADES, share)
         cell = Rectangle(
             (x + i * width, y + 0.02),
             width * 0.96,
             ROW - 0.04,
-            facecolor=BLUE,
+            facecolor=colour,
             edgecolor=MUTED,
             linewidth=0.4,
-            alpha=None,
         )
-        # Only the fill is faint: the outline of an improbable value must still be seen.
-        cell.set_facecolor((*cell.get_facecolor()[:3], 0.06 + 0.84 * min(max(share, 0.0), 1.0)))
         cell.set_gid(f'cell:{choice.name}:{i}')
         axes.add_patch(cell)
         if len(choice) <= MAX_LABELS:
@@ -101,7 +99,7 @@ def _draw_choice(
                 x + (i + 0.48) * width,
                 y + ROW / 2,
                 _short(value),
-                color='#ffffff' if share > 0.6 else INK,
+                color=text_on(colour),
                 fontsize=6.5,
                 fontweight='bold' if i == chosen else 'normal',
                 ha='center',

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .recorded import RecordedSearch
 
@@ -17,37 +20,90 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     config, checkpoint = find_config(record.work_dir), find_checkpoint(record.work_dir)
     search = 'CONFIG' if config is None else _shown(config)
     weights = 'CHECKPOINT' if checkpoint is None else _shown(checkpoint)
-    folder, again = record.work_dir / 'search', record.work_dir / 'retrain'
+    folder, again = record.work_dir / 'search', _shown(record.work_dir / 'retrain')
     arch, pinned = _shown(folder / 'arch.json'), _shown(folder / 'extracted.py')
-    train = [
-        'python',
-        'tools/train.py',
-        pinned,
-        '--work-dir',
-        _shown(again),
-        '--cfg-options',
-        'load_from=None',
-    ]
+    retrain = read_retrain(config) if config else {}
+    base, options = (
+        (retrain['config'], {**retrain['options'], 'model.backbone.arch': arch}) if retrain else (pinned, {})
+    )
+    changed = ['--cfg-options', *(f'{key}={value}' for key, value in options.items())] if options else []
+    fresh = changed or ['--cfg-options', 'load_from=None']
+    trained = find_checkpoint(record.work_dir / 'retrain')
+    if trained and trained.name == 'preempted.pth':  # of a training that has not ended
+        trained = None
+    # Until there is one: the training leaves its path in that file.
+    newest = shlex.quote(_shown(trained)) if trained else f'"$(cat {shlex.quote(again + "/last_checkpoint")})"'
+    extract = ['python', 'tools/extract.py', search, weights, '--arch', arch]
     commands = [
+        ('Train the chosen network from scratch', _line('python', 'tools/train.py', base, '--work-dir', again, *fresh)),
         (
-            'Extract the chosen network with its inherited weights (search/extracted.py and .pth)',
-            ['python', 'tools/extract.py', search, weights, '--arch', arch],
+            'Test what was trained',
+            f'{_line("python", "tools/test.py", base)} {newest}' + (f' {_line(*changed)}' if changed else ''),
         ),
-        ('Train it from scratch', train),
-        ('Test what was trained', ['python', 'tools/test.py', pinned, _shown(again / 'CHECKPOINT.pth')]),
-        ('Count its parameters and multiply-adds', ['python', 'tools/cost.py', search, '--arch', arch]),
-        ('Draw this report again', ['python', 'tools/report.py', _shown(record.work_dir)]),
+        (
+            'Export what was trained for onnxruntime, and for torch.export.load',
+            f'{_line("python", "tools/extract.py", base)} {newest} '
+            + _line('--out', again, '--onnx', f'{again}/net.onnx', '--export', f'{again}/net.pt2', *changed),
+        ),
+        (
+            'Cut it out of the supernet with its inherited weights (extracted.py and .pth beside arch.json)',
+            _line(*extract),
+        ),
+        (
+            'Test it with the inherited weights',
+            _line('python', 'tools/test.py', pinned, _shown(folder / 'extracted.pth')),
+        ),
+        ('Count its parameters and multiply-adds', _line('python', 'tools/cost.py', search, '--arch', arch)),
+        ('Draw this report again', _line('python', 'tools/report.py', _shown(record.work_dir))),
     ]
     if not record.final:
-        resume = ['python', 'tools/search.py', search, '--work-dir', _shown(record.work_dir), '--resume']
-        commands.insert(0, ('Go on with the search', resume))
-    return [(what, shlex.join(words)) for what, words in commands]
+        resume = ('python', 'tools/search.py', search, '--work-dir', _shown(record.work_dir), '--resume')
+        commands.insert(0, ('Go on with the search', _line(*resume)))
+    return commands
+
+
+def _line(*words: str) -> str:
+    return shlex.join(words)
 
 
 def find_config(work_dir: Path) -> Path | None:
     """The config that MMEngine's Runner has dumped into the work directory, if there is exactly one."""
     found = sorted(path for path in work_dir.glob('*.py') if path.is_file())
     return found[0] if len(found) == 1 else None
+
+
+def read_retrain(config: Path) -> dict[str, Any]:
+    """``config`` and ``options`` of a dumped config's ``retrain``; empty if it has none.
+
+    The file is parsed, not run: a report may be made of a work directory that came from elsewhere.
+    """
+    try:
+        tree = ast.parse(config.read_text(encoding='utf-8'))
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'retrain':
+            retrain = _data(node.value)
+            if isinstance(retrain, Mapping) and isinstance(retrain.get('config'), str):
+                options = retrain.get('cfg_options')
+                return {
+                    'config': _shown(Path(retrain['config'])),
+                    'options': dict(options) if isinstance(options, Mapping) else {},
+                }
+    return {}
+
+
+def _data(node: ast.expr) -> Any:
+    """A literal, ``dict(name=literal, ...)`` or ``dict({...})``, as MMEngine writes them; None for anything else."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
+        found = [_data(argument) for argument in node.args] + [{k.arg: _data(k.value)} for k in node.keywords if k.arg]
+        return {key: value for part in found if isinstance(part, dict) for key, value in part.items()}
+    if isinstance(node, ast.Dict):
+        return {_data(key): _data(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
 def find_checkpoint(work_dir: Path) -> Path | None:

@@ -22,6 +22,7 @@ class Row:
         macs: multiply-adds.
         top1: top-1 accuracy in 0..1.
         arch: choice name -> value; empty if not recorded.
+        latency_ms: by a latency table.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Row:
     macs: float | None
     top1: float | None
     arch: Mapping[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
 
 
 def read_row(data: Mapping[str, Any], name: str | None = None) -> Row:
@@ -39,6 +41,7 @@ def read_row(data: Mapping[str, Any], name: str | None = None) -> Row:
         number(data, 'macs'),
         number(data, 'top1'),
         scalars(data.get('arch')),
+        number(data, 'latency_ms'),
     )
 
 

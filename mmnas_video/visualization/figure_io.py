@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import tempfile
@@ -10,13 +11,16 @@ from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mmnas_video.space import write_text_atomic
 
-from .style import INK, PAPER, drawing
+from .style import INK, MUTED, PAPER, drawing
 
 #: Pixels per inch of the PNG files: sharp on a slide, about 100 KB.
 PNG_DPI = 144
+#: Pixels that the smallest words of a figure have in a page at least: below that it is scrolled, not shrunk.
+LEAST_TEXT = 9.0
 
 
 def svg_text(figure: Figure) -> str:
@@ -48,10 +52,17 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'url\(#([^)]+)\)', rf'url(#{prefix}-\1)', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
-    text = text.replace(INK, 'currentColor').replace(PAPER, 'none')
+    text = text.replace(INK, 'currentColor').replace(PAPER, 'none').replace(MUTED, 'var(--soft)')
     text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r'\1', text, count=1)
     text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r'\1', text, count=1)
     return text.replace('<svg', f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()
+
+
+def readable_width(figure: Figure) -> int:
+    """The width in CSS pixels at which the smallest words of a figure are :data:`LEAST_TEXT` pixels high."""
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    smallest = min(sizes, default=9.0) * 96 / 72
+    return math.ceil(96 * figure.get_figwidth() * LEAST_TEXT / smallest)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -7,8 +7,11 @@ from html import escape
 from typing import Any
 
 from .page_css import CSS
+from .page_script import SCRIPT, SCRIPT_HASH
 
 _SUPERSCRIPT = str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻')
+#: Inches: figures that are narrower stand two in a row.
+SMALL = 5.0
 
 
 def text(value: object) -> str:
@@ -16,15 +19,21 @@ def text(value: object) -> str:
     return escape(str(value), quote=True)
 
 
-def page(title: str, body: str) -> str:
-    """A whole document: no script, nothing that is fetched (the policy says so to the browser too)."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+def page(title: str, body: str, data: str = '') -> str:
+    """A whole document: nothing that is fetched, no script but ours (the policy says so to the browser too).
+
+    Args:
+        title: plain text.
+        body: HTML.
+        data: data blocks that the script reads.
+    """
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{SCRIPT_HASH}'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n'
-        f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
+        f'<body>\n<main>\n{body}\n</main>\n{data}<script>{SCRIPT}</script>\n</body>\n</html>\n'
     )
 
 
@@ -54,13 +63,21 @@ def figure(svg: str, caption: str, width: float, min_width: int = 0) -> str:
     """A picture with its caption.
 
     Args:
-        svg: an ``<svg>`` element (:func:`.figure_io.inline_svg`), not escaped.
+        svg: an ``<svg>`` element (:func:`.figure_io.inline_svg`) and what lies over it, not escaped.
         caption: plain text.
-        width: its natural width in inches; it is drawn no wider.
+        width: its natural width in inches. Small figures may grow to fill a column, others are drawn no wider.
         min_width: pixels below which it is scrolled rather than shrunk, so that a phone can read it.
     """
-    style = f'--w:{round(width * 96)}px;--min:{min_width}px'
-    return f'<figure style="{style}"><div class="scroll">{svg}</div><figcaption>{text(caption)}</figcaption></figure>\n'
+    most = max(round(width * 96 * (1.35 if width < SMALL else 1)), min_width)
+    return (
+        f'<figure style="--w:{most}px;--min:{min_width}px"><div class="scroll"><div class="plot">{svg}</div></div>'
+        f'<figcaption>{text(caption)}</figcaption></figure>\n'
+    )
+
+
+def command(shown: str) -> str:
+    """A command line or a file that can be copied."""
+    return f'<div class="code"><pre class="copied">{text(shown)}</pre></div>'
 
 
 def big(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The look of the report page: light and dark by the reader's own setting, phone to laptop, no script."""
+"""The look of the report page: light and dark by the reader's own setting, phone to laptop."""
 
 CSS = """
 :root {
@@ -35,6 +35,7 @@ section {
 }
 .facts dt { color: var(--soft); font-size: .78rem; text-transform: uppercase; letter-spacing: .04em }
 .facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere }
+.facts + .scroll { margin-top: 14px }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td {
@@ -52,7 +53,30 @@ td.bar i {
 }
 tr.first td.bar i { background: var(--accent) }
 figure { margin: 0 }
-figure svg { display: block; width: 100%; height: auto; max-width: var(--w); min-width: var(--min) }
+.plot { position: relative; width: 100%; max-width: var(--w); min-width: var(--min) }
+.plot svg, .small-plot svg { display: block; width: 100%; height: auto }
+.plot svg.points { position: absolute; inset: 0; height: 100% }
+.points circle { fill: transparent; stroke: none; outline: none }
+.points .on, .points :focus-visible { stroke: var(--ink); stroke-width: 2 }
+.points .open { stroke: var(--accent); stroke-width: 2.5 }
+.tip {
+  position: fixed; z-index: 9; max-width: min(620px, calc(100vw - 16px)); padding: 8px 11px; pointer-events: none;
+  background: var(--card); border: 1px solid var(--soft); border-radius: 8px; font-size: .87rem;
+  box-shadow: 0 4px 14px rgb(0 0 0 / 25%)
+}
+.tip p { margin: 4px 0 0; color: var(--soft); overflow-wrap: anywhere }
+.small-plot { width: 580px; max-width: 100% }
+.detail { margin-top: 16px; padding: 14px 16px; border: 2px solid var(--accent); border-radius: 10px }
+.detail h3 { margin: 0 0 8px; font-size: 1rem }
+.detail p, .detail pre { overflow-wrap: anywhere }
+button {
+  font: inherit; font-size: .87rem; padding: 5px 12px; border: 1px solid var(--soft); border-radius: 6px;
+  background: var(--code); color: var(--ink); cursor: pointer
+}
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
+.code { position: relative }
+.code .over { position: absolute; top: 4px; right: 4px; padding: 3px 9px }
+.code pre { padding-right: 84px; white-space: pre-wrap; overflow-wrap: anywhere }
 figcaption { color: var(--soft); margin-top: 4px }
 .grid {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr));
@@ -74,8 +98,9 @@ details { margin-top: 12px }
 summary { cursor: pointer }
 footer { color: var(--soft); margin-top: 20px }
 @media (max-width: 600px) {
-  main { padding: 18px 12px 32px }
-  section { padding: 14px; border-radius: 8px }
+  main { padding: 18px 8px 32px }
+  section { padding: 14px 12px; border-radius: 8px }
+  .detail { padding: 12px }
   h1 { font-size: 1.35rem }
   td.bar, th.bar { display: none }
 }

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import write_text_atomic
 
 from . import page, sections
+from .album import Album
 from .comparison import summary_rows
+from .networks import Networks
+from .plots import pareto
 from .recorded import RecordedSearch, number, read_search
-from .search_curves import entropy_figure, macs_figure
-from .sections import CURVE, Album
+from .side_by_side import side_by_side
+
+#: Most networks of a page that are drawn for their points: more than there are points, but for very long fronts.
+DRAWINGS = 400
 
 
 def write_report(
     work_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str] | None = None,
     png: bool = True,
+    drawings: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the report of one search, or of several side by side.
 
@@ -30,6 +37,9 @@ def write_report(
             ``report_of_<n>.html`` in the first one's ``search`` folder, so that no search loses its own
             report.
         png: write the main pictures as PNG too, not as SVG alone.
+        drawings: most networks that are drawn for their points, those on a front first (0.1 s and 3 to 6 KB each; by
+            default all that a page has points for). Of the others the page shows the values alone.
+        progress: called with (networks drawn, networks to draw).
 
     Returns:
         The path of the HTML file. The pictures lie beside it in ``figures/``. Equal inputs give equal bytes.
@@ -46,13 +56,15 @@ def write_report(
         name = 'report.html' if len(records) == 1 else f'report_of_{len(records)}.html'
         out = records[0].work_dir / 'search' / name
     out = Path(out)
-    folder = out.parent / 'figures'
+    folder, networks = out.parent / 'figures', Networks(DRAWINGS if drawings is None else drawings, progress)
     if len(records) == 1:
-        body = _heading(records[0], 'h1') + _search_body(records[0], Album(folder, png=png))
+        body = _heading(records[0], 'h1') + _search_body(records[0], Album(folder, png=png), networks)
     else:
-        body = _side_by_side(records, folder, png)
+        body = side_by_side(records, Album(folder, 'all-', png), networks)
+        for i, record in enumerate(records, start=1):
+            body += _heading(record, 'h2') + _search_body(record, Album(folder, f'{i}-', png), networks, len(records))
     title = ' · '.join(dict.fromkeys(_title(record) for record in records))
-    write_text_atomic(out, page.page(title, body + _footer()))
+    write_text_atomic(out, page.page(title, body + _footer(), networks.html()))
     return out
 
 
@@ -86,7 +98,8 @@ def _heading(record: RecordedSearch, tag: str) -> str:
     return (
         f'<{tag}{"" if tag == "h1" else " class=search"}>{page.text(title)}</{tag}>\n'
         f'<p class="lead soft">{page.text(_result(record))}</p>\n'
-        f'{page.note("Not complete", record.notes)}<section>{page.facts(pairs)}</section>\n'
+        f'{page.note("Not complete", record.notes)}'
+        f'<section>{page.facts(pairs)}{sections.data_lists(record)}</section>\n'
     )
 
 
@@ -106,7 +119,7 @@ def _result(record: RecordedSearch) -> str:
     )
 
 
-def _search_body(record: RecordedSearch, album: Album) -> str:
+def _search_body(record: RecordedSearch, album: Album, networks: Networks, share: int = 1) -> str:
     parts = [
         page.section('The stages of the search', sections.stages(record)),
         page.section('The searched network beside the alternatives', sections.comparison(record)),
@@ -115,45 +128,10 @@ def _search_body(record: RecordedSearch, album: Album) -> str:
             sections.network(record, album),
         ),
         page.section('How the search went', sections.curves(record, album)),
-        page.section('Accuracy against cost', sections.pareto([record], album)),
+        page.section('Accuracy against cost', pareto([record], album, networks, share)),
         page.section('How to go on', sections.commands(record)),
     ]
     return ''.join(parts)
-
-
-def _side_by_side(records: Sequence[RecordedSearch], folder: Path, png: bool) -> str:
-    album = Album(folder, 'all-', png)
-    html = f'<h1>{len(records)} searches side by side</h1>\n' + page.section('What came out', _overview(records))
-    curves = album.add('macs', macs_figure(records), 'The most probable network of every epoch.', CURVE)
-    curves += album.add('entropy', entropy_figure(records), 'Entropy of the distribution over networks.', CURVE)
-    html += page.section('How the searches went', f'<div class="grid">{curves}</div>')
-    html += page.section('Accuracy against cost', sections.pareto(records, album))
-    return html + ''.join(
-        _heading(record, 'h2') + _search_body(record, Album(folder, f'{i}-', png))
-        for i, record in enumerate(records, start=1)
-    )
-
-
-def _overview(records: Sequence[RecordedSearch]) -> str:
-    """One column per search."""
-    lines = {
-        'space': [r.space.name if r.space else '–' for r in records],
-        'method': [page.plain(r.info.get('method')) or '–' for r in records],
-        'seed': [page.plain(r.info.get('seed')) or '–' for r in records],
-        'budget': [page.bounds(r.info.get('budget')) or '–' for r in records],
-        'chosen: MACs [M]': [page.mega(number(r.cost, 'macs')) for r in records],
-        'chosen: params [M]': [page.mega(number(r.cost, 'params'), 3) for r in records],
-    }
-    tables = [{row.name.partition(' (')[0]: row for row in summary_rows(record.rows)} for record in records]
-    for name in dict.fromkeys(name for table in tables for name in table):
-        lines[f'{name}: top-1 [%]'] = [page.percent(table[name].top1) if name in table else '–' for table in tables]
-    head = ''.join(f'<th>{page.text(record.name)}</th>' for record in records)
-    body = ''.join(
-        f'<tr><td>{page.text(name)}</td>' + ''.join(f'<td>{page.text(value)}</td>' for value in values) + '</tr>'
-        for name, values in lines.items()
-    )
-    head = f'<thead><tr><th></th>{head}</tr></thead>'
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _footer() -> str:

@@ -12,6 +12,9 @@ from mmengine.runner import Runner
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
+#: Networks that a report of a search under way draws for their points.
+EARLY_DRAWINGS = 16
+
 
 @HOOKS.register_module()
 class ReportHook(Hook):
@@ -67,7 +70,8 @@ class ReportHook(Hook):
         try:
             from .report import write_report
 
-            write_report(runner.work_dir, png=png)  # PNGs are half the cost, and the page does not use them
+            # While the search runs a report is to be cheap: PNGs are half of it, drawings for points most of the rest.
+            write_report(runner.work_dir, png=png, drawings=None if png else EARLY_DRAWINGS)
         except Exception:
             # A search of days must not die of a picture: a full disk, a font, a bug here or in matplotlib.
             self._warn(

@@ -85,7 +85,7 @@ def sampled_range(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray, np.nd
 def macs_figure(records: Sequence[RecordedSearch]) -> Figure:
     """MACs of the most probable arch per epoch against the target (the paper's Fig. 4)."""
     with drawing():
-        figure = new_figure(5.4, 3.0)
+        figure = new_figure(4.3, 3.0)
         axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', 'MACs [M]')
         for i, record in enumerate(records):
             x, y = thin(*epoch_series(record, 'macs'))
@@ -130,7 +130,7 @@ def _draw_sampled(axes: Axes, record: RecordedSearch) -> None:
 def score_figure(record: RecordedSearch) -> Figure:
     """Score per epoch; per step the training loss, or the samples' mean score where no loss is recorded."""
     with drawing():
-        figure = new_figure(5.4, 3.0)
+        figure = new_figure(4.3, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
         _epoch_axes(upper, 'Score', 'score', xlabel='')
         x, y = thin(*epoch_series(record, 'score'))
@@ -153,7 +153,7 @@ def mean_scores(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
 def certainty_figure(record: RecordedSearch) -> Figure:
     """Entropy of the whole distribution per epoch, and the effective sample size 1/Σw² per step."""
     with drawing():
-        figure = new_figure(5.4, 3.0)
+        figure = new_figure(4.3, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
         _epoch_axes(upper, 'How much is undecided', 'entropy [nats]', xlabel='')
         x, y = thin(*epoch_series(record, 'entropy'))
@@ -189,7 +189,7 @@ def changed_choices(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
 def collapse_figure(record: RecordedSearch) -> Figure:
     """What shows a collapse: the share of smallest values in the most probable arch, and how it changes."""
     with drawing():
-        figure = new_figure(5.4, 3.0)
+        figure = new_figure(4.3, 3.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
         _epoch_axes(upper, 'Signs of collapse', 'smallest [%]', xlabel='')
         x, y = thin(*epoch_series(record, 'smallest_share'))
@@ -209,13 +209,24 @@ def collapse_figure(record: RecordedSearch) -> Figure:
 
 def entropy_figure(records: Sequence[RecordedSearch]) -> Figure:
     """Total entropy of several searches, one line each."""
+    figure = _lines_figure(records, 'entropy', 'How much is undecided', 'entropy [nats]')
+    figure.axes[0].set_ylim(bottom=0)
+    return figure
+
+
+def scores_figure(records: Sequence[RecordedSearch]) -> Figure:
+    """Score of several searches, one line each."""
+    return _lines_figure(records, 'score', 'Score', 'score')
+
+
+def _lines_figure(records: Sequence[RecordedSearch], key: str, title: str, ylabel: str) -> Figure:
     with drawing():
-        figure = new_figure(5.4, 3.0)
-        axes = _epoch_axes(figure.add_subplot(), 'How much is undecided', 'entropy [nats]')
+        figure = new_figure(4.3, 3.0)
+        axes = _epoch_axes(figure.add_subplot(), title, ylabel)
         for i, record in enumerate(records):
-            x, y = thin(*epoch_series(record, 'entropy'))
-            axes.plot(x, y, color=SERIES[i % len(SERIES)], label=record.name)
-        axes.set_ylim(bottom=0)
+            x, y = thin(*epoch_series(record, key))
+            marker = 'o' if x.size < 30 else None
+            axes.plot(x, y, color=SERIES[i % len(SERIES)], label=record.name, marker=marker, markersize=3)
         legend(axes, loc='best')
     return figure
 

@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from mmnas_video.space import write_text_atomic
+from mmnas_video.space import arch_to_json
 
 from . import page
+from .album import Album
 from .choice_grid import choices_figure
 from .commands import next_commands
 from .comparison import Row, read_row, summary_rows
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
-from .figure_io import inline_svg, save_figure, svg_text
-from .pareto import candidate_points, pareto_figure, row_points
 from .recorded import RecordedSearch, number
 from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
-
-#: Pixels below which a curve is scrolled, not shrunk.
-CURVE = 340
-
-
-class Album:
-    """Draws each figure once: into the page, and as SVG and PNG files into a folder.
-
-    Args:
-        folder: where the files go.
-        prefix: put before the file names and ids, so that several searches can share a folder and a page.
-        png: whether to write PNG files too. They take as long as all the rest.
-    """
-
-    def __init__(self, folder: Path, prefix: str = '', png: bool = True) -> None:
-        self.folder = folder
-        self.prefix = prefix
-        self.png = png
-
-    def add(self, name: str, figure: Figure, caption: str, min_width: int = 0, png: bool = True) -> str:
-        """Save ``figure`` as ``<prefix><name>.svg`` (and ``.png``, if the album wants it too).
-
-        Returns:
-            Its HTML, for :func:`.page.section`.
-        """
-        name = f'{self.prefix}{name}'
-        svg = svg_text(figure)
-        write_text_atomic(self.folder / f'{name}.svg', svg)
-        if png and self.png:
-            save_figure(figure, self.folder / f'{name}.png')
-        return page.figure(inline_svg(svg, name, caption), caption, figure.get_figwidth(), min_width)
 
 
 def comparison(record: RecordedSearch) -> str:
@@ -69,17 +34,20 @@ def comparison(record: RecordedSearch) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     best = max((row.top1 for row in rows if row.top1 is not None), default=0.0) or 1.0
+    timed = any(row.latency_ms is not None for row in rows)
     lines = []
     for row in rows:
         mark = ' class="first"' if row.name.startswith('searched') else ''
         bar = '' if row.top1 is None else f'<i style="--v:{100 * row.top1 / best:.1f}"></i>'
+        latency = f'<td>{"–" if row.latency_ms is None else f"{row.latency_ms:.4g}"}</td>' if timed else ''
         lines.append(
             f'<tr{mark}><td>{page.text(row.name)}</td><td>{page.mega(row.params, 3)}</td>'
-            f'<td>{page.mega(row.macs)}</td><td>{page.percent(row.top1)}</td><td class="bar">{bar}</td></tr>'
+            f'<td>{page.mega(row.macs)}</td>{latency}<td>{page.percent(row.top1)}</td><td class="bar">{bar}</td></tr>'
         )
     return (
         '<div class="scroll"><table><thead><tr><th>network</th><th>params [M]</th><th>MACs [M]</th>'
-        f'<th>top-1 [%]</th><th class="bar"></th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        f'{"<th>latency [ms]</th>" if timed else ""}<th>top-1 [%]</th><th class="bar"></th></tr></thead>'
+        f'<tbody>{"".join(lines)}</tbody></table></div>'
     )
 
 
@@ -121,23 +89,34 @@ def network(record: RecordedSearch, album: Album) -> str:
         source = f'most probable at {record.arch_source}; the search has not written arch.json'
     elif not record.final:
         source += f', written at epoch {page.plain(record.info.get("epoch"))} of a search that is still under way'
-    figures = _figures(number(record.cost, 'macs'), number(record.cost, 'params'))
+    figures = _figures(*(number(record.cost, key) for key in ('macs', 'params', 'latency_ms')))
     shape = page.plain(record.cost.get('shape')).replace(', ', '×')
-    known = [source, figures, shape and f'input {shape}']
+    known = [source, figures, shape and f'input {shape}', _latency_words(record)]
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
     name = 'The chosen network' if record.final else 'The most probable network so far'
     drawn = diagram(record.arch, record.drawn_with, _titled(name, figures))
     if drawn:
-        html += album.add('arch', *drawn, _readable(drawn[0])) + _alternatives(record, album)
+        html += album.add('arch', *drawn) + _alternatives(record, album)
     grid = _grid(record, album, main=not drawn)
     if drawn and grid:
         grid = f'<details><summary>Every choice and how sure the search was</summary>{grid}</details>'
-    return html + grid
+    file = arch_to_json(record.arch, record.space.identity if record.space else {}, {'cost': dict(record.cost)})
+    return f'{html}{grid}<details><summary>As JSON</summary>{page.command(file)}</details>'
 
 
-def _figures(macs: float | None, params: float | None) -> str:
-    """Both as a title says them; empty where they are not known."""
-    known = [macs and f'{page.mega(macs)} M MACs', params and f'{page.mega(params, 3)} M parameters']
+def _latency_words(record: RecordedSearch) -> str:
+    if number(record.cost, 'latency_ms') is not None:
+        return 'latency predicted by the table of the budget'
+    return 'latency unknown (the search had no table: python tools/latency.py CONFIG measures one)'
+
+
+def _figures(macs: float | None, params: float | None, latency_ms: float | None) -> str:
+    """All as a title says them; empty where they are not known."""
+    known = [
+        macs and f'{page.mega(macs)} M MACs',
+        params and f'{page.mega(params, 3)} M parameters',
+        latency_ms and f'{latency_ms:.4g} ms',
+    ]
     return ', '.join(part for part in known if part)  # 0 stands for a cost that nobody asked for
 
 
@@ -153,21 +132,16 @@ def _grid(record: RecordedSearch, album: Album, main: bool) -> str:
     shade = f', the shade the probability at epoch {record.epochs[-1]["epoch"]}' if probs else ''
     caption = f'Every open choice and its values; the frame is what was chosen{shade}.'
     picture = choices_figure(record.space.open, record.arch, probs)
-    return album.add('choices', picture, caption, min(620, _readable(picture)), png=main)
-
-
-def _readable(figure: Figure) -> int:
-    """Pixels below which a wide figure's text gets too small: the page scrolls it then."""
-    return round(80 * figure.get_figwidth())
+    return album.add('choices', picture, caption, png=main)
 
 
 def _alternatives(record: RecordedSearch, album: Album) -> str:
     html = ''
     rows = [row for row in summary_rows(record.rows) if not row.name.startswith('searched')]
-    titled = [(row.arch, _titled(row.name, _figures(row.macs, row.params))) for row in rows]
+    titled = [(row.arch, _titled(row.name, _figures(row.macs, row.params, row.latency_ms))) for row in rows]
     drawn = [found for arch, title in titled if (found := diagram(arch, record.drawn_with, title))]
     for i, (figure, words) in enumerate(drawn, start=1):
-        html += album.add(f'arch_{i}', figure, words, _readable(figure), png=False)
+        html += album.add(f'arch_{i}', figure, words, png=False)
     return f'<details><summary>The alternatives, drawn alike</summary>{html}</details>' if html else ''
 
 
@@ -198,27 +172,29 @@ def curves(record: RecordedSearch, album: Album) -> str:
             'whose most probable value changed since the epoch before.',
         ),
     )
-    html = ''.join(album.add(name, figure, caption, CURVE) for name, figure, caption in figures)
+    html = ''.join(album.add(name, figure, caption) for name, figure, caption in figures)
     html = f'<div class="grid">{html}</div>'
     if any('entropies' in line for line in record.epochs):
         caption = 'Left: the choice. Right: its most probable value at the last epoch, and that probability.'
-        html += album.add('entropy_map', entropy_map_figure(record), caption, 640)
+        html += album.add('entropy_map', entropy_map_figure(record), caption)
     return html
-
-
-def pareto(records: Sequence[RecordedSearch], album: Album) -> str:
-    """Score against cost, of one search or of several."""
-    if not any(candidate_points(record) or row_points(record) for record in records):
-        return ''
-    caption = (
-        'Lines: the networks that no other beats in both. Star: searched, square: by hand, circle: random. '
-        'Inherited-weight scores and accuracies of networks trained alone are not comparable.'
-    )
-    return album.add('pareto', pareto_figure(records), caption, CURVE)
 
 
 def commands(record: RecordedSearch) -> str:
     """What to type next."""
-    return ''.join(
-        f'<p>{page.text(what)}</p><pre>{page.text(command)}</pre>' for what, command in next_commands(record)
+    html = ''.join(f'<p>{page.text(what)}</p>{page.command(command)}' for what, command in next_commands(record))
+    return f'<p class="soft small">From the root of the repository, in this order.</p>{html}'
+
+
+def data_lists(record: RecordedSearch) -> str:
+    """The lists that the search read, with their hashes; empty where it recorded none."""
+    lists = record.info.get('data')
+    named = [item for item in lists if isinstance(item, dict)] if isinstance(lists, list) else []
+    rows = ''.join(
+        f'<tr><td>{page.text(item.get("file", ""))}</td><td><code>{page.text(item.get("sha256", ""))}</code></td></tr>'
+        for item in named
     )
+    if not rows:
+        return ''
+    head = '<thead><tr><th>data list</th><th>SHA-256 when the search began</th></tr></thead>'
+    return f'<div class="scroll"><table class="left">{head}<tbody>{rows}</tbody></table></div>'

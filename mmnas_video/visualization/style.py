@@ -38,6 +38,8 @@ KERNEL_COLOURS: dict[str, str] = {
     't5_s3': '#fcc27c',
     't5_s5': '#c55a00',
 }
+#: From improbable to certain. Opaque, so that :func:`text_on` holds on a light page and on a dark one.
+SHADES = ('#dfeaf4', '#0072b2')
 #: A kernel that is none of the six (or is not searched).
 OTHER_KERNEL = '#a5b5a0'
 
@@ -107,6 +109,13 @@ def kernel_label(kernel: object) -> str:
     """``'t3_s5'`` as a reader writes it: ``'3×5²'``."""
     match = re.fullmatch(r't(\d+)_s(\d+)', str(kernel))
     return f'{match[1]}×{match[2]}²' if match else str(kernel)
+
+
+def shade(ends: tuple[str, str], share: float) -> str:
+    """The colour at ``share`` (0..1, clipped) of the way from one to the other."""
+    share = min(max(share, 0.0), 1.0)
+    pairs = [[int(end[i : i + 2], 16) for end in ends] for i in (1, 3, 5)]
+    return '#' + ''.join(f'{round(low + share * (high - low)):02x}' for low, high in pairs)
 
 
 def text_on(colour: str) -> str:

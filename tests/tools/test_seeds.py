@@ -5,8 +5,7 @@ import json
 import pytest
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.search import agreement, chance_agreement
-from mmnas_video.space import Choice, SearchSpace
+from mmnas_video.space import Choice, SearchSpace, agreement, chance_agreement
 from tools.seeds import table
 
 CONFIG = 'configs/demo/autox3d_darts.py'

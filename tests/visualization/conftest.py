@@ -121,6 +121,12 @@ def write_search(
     return space, arch
 
 
+@pytest.fixture(autouse=True)
+def few_drawings(monkeypatch):
+    """A report draws the networks of all its points, 0.1 s each; most tests look at other things."""
+    monkeypatch.setattr('mmnas_video.visualization.report.DRAWINGS', 2)
+
+
 @pytest.fixture(scope='session')
 def search_writer():
     """:func:`write_search`, for fixtures of a wider scope."""

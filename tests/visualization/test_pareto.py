@@ -2,14 +2,19 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmnas_video.space import Arch
 from mmnas_video.visualization.comparison import summary_rows
-from mmnas_video.visualization.pareto import candidate_points, pareto_figure, pareto_front, row_points
+from mmnas_video.visualization.evaluated import PANELS, Evaluated, pareto_front, shown
+from mmnas_video.visualization.figure_io import svg_text
+from mmnas_video.visualization.pareto import pareto_figure, positions
+from mmnas_video.visualization.plots import read_plots
 from mmnas_video.visualization.recorded import read_search
 
 
@@ -48,26 +53,67 @@ def test_nan_is_no_network():
     assert pareto_front([(math.nan, 9.0), (1.0, math.nan), (2.0, 3.0), (5.0, 7.0)]) == [2, 3]
 
 
-def test_inherited_scores_and_accuracies_have_their_own_axes(make_search):
-    """Rejects: candidates and trained networks on one axis, top-1 as a share beside per cent."""
-    work_dir, _, _ = make_search(candidates=19)
+def test_each_kind_of_score_has_its_own_plot(make_search):
+    """Rejects: candidates and trained networks on one axis, top-1 as a share beside per cent, samples of the steps left
+    out, an architecture with another's score."""
+    work_dir, space, _ = make_search(candidates=19, epochs=3, steps=2, arms=5)
     record = read_search(work_dir)
-    figure = pareto_figure([record])
-    assert len(figure.axes) == 2
-    candidates, trained = (
-        {tuple(p) for line in axes.lines for p in zip(*line.get_data(), strict=True)} for axes in figure.axes
-    )
-    assert {(macs / 1e6, score) for macs, score in candidate_points(record)} <= candidates
-    assert {(macs / 1e6, 100 * top1) for _, macs, top1 in row_points(record)} <= trained
-    assert len(candidate_points(record)) == 19 and len(row_points(record)) == 7
+    plots = {plot.panel.name: plot for plot in read_plots([record])}
+    drawn = {}
+    for name, plot in plots.items():
+        axes = pareto_figure(plot.panel, [record], plot.points).axes
+        assert len(axes) == 1
+        drawn[name] = {tuple(p) for line in axes[0].lines for p in zip(*line.get_data(), strict=True)}
+    lines = [json.loads(line) for line in (work_dir / 'search' / 'history.jsonl').read_text().splitlines()]
+    rows = json.loads((work_dir / 'search' / 'table.json').read_text())['rows']
+    expected = {
+        'trained': {(row['macs'], 100 * row['top1'], Arch(row['arch'])) for row in rows},
+        'candidates': {(x['macs'], x['score'], space.decode(x['arch'])) for x in lines if x['kind'] == 'candidate'},
+        'sampled': {
+            (macs, score, space.decode(arch))
+            for x in lines
+            if x['kind'] == 'step'
+            for arch, macs, score in zip(x['archs'], x['macs'], x['scores'], strict=True)
+        },
+    }
+    assert [len(points) for points in expected.values()] == [7, 19, 30]
+    for name, points in expected.items():
+        assert {(p.macs, p.score, p.arch) for p in plots[name].points[0]} == points
+        assert {(macs / 1e6, score) for macs, score, _ in points} <= drawn[name]
 
 
 def test_a_panel_without_points_is_left_out(make_search):
-    """Rejects: an empty panel beside the full one."""
-    work_dir, _, _ = make_search(candidates=0)
-    assert [axes.get_title(loc='left') for axes in pareto_figure([read_search(work_dir)]).axes] == [
-        'Trained alone, each the same way'
+    """Rejects: an empty plot beside the full one."""
+    work_dir, _, _ = make_search(candidates=0, steps=0)
+    assert [plot.panel.name for plot in read_plots([read_search(work_dir)])] == ['trained']
+
+
+def test_what_is_left_out_is_never_on_the_front():
+    """Rejects: thinning that drops members of the front, or that keeps the first so many of the others."""
+    rng = np.random.default_rng(3)
+    networks = [Evaluated(str(i), *pair) for i, pair in enumerate(rng.normal(size=(307, 2)))]
+    front = set(pareto_front([(n.macs, n.score) for n in networks]))
+    kept = shown(PANELS[1], networks, 53)
+    assert len(kept) == 53 and front <= set(kept)
+    others = np.array([i for i in kept if i not in front])
+    assert np.diff(others).max() <= 2 * 307 / (53 - len(front)) and others[-1] > 290
+    assert set(shown(PANELS[1], networks, 2)) == front
+
+
+def test_positions_are_those_of_the_drawn_markers(make_search):
+    """Rejects: an overlay that is upside down, in other units, or of the layout before the last."""
+    work_dir, _, _ = make_search(candidates=11, epochs=2, steps=1)
+    record = read_search(work_dir)
+    plot = next(plot for plot in read_plots([record]) if plot.panel.name == 'candidates')
+    figure = pareto_figure(plot.panel, [record], plot.points)
+    svg = svg_text(figure)
+    groups = [
+        [(float(x), float(y)) for x, y in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', part)]
+        for part in re.findall(r'<g clip-path[^>]*>(.*?)</g>', svg, re.S)
     ]
+    found = positions(figure, plot.points[0])
+    cloud = next(points for points in groups if len(points) == 11)
+    np.testing.assert_allclose(sorted(found), sorted(cloud), atol=1e-3)
 
 
 def _rows(*top1):

@@ -23,8 +23,9 @@ from mmnas_video.space import (
     vit_table,
     vit_tubes,
 )
-from mmnas_video.visualization import page, sections, write_report
+from mmnas_video.visualization import album, page, report, write_report
 from mmnas_video.visualization.commands import next_commands
+from mmnas_video.visualization.page_script import SCRIPT, SCRIPT_HASH
 from mmnas_video.visualization.recorded import read_search
 from tests.visualization.conftest import SMALL
 
@@ -35,8 +36,9 @@ VOID = {'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
 @pytest.fixture
 def quick(monkeypatch):
     """Figures are made but not drawn: for tests of the words alone."""
-    monkeypatch.setattr(sections, 'svg_text', lambda figure: '<svg></svg>')
-    monkeypatch.setattr(sections, 'save_figure', lambda figure, path: path)
+    monkeypatch.setattr(album, 'svg_text', lambda figure: '<svg></svg>')
+    monkeypatch.setattr(album, 'save_figure', lambda figure, path: path)
+    monkeypatch.setattr(report, 'DRAWINGS', 0)
 
 
 class _Page(HTMLParser):
@@ -166,8 +168,14 @@ def test_names_from_files_are_escaped(make_search):
     other, _, _ = make_search(name='b', epochs=3)
     for path in (write_report(work_dir, png=False), write_report([work_dir, other], png=False)):
         parsed = _read(path)
-        assert 'script' not in parsed.tags and "alert('x')" in parsed.text
-        assert '<script' not in path.read_text().lower()
+        html = path.read_text()
+        blocks = re.findall(r'<script.*?</script>', html.lower(), flags=re.S)
+        assert [block.partition('>')[0] for block in blocks] == [
+            '<script type="application/json" id="networks"',
+            '<script',
+        ]
+        assert f'<script>{SCRIPT}</script>' in html and f"script-src '{SCRIPT_HASH}'" in html
+        assert "alert('x')" in parsed.text
     for svg in (work_dir / 'search' / 'figures').glob('*.svg'):
         assert not [e for e in ElementTree.parse(svg).iter() if e.tag.endswith('script')]
 
@@ -188,8 +196,8 @@ def test_inline_figures_take_the_colours_of_the_page(finished):
     from mmnas_video.visualization.style import INK, PAPER
 
     html = (finished / 'search' / 'report.html').read_text()
-    svgs = re.findall(r'<svg.*?</svg>', html, flags=re.S)
-    assert len(svgs) == 11 and all('currentColor' in svg and INK not in svg and PAPER not in svg for svg in svgs)
+    svgs = [svg for svg in re.findall(r'<svg.*?</svg>', html, flags=re.S) if 'class="points"' not in svg]
+    assert len(svgs) == 13 and all('currentColor' in svg and INK not in svg and PAPER not in svg for svg in svgs)
     assert PAPER in (finished / 'search' / 'figures' / 'arch.svg').read_text()
 
 
@@ -272,7 +280,7 @@ def test_same_files_same_bytes(make_search):
     first = {p.name: p.read_bytes() for p in (path, *path.parent.glob('figures/*'))}
     write_report(work_dir)
     assert first == {p.name: p.read_bytes() for p in (path, *path.parent.glob('figures/*'))}
-    assert {'arch.svg', 'arch.png', 'macs.png', 'pareto.png', 'entropy_map.png'} <= set(first)
+    assert {'arch.svg', 'arch.png', 'macs.png', 'candidates.png', 'entropy_map.png'} <= set(first)
 
 
 def test_a_failed_write_leaves_the_old_report(quick, make_search, monkeypatch):
@@ -377,11 +385,67 @@ def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
     (work_dir / 'epoch_3.pth').write_text('')
     (work_dir / 'last_checkpoint').write_text('/elsewhere/epoch_3.pth')
     monkeypatch.chdir(work_dir.parent)
-    extract = next(command for _, command in next_commands(read_search('my search')) if 'extract' in command)
+    extract = next(command for _, command in next_commands(read_search('my search')) if '--arch' in command)
     arguments = "'my search/s_k200.py' 'my search/epoch_3.pth' --arch 'my search/search/arch.json'"
     assert extract == f'python tools/extract.py {arguments}'
     (work_dir / 'other.py').write_text('')
     assert any(' CONFIG ' in command for _, command in next_commands(read_search(work_dir)))
+
+
+def test_commands_train_what_the_config_names_and_test_what_was_trained(make_search, monkeypatch):
+    """Rejects: a retraining by the search's own settings where the config names another, its options lost, a config
+    that is run to be read, a checkpoint in capitals where there is one."""
+    work_dir, _, _ = make_search(name='one', epochs=2)
+    monkeypatch.chdir(work_dir.parent)
+    line = "retrain = dict(cfg_options=dict({'train_cfg.max_epochs': 7}), config='configs/x y.py')\n"
+    (work_dir / 's.py').write_text(f'raise SystemExit\n{line}')
+    commands = dict(next_commands(read_search('one')))
+    options = '--cfg-options train_cfg.max_epochs=7 model.backbone.arch=one/search/arch.json'
+    train = f"python tools/train.py 'configs/x y.py' --work-dir one/retrain {options}"
+    assert commands['Train the chosen network from scratch'] == train
+    test = f'python tools/test.py \'configs/x y.py\' "$(cat one/retrain/last_checkpoint)" {options}'
+    assert commands['Test what was trained'] == test
+    (work_dir / 'retrain').mkdir()
+    (work_dir / 'retrain' / 'epoch_7.pth').write_text('')
+    (work_dir / 'retrain' / 'last_checkpoint').write_text('/elsewhere/epoch_7.pth')
+    export = dict(next_commands(read_search('one')))[
+        'Export what was trained for onnxruntime, and for torch.export.load'
+    ]
+    files = '--out one/retrain --onnx one/retrain/net.onnx --export one/retrain/net.pt2'
+    assert export == f"python tools/extract.py 'configs/x y.py' one/retrain/epoch_7.pth {files} {options}"
+
+
+def test_lists_and_latency_stand_in_the_report(quick, make_search):
+    """Rejects: hashes cut short, a latency left out of the facts, the table or the drawing's title."""
+    work_dir, _, _ = make_search(epochs=2)
+    folder, digest = work_dir / 'search', '5e' * 32
+    data = json.loads((folder / 'arch.json').read_text())
+    data['search']['data'], data['cost']['latency_ms'] = [{'file': 'data/<k>.txt', 'sha256': digest}], 17.25
+    (folder / 'arch.json').write_text(json.dumps(data))
+    rows = json.loads((folder / 'table.json').read_text())['rows']
+    rows[0]['latency_ms'] = 17.25
+    (folder / 'table.json').write_text(json.dumps({'rows': rows}))
+    parsed = _read(write_report(work_dir, png=False))
+    assert 'data/<k>.txt' in parsed.text and digest in parsed.text and 'latency [ms]' in parsed.text
+    assert '1.235 M parameters, 17.25 ms' in parsed.text and 'latency unknown' not in parsed.text
+
+
+def test_agreement_of_several_searches(quick, make_search):
+    """Rejects: agreement with itself, of the most probable value, of choices with one value; a table of two spaces."""
+    choices = [Choice('a', (2, 3)), Choice('b', (5,)), Choice('c', (7, 11, 13, 17))]
+    space, found = SearchSpace('toy', choices), [{'a': 2, 'c': 7}, {'a': 2, 'c': 11}, {'a': 3, 'c': 13}]
+    work_dirs = []
+    for i, arch in enumerate(found):
+        work_dirs.append(make_search(name=f'seed{i}', space=space, epochs=1, candidates=0, steps=0)[0])
+        path = work_dirs[-1] / 'search' / 'arch.json'
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'arch': {**arch, 'b': 5}}))
+    html = write_report(work_dirs, png=False).read_text()
+    # a: one pair of three agrees, c: none; by chance 1/2 and 1/4.
+    assert 'agrees in 16.7 % of the choices on average; drawn at random it would in 37.5 %' in html
+    assert 'Of the 2 open choices 0 are the same in all 3 searches' in html
+    assert '<td>a</td><td>2</td><td>2</td><td>3</td><td>0.33</td>' in html and '<td>b</td>' not in html
+    other = make_search(name='other', epochs=1, candidates=0, steps=0)[0]
+    assert 'Not compared' in write_report([work_dirs[0], other], png=False).read_text()
 
 
 @pytest.mark.parametrize(

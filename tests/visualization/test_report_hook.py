@@ -36,7 +36,7 @@ def runner(tmp_path):
 def written(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        'mmnas_video.visualization.report.write_report', lambda work_dir, png: calls.append((work_dir, png))
+        'mmnas_video.visualization.report.write_report', lambda work_dir, png, drawings: calls.append((work_dir, png))
     )
     return calls
 

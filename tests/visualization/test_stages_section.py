@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmnas_video.visualization import sections, write_report
+from mmnas_video.visualization import album, write_report
 from mmnas_video.visualization.recorded import read_search
 
 STAGES = [
@@ -25,8 +25,8 @@ STAGES = [
 @pytest.fixture
 def report(make_search, monkeypatch):
     """The report's text beside given stages; figures are not drawn."""
-    monkeypatch.setattr(sections, 'svg_text', lambda figure: '<svg></svg>')
-    monkeypatch.setattr(sections, 'save_figure', lambda figure, path: path)
+    monkeypatch.setattr(album, 'svg_text', lambda figure: '<svg></svg>')
+    monkeypatch.setattr(album, 'save_figure', lambda figure, path: path)
 
     def make(stages, name='a'):
         work_dir, *_ = make_search(name, epochs=2, steps=1, candidates=0)

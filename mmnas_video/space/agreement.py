@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.space import SearchSpace, Value
+
+from .choice import Value
+from .space import SearchSpace
 
 
 def agreement(space: SearchSpace, archs: Sequence[Mapping[str, Value]]) -> dict[str, float]:
