@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from mmnas_video import compat
 from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
+from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.errors import ConfigError, RunError, StackError
 from mmnas_video.registry import HOOKS, RUNNERS
 from mmnas_video.search import fit_readers, read_checkpoint
@@ -159,6 +160,8 @@ def read_config(path: str, args: argparse.Namespace) -> Config:
 def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
+    if hasattr(args, 'verbose'):
+        cfg.console = 'all' if args.verbose else 'brief'
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
     if args.depth_scale is not None:
@@ -211,7 +214,9 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
         compat.init_cpu_process_group()
         cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(find_unused_parameters=cfg.find_unused_parameters)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+    runner.register_hook(OpeningHook())
+    return runner
 
 
 def train(cfg: Config) -> Runner:

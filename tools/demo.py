@@ -72,7 +72,7 @@ class Phases:
 
 def quiet(cfg: Config, name: str) -> Config:
     """Our progress line in the place of MMEngine's log on the screen (the log file has all of it)."""
-    cfg.log_level = 'ERROR'
+    cfg.console = 'errors'
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
     return cfg
 

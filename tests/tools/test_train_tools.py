@@ -226,7 +226,9 @@ def test_dry_run_of_a_training_that_would_resume(tool, tiny, tmp_path):
     """Rejects a dry run that goes on from the real checkpoint (its epoch is past the only one: no step to
     time), and one that touches it. 12 clips in the test list are fewer than a batch."""
     arguments = ['tools/train.py', RETRAIN_CONFIG, '--work-dir', tmp_path, '--cfg-options', *tiny()]
-    tool(*arguments).ok()
+    # On the way: with --verbose MMEngine's whole log is on the screen.
+    whole = tool(*arguments[:4], '--verbose', *arguments[4:]).ok().out
+    assert all(words in whole for words in ('System environment:', 'Hooks will be executed', 'paramwise_options'))
     before = {path: path.stat().st_mtime_ns for path in outside_dry_run(tmp_path)}
     done = tool(*arguments, '--resume', '--dry-run').ok()
     assert plans(done.out)['training'][:2] == (1, 6)
