@@ -14,8 +14,8 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 
-from mmnas_video.errors import ConfigError
 from mmnas_video.console import add_verbose
+from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_arguments, load_config, read_config, run_tool
 from mmnas_video.pipeline import run_search
 from mmnas_video.search import agreement, chance_agreement
