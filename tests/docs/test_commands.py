@@ -1,4 +1,4 @@
-"""Every command of README and docs: run by a test that exists or marked with what it needs, with options that its tool has."""
+"""Every command of README and docs is run by a test or says what it needs, and its options are those of its tool."""
 
 import argparse
 import ast
@@ -44,7 +44,7 @@ RUN_BY = (
     (r'python tools/data/check_overlap.py', 'tests/tools/test_check_overlap.py::test_clean_lists_are_written'),
     (r'python tools/data/from_folders.py', 'tests/tools/test_from_folders.py::test_'),
     (rf'(bash )?tools/dist_search.sh {OWN}', 'tests/tools/test_dist_tools.py::test_a_search_in_two_processes'),
-    (r'RDZV_ID=\S+ .*tools/dist_search.sh', 'tests/tools/test_dist_tools.py::test_several_machines_find_each_other'),
+    (r'.*RDZV_ID=\S+ .*tools/dist_search.sh', 'tests/tools/test_dist_tools.py::test_several_machines_find_each_other'),
     (r'.*tools/slurm_search.sh', 'tests/tools/test_dist_tools.py::test_the_slurm_job'),
 )
 START = re.compile(r'(?:[A-Z_]+=\S+ )*(?:python |make |bash |source |pip install |tools/|\.ci/run)')
@@ -65,18 +65,20 @@ class Command(NamedTuple):
 
 def commands_of(page: str, text: str) -> list[Command]:
     """Commands in fenced blocks that are no Python, and ``python tools/...`` or ``python -m ...`` in backquotes."""
-    found, fence, lines, i = [], None, text.splitlines(), 0
+    found, fence, above, lines, i = [], None, '', text.splitlines(), 0
     while i < len(lines):
         line, number = lines[i], i + 1
         i += 1
         if line.lstrip().startswith('```'):
-            fence = line.strip()[3:] if fence is None else None
+            fence, above = line.strip()[3:] if fence is None else None, ''
         elif fence in ('', 'bash', 'console', 'shell'):
             while line.endswith('\\'):
                 line, i = line[:-1] + lines[i].strip(), i + 1
-            words, _, comment = line.strip().removeprefix('$ ').partition(' #')
-            if START.match(words):
-                found.append(Command(page, number, words.strip(), comment.strip(), True))
+            words, _, comment = f' {line.strip().removeprefix("$ ")}'.partition(' #')
+            if not words.strip():
+                above = comment  # a line of comment goes with the commands below it; a blank one ends that
+            elif START.match(words.strip()):
+                found.append(Command(page, number, words.strip(), f'{above} {comment}'.strip(), True))
         elif fence is None:
             spans = re.findall(r'`((?:python|make) [^`]+)`', line)
             found += [Command(page, number, span, '', False) for span in spans]
@@ -100,7 +102,9 @@ def covered(command: Command) -> str | None:
 def test_the_pages_have_commands():
     """Rejects a reader that finds nothing, with which all else would pass."""
     assert len(COMMANDS) > 60 and {'README.md', 'quickstart.md', 'scaling.md'} <= {c.page for c in COMMANDS}
-    read = commands_of('x', '```bash\nA=1 python tools/a.py b \\\n    --c  # needs data\n```\nor `python tools/d.py --e`\n')
+    read = commands_of(
+        'x', '```bash\nA=1 python tools/a.py b \\\n    --c  # needs data\n```\nor `python tools/d.py --e`\n'
+    )
     assert read == [
         Command('x', 2, 'A=1 python tools/a.py b --c', 'needs data', True),
         Command('x', 5, 'python tools/d.py --e', '', False),
@@ -125,6 +129,13 @@ def test_the_tests_are_there(name):
         return
     names = [node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)]
     assert any(found.startswith(function) for found in names), f'{file}: found no test {function}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    """Rejects a link to what was renamed. (Sphinx looks at links between pages only, and not at README.md.)"""
+    links = re.findall(r'\]\((?!https?:|#)([^)#\s]+)', page.read_text(encoding='utf-8'))
+    assert not [link for link in links if not (page.parent / link).exists()]
 
 
 class Captured(BaseException):
