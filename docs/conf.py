@@ -24,6 +24,7 @@ myst_heading_anchors = 4
 html_theme = 'furo'
 html_title = f'{project} {release}'
 html_show_sourcelink = False
+html_static_path, html_css_files = ['_static'], ['wide.css']
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
 LINK = re.compile(r'\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')

@@ -16,6 +16,7 @@ import random
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -141,6 +142,8 @@ def train_row(name: str, cfg: Config, backbone: Mapping[str, Any], work_dir: Pat
 def _start_training() -> None:
     torch.set_num_threads(1)
     init_default_scope('mmaction')
+    # MMEngine's word about the start method of the loader's workers, which the config names.
+    warnings.filterwarnings('ignore', 'Multi-processing start method', UserWarning)
 
 
 def side_by_side(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> list[Any]:
