@@ -22,10 +22,11 @@ X3D_S = {'macs': 1962892112, 'params': 3794322, 'shape': [3, 13, 160, 160]}
 # ---------------------------------------------------------------------------- help
 @pytest.mark.parametrize('name', TOOLS)
 def test_help_explains_every_argument(name, tool):
-    """Rejects a tool without a description, and an argument of which only the name is shown."""
+    """Rejects a tool without a description or an example, and an argument of which only the name is shown."""
     text = tool(name, '--help').ok().out
     first = (ROOT / name).read_text().split('"""')[1].strip().splitlines()[0]
     assert re.sub(r'\s+', ' ', first) in re.sub(r'\s+', ' ', text)
+    assert f'python {name}' in text or 'make demo' in text, f'{name}: no example'
     entries = re.split(r'\n(?=  \S)', text[re.search(r'^(positional arguments|options):', text, re.M).start() :])[1:]
     assert entries
     for entry in entries:  # "  --name VALUE  what it is", or what it is on the next line
