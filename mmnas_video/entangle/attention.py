@@ -19,6 +19,9 @@ from mmnas_video.cost import Cost
 from .masked import masked
 from .window import MixedWindow, Slice, Window, take
 
+#: A logit whose exponential is 0 in every format, and finite in half precision also by the scale of a wide head.
+LEFT_OUT = -1000.0
+
 
 class HeadsAt(NamedTuple):
     """Which heads are used, and which channels of each."""
@@ -55,6 +58,22 @@ def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
     scales = torch.tensor([at.dim.length**-0.5 for at in candidates], dtype=weights.dtype, device=weights.device)
     # No matrix products: under autocast those would round the weights to 16 bits.
     return MixedHeads((weights.view(-1, 1, 1) * masks).sum(0), (weights * scales).sum())
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
+    """softmax(scale · q kᵀ + bias) v, of (B, heads, N, head_dim) each.
+
+    The bias goes in as one more channel, a 1 in every query and bias / scale in the keys. As a mask it would be N × N,
+    and attention kernels of linear memory take none with a gradient.
+
+    Args:
+        bias: (N,), added to the logits of each key; -inf leaves the key out.
+    """
+    if bias is None:
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    channel = bias.clamp(min=LEFT_OUT).div(scale).to(k.dtype).expand(*k.shape[:-1]).unsqueeze(-1)
+    k, q, v = torch.cat([k, channel], -1), F.pad(q, (0, 1), value=1.0), F.pad(v, (0, 1))
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)[..., :-1]
 
 
 class _Weights(nn.Module):
@@ -101,12 +120,10 @@ class SuperAttention(nn.Module):
         _, heads, dim, width = weight.shape
         qkv = F.linear(x, weight.reshape(-1, width), _cut(self.qkv.bias, 1, at).reshape(-1))
         q, k, v = qkv.view(*x.shape[:2], 3, heads, dim).permute(2, 0, 3, 1, 4)
-        scale = None
+        scale = dim**-0.5
         if isinstance(at, MixedHeads):
             q, scale = q * at.scale.to(q.dtype), 1.0
-        if bias is not None:
-            bias = bias.to(q.dtype).expand(x.shape[0], heads, x.shape[1], -1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        y = attend(q, k, v, scale, bias)
         y = y.transpose(1, 2).reshape(*x.shape[:2], heads * dim)
         weight = _cut_out(self.proj.weight, embed, at)
         return F.linear(y, weight.reshape(-1, heads * dim), take(self.proj.bias, 0, embed))

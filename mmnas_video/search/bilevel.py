@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmnas_video.errors import ConfigError
 
@@ -197,7 +198,9 @@ class Bilevel:
         self, loss: Loss, weights: Sequence[Tensor], alpha: Tensor, by: Sequence[Tensor], create_graph: bool = False
     ) -> tuple[list[Tensor | None], Tensor]:
         """Gradients of the scaled loss, and the loss."""
-        with self.place(weights):
+        # Of torch's attention kernels only the plain one can be differentiated twice.
+        kernels = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
+        with self.place(weights), kernels:
             value = loss(weights, alpha)
             found = torch.autograd.grad(value * self.scale, list(by), create_graph=create_graph, allow_unused=True)
         return list(found), value.detach()

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .base import SearchHook
 
 
+#: Bytes of prepared clips (4 a value, where decoded ones have 1) that are kept from one candidate to the next.
+KEPT_READY = 2**30
+
+
 class CandidateScorer:
     """Score of architectures with inherited weights on one fixed set of held-out clips.
 
@@ -44,6 +48,8 @@ class CandidateScorer:
     def __init__(self, hook: SearchHook, batches: int, indicator: VideoAccuracy | Likelihood | None = None) -> None:
         self.hook, self.indicator = hook, indicator or VideoAccuracy()
         self._batches = held_out_batches(hook, batches)
+        self._ready: dict[int, dict[str, Any]] = {}
+        self._room = KEPT_READY
 
     def __call__(self, arch: Arch | Mixture) -> float:
         """The score: accuracy in 0..1, or what the indicator says."""
@@ -96,10 +102,21 @@ class CandidateScorer:
             training = self.hook.bare.training
             self.hook.bare.eval()
             for batches in parts.values():
-                pairs = [self.indicator.measure(self.hook.bare, self.hook.prepare(dict(batch))) for batch in batches]
+                pairs = [self.indicator.measure(self.hook.bare, self._prepared(batch)) for batch in batches]
                 sums += [sum(total for total, _ in pairs), sum(count for _, count in pairs)]
             self.hook.bare.train(training)
         return sums
+
+    def _prepared(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch on the model's device, normalised: once for all candidates, where there is room to keep it."""
+        if id(batch) not in self._ready:
+            ready = self.hook.prepare(dict(batch))
+            size = ready['inputs'].numel() * ready['inputs'].element_size()
+            if size > self._room:
+                return ready
+            self._room -= size
+            self._ready[id(batch)] = ready
+        return dict(self._ready[id(batch)])
 
     def _scores(self, sums: Sequence[float]) -> dict[str, float]:
         pairs = zip(sums[::2], sums[1::2], strict=True)

@@ -21,6 +21,7 @@ from mmnas_video.entangle import (
     spread,
     whole,
 )
+from mmnas_video.entangle.attention import attend
 from mmnas_video.testing import check_layer
 from mmnas_video.testing.compare import randomise
 
@@ -103,6 +104,27 @@ def test_attention_with_weighed_keys():
     without = layer(torch.cat([x[:, :2], x[:, 3:]], 1), whole(11), at)
     found = layer(x, whole(11), at, weight.log())
     assert close(torch.cat([found[:, :2], found[:, 3:]], 1), without)
+
+
+@pytest.mark.parametrize('dtype, tolerance', [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_weighed_attention_has_linear_memory(dtype, tolerance):
+    """Rejects a mask of tokens × tokens (what is kept for the backward pass is looked at), a scaled bias, one that is
+    rounded before it meets the scale, and a gradient of it that is none; -inf leaves keys out."""
+    tokens, generator = 401, torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, tokens, 7, generator=generator, dtype=torch.float64) for _ in range(3))
+    bias = torch.randn(tokens, generator=generator, dtype=torch.float64)
+    bias[:13] = -torch.inf
+    bias.requires_grad_()
+    logits = 0.4 * q @ k.transpose(-1, -2) + bias
+    expected = logits.softmax(-1) @ v
+    (slope,) = torch.autograd.grad(expected[..., 0].sum(), bias)
+
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        found = attend(*(x.to(dtype).requires_grad_() for x in (q, k, v)), 0.4, bias)
+    assert max(kept) <= 2 * 3 * tokens * 8
+    assert (found.double() - expected).abs().max() < tolerance
+    assert torch.allclose(torch.autograd.grad(found[..., 0].sum(), bias)[0], slope, rtol=0, atol=100 * tolerance)
 
 
 def test_one_hot_mixtures_are_the_sampled_layers():

@@ -7,6 +7,7 @@ import torch
 from torch.func import functional_call
 
 from mmnas_video.entangle import Mixture
+from mmnas_video.entangle.attention import attend
 from mmnas_video.errors import ConfigError
 from mmnas_video.kernels.batch_norm_reference import ACTIVATIONS
 from mmnas_video.models.backbones import SuperMBConv3D
@@ -74,6 +75,23 @@ def test_dropping_the_second_order_term_fails(quadratic):
     assert (first - expected).norm() > 0.5 * expected.norm()
     tiny, _ = Bilevel(train, valid).second_order(weights, alpha, VirtualStep.plain(weights, 1e-9))
     assert torch.allclose(first, tiny, rtol=0, atol=1e-5)
+
+
+def test_exact_through_attention():
+    """Rejects an exact product through an attention kernel that cannot be differentiated twice (float32 takes one), and
+    a bias of the keys through which α has no second derivative."""
+    q, k, v = random(3, 2, 5, 11, 7).float()
+    weights = [w.clone().requires_grad_() for w in (q, k)]
+    alpha = random(11, seed=1).float().requires_grad_()
+
+    def loss(target):
+        return lambda weights, alpha: (attend(*weights, v, 0.3, alpha) - target).square().sum()
+
+    bilevel, step = Bilevel(loss(0.5), loss(v)), VirtualStep.plain(weights, RATE)
+    exact, difference = (bilevel.second_order(weights, alpha, step, hessian)[0] for hessian in HESSIANS[::-1])
+    first, _ = bilevel.first_order(weights, alpha)
+    assert (exact - first).norm() > 0.02 * exact.norm()
+    assert (exact - difference).norm() < 1e-3 * exact.norm()
 
 
 @pytest.mark.parametrize('name', SGDS)

@@ -200,6 +200,21 @@ def test_the_score_of_several_datasets_is_the_mean_of_theirs(supernet):
     assert score(arch) == pytest.approx((apart['images'] + 5 * apart['videos']) / 6)
 
 
+@pytest.mark.parametrize('room, times', [(2**30, 1), (0, 3)])
+def test_clips_are_prepared_once_for_all_candidates(supernet, monkeypatch, room, times):
+    """Rejects clips that are normalised again for every candidate, some that are kept where there is no room, and a
+    score that depends on it."""
+    _, hook = prepared(evolution(supernet))
+    monkeypatch.setattr('mmnas_video.search.candidates.KEPT_READY', room)
+    score, calls = CandidateScorer(hook, 4), []
+    archs = [SPACE.largest, SPACE.smallest, SPACE.largest]
+    expected = [score(arch) for arch in archs]
+    prepare, score = hook.prepare, CandidateScorer(hook, 4)
+    monkeypatch.setattr(hook, 'prepare', lambda batch: calls.append(1) or prepare(batch))
+    assert [score(arch) for arch in archs] == expected and expected[0] != expected[1]
+    assert len(calls) == 4 * times
+
+
 def test_held_out_clips_count_once(supernet, capsys):
     """Rejects a second pass over a small held-out part, in which some clips would count twice: 30 clips of 7."""
     _, hook = prepared(evolution(supernet, arch_dataloader=loader(1, batch=7, sampler=False)))
