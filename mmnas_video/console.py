@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +23,6 @@ SHOWN = ('Epoch(', 'Saving checkpoint', 'Load checkpoint', 'resumed epoch')
 NOISE = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 #: ``console`` in a config: MMEngine's whole log, our few lines, or errors only (beside a progress line of one's own).
 MODES = ('all', 'brief', 'errors')
-
-
-def add_verbose(parser: argparse.ArgumentParser) -> None:
-    """The option of the tools that start a Runner."""
-    parser.add_argument(
-        '--verbose',
-        action='store_true',
-        help="show MMEngine's whole log: environment, config, hooks (it always stands in WORK_DIR/TIME/TIME.log)",
-    )
 
 
 class BriefFilter(logging.Filter):

@@ -38,8 +38,13 @@ STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, e
 SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every tool which runs a config takes, named as MMAction2's."""
+def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
+    """The arguments that every tool which takes a config has, named as MMAction2's.
+
+    Args:
+        parser: of the tool.
+        runs: whether the tool starts a Runner, which has a log.
+    """
     parser.add_argument('config', help='config file (.py)')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results (default: work_dirs/CONFIG_NAME)')
     parser.add_argument(
@@ -76,6 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how several processes were started (tools/dist_*.sh set it)',
     )
+    if runs:
+        parser.add_argument(
+            '--verbose',
+            action='store_true',
+            help="show MMEngine's whole log: environment, config, hooks (it always stands in WORK_DIR/TIME/TIME.log)",
+        )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 

@@ -13,7 +13,6 @@ import sys
 
 from mmengine.dist import is_main_process
 
-from mmnas_video.console import add_verbose
 from mmnas_video.launch import add_arguments, describe_plan, read_config, run_tool
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.search import stage_table, use_checkpoint
@@ -23,7 +22,6 @@ def main() -> None:
     """Train the supernet, select, extract, retrain, test."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    add_verbose(parser)
     parser.add_argument('--checkpoint', help='of the supernet, where the search only evolves what is trained (.pth)')
     parser.add_argument('--dry-run', action='store_true', help='two steps of every phase, and what the full run costs')
     parser.add_argument(

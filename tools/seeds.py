@@ -14,7 +14,6 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 
-from mmnas_video.console import add_verbose
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_arguments, load_config, read_config, run_tool
 from mmnas_video.pipeline import run_search
@@ -85,7 +84,6 @@ def main() -> None:
     """Run the seeds one after another and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    add_verbose(parser)
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='how many, from --seed on (default: 3)')
     parser.add_argument(
         '--retrain', action='store_true', help='also train and test what each finds, if the config says how'

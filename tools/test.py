@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mmengine.model import is_model_wrapper
 
-from mmnas_video.console import add_verbose
 from mmnas_video.launch import add_arguments, build_runner, read_config, run_tool
 from mmnas_video.search import check_weights, read_checkpoint
 from mmnas_video.space import write_text_atomic
@@ -20,7 +19,6 @@ def main() -> None:
     """Load the weights and run the config's test loop."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    add_verbose(parser)
     parser.add_argument('checkpoint', help='weights (.pth)')
     args = parser.parse_args()
     cfg = read_config(args.config, args)

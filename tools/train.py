@@ -6,7 +6,6 @@ python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arc
 import argparse
 import sys
 
-from mmnas_video.console import add_verbose
 from mmnas_video.launch import add_arguments, describe_plan, dry_run, read_config, run_tool, train
 
 
@@ -14,7 +13,6 @@ def main() -> None:
     """Train, or with ``--dry-run`` run two steps of every phase and say what the whole run costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    add_verbose(parser)
     parser.add_argument('--dry-run', action='store_true', help='two steps of every phase, and what the full run costs')
     args = parser.parse_args()
     cfg = read_config(args.config, args)
