@@ -23,7 +23,7 @@ OWN = r'(configs/demo/\S+|data/mine/\S+|work_dirs/\S+|[A-Z_]+)'
 RUN_BY = (
     (r'make demo', 'tests/tools/test_train_tools.py::test_the_demo'),
     (r'make (test|lint|docs|install)\b|\.ci/run|source |pip install -e', '.ci/run'),
-    (r"pip install 'mmnas-video", 'tests/host/test_installed.py::test_the_wheel_holds_configs_and_tools'),
+    (r'pip wheel|pip install \S*mmnas', 'tests/host/test_installed.py::test_the_wheel_holds_configs_and_tools'),
     (r'(PYTHONPATH=. )?python (\$NAS|\$MMACTION|-m pytest)', 'tests/host/test_installed.py::test_the_pages_tests_pass'),
     (r'python -m mmnas_video', 'tests/test_main.py::test_json_in_a_working_environment'),
     (r'python tools/(search|report).py (data|work_dirs)/mine', 'tests/tools/test_from_folders.py::test_from_a_folder'),
@@ -50,7 +50,7 @@ RUN_BY = (
     (r'.*RDZV_ID=\S+ .*tools/dist_search.sh', 'tests/tools/test_dist_tools.py::test_several_machines_find_each_other'),
     (r'.*tools/slurm_search.sh', 'tests/tools/test_dist_tools.py::test_the_slurm_job'),
 )
-START = re.compile(r'(?:[A-Z_]+=\S+ )*(?:python |make |bash |source |pip install |tools/|\.ci/run)')
+START = re.compile(r'(?:[A-Z_]+=\S+ )*(?:python |make |bash |source |pip (?:install|wheel) |tools/|\.ci/run)')
 
 
 class Command(NamedTuple):
