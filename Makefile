@@ -2,6 +2,7 @@
 #   make demo [SMOKE=1] [DEMO_ARGS='...']   search, retrain and compare on made data, with pictures
 #   make test [TEST_ARGS='...']             the tests, with the 20 slowest
 #   make lint                               ruff
+#   make docs                               the pages of docs/ as HTML, in build/docs
 #   make install                            only the environment
 # PYTHON=... chooses the interpreter (3.10 to 3.12) that .venv is made with; WORKERS=... the test processes.
 
@@ -11,7 +12,7 @@ STAMP   := $(VENV)/.installed
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test lint install
+.PHONY: demo test lint docs install
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -25,6 +26,14 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(BIN)/sphinx-build
+	$(BIN)/sphinx-build -q -W --keep-going docs build/docs
+	@echo 'build/docs/index.html'
+
+$(BIN)/sphinx-build: requirements/docs.txt $(STAMP)
+	$(PIP) install -q -c requirements/constraints.txt -r $<
+	@touch $@
 
 install: $(STAMP)
 

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from mmnas_video import compat
 from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
+from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.errors import ConfigError, RunError, StackError
 from mmnas_video.registry import HOOKS, RUNNERS
 from mmnas_video.search import fit_readers, read_checkpoint
@@ -37,8 +38,13 @@ STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, e
 SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every tool which runs a config takes, named as MMAction2's."""
+def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
+    """The arguments that every tool which takes a config has, named as MMAction2's.
+
+    Args:
+        parser: of the tool.
+        runs: whether the tool starts a Runner, which has a log.
+    """
     parser.add_argument('config', help='config file (.py)')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results (default: work_dirs/CONFIG_NAME)')
     parser.add_argument(
@@ -75,6 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how several processes were started (tools/dist_*.sh set it)',
     )
+    if runs:
+        parser.add_argument(
+            '--verbose',
+            action='store_true',
+            help="show MMEngine's whole log: environment, config, hooks (it always stands in WORK_DIR/TIME/TIME.log)",
+        )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
@@ -159,6 +171,8 @@ def read_config(path: str, args: argparse.Namespace) -> Config:
 def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
+    if hasattr(args, 'verbose'):
+        cfg.console = 'all' if args.verbose else 'brief'
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
     if args.depth_scale is not None:
@@ -211,7 +225,9 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
         compat.init_cpu_process_group()
         cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(find_unused_parameters=cfg.find_unused_parameters)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+    runner.register_hook(OpeningHook())
+    return runner
 
 
 def train(cfg: Config) -> Runner:

@@ -147,6 +147,7 @@ def retrain_config(
         cfg.model.backbone = dict(backbone)
     cfg.model.backbone.arch = arch if isinstance(arch, str) or arch is None else dict(arch)
     cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), search.get('launcher', 'none'), search.log_level
+    cfg.console = search.get('console', 'all')
     cfg.randomness = copy.deepcopy(search.get('randomness') or dict(seed=0))
     cfg.resume = bool(search.get('resume'))
     return cfg

@@ -16,6 +16,7 @@ import random
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -78,7 +79,7 @@ class Phases:
 
 def quiet(cfg: Config, name: str) -> Config:
     """Our progress line in the place of MMEngine's log on the screen (the log file has all of it)."""
-    cfg.log_level = 'ERROR'
+    cfg.console = 'errors'
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
     return cfg
 
@@ -147,6 +148,8 @@ def train_row(name: str, cfg: Config, backbone: Mapping[str, Any], work_dir: Pat
 def _start_training() -> None:
     torch.set_num_threads(1)
     init_default_scope('mmaction')
+    # MMEngine's word about the start method of the loader's workers, which the config names.
+    warnings.filterwarnings('ignore', 'Multi-processing start method', UserWarning)
 
 
 def side_by_side(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> list[Any]:

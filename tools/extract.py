@@ -30,7 +30,7 @@ from mmnas_video.search import Calibration, extract_model, fit_readers, load_sup
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_arguments(parser, runs=False)
     parser.add_argument('checkpoint', help='a checkpoint of the search, or of the network that the config pins (.pth)')
     parser.add_argument('--arch', help='arch.json (default: what the config pins)')
     parser.add_argument('--out', type=Path, help='folder (default: next to arch.json, or to the checkpoint)')

@@ -35,7 +35,7 @@ def progress(every: float = 2.0) -> Callable[[int, int], None]:
 
 
 def main() -> int:
-    """Parse the command line, write the report, print its path; 2 if the input is wrong."""
+    """Parse the command line, write the report, print its path; 2 if the input is wrong, 3 if it cannot be written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'work_dirs',
@@ -59,8 +59,8 @@ def main() -> int:
     try:
         print(write_report(args.work_dirs, args.out, drawings=args.drawings, progress=progress()))
     except (ConfigError, OSError) as error:
-        print(f'report.py: {error}', file=sys.stderr)
-        return 2
+        print(f'error: {error}', file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 3
     return 0
 
 

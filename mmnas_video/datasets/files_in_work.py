@@ -76,6 +76,8 @@ class FilesInWork:
         found = []
         for row in rows:
             start, length, pid = HEAD.unpack_from(row)
+            if not (pid and length):
+                continue  # the worker took it out while it was copied
             name = row[HEAD.size : HEAD.size + length].tobytes().decode(errors='replace')
             found.append(InWork(self.key, pid, name, start))
         return found

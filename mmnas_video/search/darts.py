@@ -6,6 +6,7 @@ Source: Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -276,8 +277,14 @@ class DARTSSearchHook(SearchHook):
         rng = random.Random(derive_seed(self.seed, 'perturbation'))
         selection = PerturbationSelection(self.space, lambda: self.selected_from(selection), rng)
 
+        start, todo = time.monotonic(), len(selection.order)
+
         def report(line: Mapping[str, Any]) -> None:
-            runner.logger.info(f'Search: {line["choice"]} is {line["value"]!r}')
+            done = len(selection.fixed)
+            left = (time.monotonic() - start) / done * (todo - done)
+            runner.logger.info(
+                f'Search: {line["choice"]} is {line["value"]!r}  {done}/{todo} choices, {left:.0f} s left'
+            )
             if self.record:
                 self.record.append({'kind': 'perturbation', **line})
 

@@ -53,7 +53,7 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if pinned.get(loader):
             pinned[loader].dataset.pop('held_out', None)
-    for key in ('retrain', 'stages', 'resume', 'load_from'):
+    for key in ('retrain', 'stages', 'resume', 'load_from', 'console'):
         pinned.pop(key, None)
     return pinned
 

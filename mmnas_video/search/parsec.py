@@ -67,8 +67,7 @@ class PARSECSearchHook(SearchHook):
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
         warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is.
-        None in
-            the paper; in short searches it keeps α from settling on what trains fastest.
+            None in the paper; in short searches it keeps α from settling on what trains fastest.
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
             less noise. Off in the paper.
         rank_archs: ``'same'`` on all ranks, or each its ``'own'``.

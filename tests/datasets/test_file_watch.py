@@ -10,7 +10,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import FilesInWork, FileWatchHook, SeededDataset, close_workers, skip_bad_collate
-from mmnas_video.datasets.files_in_work import files_in_work
+from mmnas_video.datasets.files_in_work import HEAD, files_in_work
 from mmnas_video.errors import ConfigError
 
 KEY = 'train_dataloader.dataset'
@@ -105,3 +105,13 @@ def test_times_are_checked(option):
     """Rejects a watch that names every file at once, or never looks."""
     with pytest.raises(ConfigError, match=f'FileWatchHook.{option}: found 0'):
         FileWatchHook(**{option: 0})
+
+
+def test_a_row_that_was_emptied_while_it_was_copied():
+    """Rejects a dead worker on a file without a name: a worker that finishes a file empties its cell while the main
+    process copies it, so that its number may be seen without the length."""
+    record = FilesInWork(KEY)
+    for cell, length, pid in ((3, 0, 2**22 + 1), (7, 4, 2**22 + 3)):
+        HEAD.pack_into(memoryview(record._cells[cell].numpy()), 0, 1.0, length, pid)
+        record._cells[cell, HEAD.size : HEAD.size + 4] = 97
+    assert [(entry.pid, entry.path) for entry in record.entries()] == [(2**22 + 3, 'aaaa')]

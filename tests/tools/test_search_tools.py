@@ -84,6 +84,25 @@ def data_options(videos: Path) -> list[str]:
     return [f'{loader}.dataset.dataset.data_root={videos}/' for loader in LOADERS]
 
 
+def test_the_screen_of_a_search(searched):
+    """Rejects MMEngine's dumps of environment, config, hooks and options of the optimiser on the screen, a log file
+    without them, a beginning that hides what is run, at which budget, for how long and where, colour in a pipe, and
+    progress without the time that is left."""
+    folder, done = searched
+    dumps = ('System environment:', 'Config:', 'Hooks will be executed', 'paramwise_options', 'FileClient')
+    log = next(folder.glob('2*/2*.log')).read_text()
+    assert not [words for words in dumps if words in done.out + done.err]
+    assert not [words for words in dumps if words not in log]
+    assert '\x1b' not in done.out + done.err
+    lines = done.out.splitlines()
+    first = next(i for i, line in enumerate(lines) if 'Epoch(train)' in line)
+    assert first <= 14 and 'eta: ' in lines[first], lines[: first + 1]
+    opening = '\n'.join(lines[:first])
+    for words in (SEARCH_CONFIG, 'SuperMBConv3D', 'budget', '1 epochs of 4 steps', str(folder), '--verbose', 'retrain'):
+        assert words in opening, words
+    assert all(line in log for line in lines[2:first])
+
+
 def test_a_search_leaves_what_it_says(searched):
     """Rejects a search that ends without an arch of its space (or one under a stale cost), extraction of
     another one, a retraining that trains another network than the one found, and paths in the output that

@@ -22,10 +22,11 @@ X3D_S = {'macs': 1962892112, 'params': 3794322, 'shape': [3, 13, 160, 160]}
 # ---------------------------------------------------------------------------- help
 @pytest.mark.parametrize('name', TOOLS)
 def test_help_explains_every_argument(name, tool):
-    """Rejects a tool without a description, and an argument of which only the name is shown."""
+    """Rejects a tool without a description or an example, and an argument of which only the name is shown."""
     text = tool(name, '--help').ok().out
     first = (ROOT / name).read_text().split('"""')[1].strip().splitlines()[0]
     assert re.sub(r'\s+', ' ', first) in re.sub(r'\s+', ' ', text)
+    assert f'python {name}' in text or 'make demo' in text, f'{name}: no example'
     entries = re.split(r'\n(?=  \S)', text[re.search(r'^(positional arguments|options):', text, re.M).start() :])[1:]
     assert entries
     for entry in entries:  # "  --name VALUE  what it is", or what it is on the next line
@@ -226,7 +227,9 @@ def test_dry_run_of_a_training_that_would_resume(tool, tiny, tmp_path):
     """Rejects a dry run that goes on from the real checkpoint (its epoch is past the only one: no step to
     time), and one that touches it. 12 clips in the test list are fewer than a batch."""
     arguments = ['tools/train.py', RETRAIN_CONFIG, '--work-dir', tmp_path, '--cfg-options', *tiny()]
-    tool(*arguments).ok()
+    # On the way: with --verbose MMEngine's whole log is on the screen.
+    whole = tool(*arguments[:4], '--verbose', *arguments[4:]).ok().out
+    assert all(words in whole for words in ('System environment:', 'Hooks will be executed', 'paramwise_options'))
     before = {path: path.stat().st_mtime_ns for path in outside_dry_run(tmp_path)}
     done = tool(*arguments, '--resume', '--dry-run').ok()
     assert plans(done.out)['training'][:2] == (1, 6)

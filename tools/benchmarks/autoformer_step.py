@@ -75,10 +75,12 @@ def main() -> None:
     """Measure the smallest, the largest and some random architectures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--mmrazor', type=Path, required=True, help='the folder that pip installed it into')
-    parser.add_argument('--batch', type=int, default=8)
+    parser.add_argument('--batch', type=int, default=8, help='clips or images in a batch (default: 8)')
     parser.add_argument('--archs', type=int, default=3, help='random ones')
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument(
+        '--rounds', type=int, default=7, help='timed passes of each candidate; medians count (default: 7)'
+    )
+    parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
     parser.add_argument('--out', help='write the figures as JSON')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

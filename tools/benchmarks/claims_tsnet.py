@@ -135,10 +135,17 @@ def searches_table(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, ..
 def main() -> None:
     """Run all searches and trainings, and print both tables after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--seeds', type=int, default=5, help='how many (default: 5)')
     parser.add_argument('--epochs', type=int, help="of every stage (default: the demo's)")
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/claims_tsnet'))
-    parser.add_argument('--data', type=Path, default=Path('data/demo'))
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/claims_tsnet'),
+        help='results (default: work_dirs/claims_tsnet)',
+    )
+    parser.add_argument(
+        '--data', type=Path, default=Path('data/demo'), help='demo data; made if it is not there (default: data/demo)'
+    )
     parser.add_argument('--smoke', action='store_true', help='one epoch each on tiny data: shows that it runs')
     parser.add_argument('--out', help='write the tables as JSON, with _1 and _2 before the suffix')
     args = parser.parse_args()

@@ -219,9 +219,16 @@ def spread(values: Sequence[float]) -> str:
 def main() -> None:
     """Run what is missing, and print the tables after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/claims_vimnas'))
-    parser.add_argument('--data', type=Path, default=Path('data/demo'))
+    parser.add_argument('--seeds', type=int, default=3, help='how many (default: 3)')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/claims_vimnas'),
+        help='results (default: work_dirs/claims_vimnas)',
+    )
+    parser.add_argument(
+        '--data', type=Path, default=Path('data/demo'), help='demo data; made if it is not there (default: data/demo)'
+    )
     parser.add_argument('--smoke', action='store_true', help='one epoch each on tiny data: shows that it runs')
     args = parser.parse_args()
     torch.set_num_threads(1)

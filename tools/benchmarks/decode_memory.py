@@ -74,7 +74,13 @@ def measure(videos: Path, reader: str, decodes: list[int]) -> list[float]:
 def main() -> int:
     """Measure both readers; the status is 1 if one grows by more than 5 %."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--decodes', type=int, nargs='+', default=[1000, 2000, 5000, 10000])
+    parser.add_argument(
+        '--decodes',
+        type=int,
+        nargs='+',
+        default=[1000, 2000, 5000, 10000],
+        help='counts at which memory is read (default: 1000 2000 5000 10000)',
+    )
     parser.add_argument('--out', help='write the figures as JSON')
     args = parser.parse_args()
     init_default_scope('mmaction')

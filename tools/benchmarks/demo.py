@@ -33,9 +33,11 @@ def summary(rows: list[dict]) -> dict[str, float]:
 def main() -> None:
     """Run what is missing, then print mean, deviation and wins."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=10)
+    parser.add_argument('--seeds', type=int, default=10, help='how many (default: 10)')
     parser.add_argument('--first', type=int, default=0, help='first seed')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo_seeds'))
+    parser.add_argument(
+        '--work-dir', type=Path, default=Path('work_dirs/demo_seeds'), help='results (default: work_dirs/demo_seeds)'
+    )
     parser.add_argument('--out', help='write the figures as JSON')
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -53,8 +53,10 @@ def macs(once: Callable[[], None]) -> int:
 def main() -> None:
     """Measure every case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument(
+        '--rounds', type=int, default=7, help='timed passes of each candidate; medians count (default: 7)'
+    )
+    parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
     parser.add_argument('--out', help='write the figures as JSON')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -32,10 +32,14 @@ HELP = {
 }
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults behind each option, and the example as it stands."""
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; one option per field of :class:`DemoOptions`."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__.split('\n')[0], epilog=__doc__.split('\n\n', 1)[1], formatter_class=Help
     )
     parser.add_argument('--out', default='data/demo', help='folder of the sets')
     parser.add_argument('--sets', nargs='+', choices=SETS, default=list(SETS), help='which sets to make')
