@@ -1,5 +1,6 @@
 """What every benchmark prints beside its figures: machine, versions, commit, and how busy the machine was."""
 
+import argparse
 import json
 import os
 import platform
@@ -91,18 +92,25 @@ class Interleaved:
         return {name: statistics.median(seconds[name] if clean else everything[name]) for name in self.candidates}
 
 
-def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: str | None = None) -> None:
-    """Print a Markdown table and the machine; with ``out`` also write both as JSON."""
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option under which every benchmark writes what it prints."""
+    parser.add_argument('--json', '--out', dest='out', metavar='FILE', help='write the figures as JSON too')
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: str | None = None) -> dict[str, Any]:
+    """Print a Markdown table and the machine; with ``out`` also write both as JSON. Returns what is written."""
     print(f'## {title}\n')
     print('| ' + ' | '.join(header) + ' |\n|' + '---|' * len(header))
     for row in rows:
         print('| ' + ' | '.join(str(x) for x in row) + ' |')
     found = machine()
     print('\n' + ', '.join(f'{k} {v}' for k, v in found.items() if v is not None))
+    table = {'title': title, 'header': list(header), 'rows': [list(r) for r in rows], 'machine': found}
+    write_json(out, table)
+    return table
+
+
+def write_json(out: str | None, found: Any) -> None:
+    """What a run has found, as a file where one is wanted."""
     if out:
-        Path(out).write_text(
-            json.dumps(
-                {'title': title, 'header': list(header), 'rows': [list(r) for r in rows], 'machine': found}, indent=1
-            )
-            + '\n'
-        )
+        Path(out).write_text(json.dumps(found, indent=1) + '\n')

@@ -23,7 +23,7 @@ import cv2
 import decord
 import numpy as np
 import torch
-from common import Interleaved, show
+from common import Interleaved, add_json, show
 from mmengine.registry import init_default_scope
 
 from mmnas_video.datasets import SeededDataset
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--short-side', type=int, default=182, help='of the smaller transcoded files (182)')
     parser.add_argument('--smoke', action='store_true', help='2 clips of 3 s, 1 round: no figure means anything')
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
