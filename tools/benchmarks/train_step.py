@@ -193,7 +193,9 @@ def compare(title: str, make: Callable, args: argparse.Namespace, setting: Setti
         try:
             steps[candidate.name] = prepare(candidate, make, setting)
             # A graph's memory is its own pool, and there before the step.
-            memory[candidate.name] = f'{peak(steps[candidate.name]):.2f}' if DEVICE == 'cuda' and not candidate.graph else ''
+            memory[candidate.name] = (
+                f'{peak(steps[candidate.name]):.2f}' if DEVICE == 'cuda' and not candidate.graph else ''
+            )
         except Exception as error:  # a first run on another machine: the other figures are still wanted
             failed[candidate.name] = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}'[:200]
     timer = Interleaved(steps)
@@ -261,7 +263,12 @@ def compare_losses(args: argparse.Namespace, setting: Setting) -> dict:
     part, rows = max(args.loss_steps // 10, 1), []
     for start in range(0, args.loss_steps, part):
         means = [statistics.fmean(curve[start : start + part]) for curve in (theirs, ours, other)]
-        row = (f'{start + 1} to {min(start + part, args.loss_steps)}', *means, abs(means[1] - means[0]), abs(means[2] - means[0]))
+        row = (
+            f'{start + 1} to {min(start + part, args.loss_steps)}',
+            *means,
+            abs(means[1] - means[0]),
+            abs(means[2] - means[0]),
+        )
         rows.append([row[0], *(f'{value:.4f}' for value in row[1:])])
     header = ('steps', "MMAction2's, seed 0", 'ours, seed 0', "MMAction2's, seed 1", 'ours - seed 0', 'seed 1 - seed 0')
     shape = 'x'.join(map(str, setting.clips.shape[3:]))
