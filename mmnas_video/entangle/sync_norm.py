@@ -1,9 +1,9 @@
 """BatchNorm statistics of all ranks together, on any backend, for plain layers and for windows of shared channels.
 
 torch's ``SyncBatchNorm`` runs on a GPU only, and converting a model to it throws away layers that take a window. Ours
-is made of the pieces in :mod:`mmnas_video.kernels.batch_norm`: statistics of this rank's clips, merged with those of the
-others, and in the backward pass sums over this rank's clips, added to theirs. Ranks that compute by kernels and ranks
-that do not (one without clips, say) exchange the same.
+is made of the pieces in :mod:`mmnas_video.kernels.batch_norm`: statistics of this rank's clips, merged with those of
+the others, and in the backward pass sums over this rank's clips, added to theirs. Ranks that compute by kernels and
+ranks that do not (one without clips, say) exchange the same.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 ``MMNAS_KERNELS`` (environment) is ``auto`` (default: the kernels on an NVIDIA GPU of compute capability 8.0 or newer,
 PyTorch elsewhere and after a kernel has failed, see :mod:`.fallback`), ``off`` (always PyTorch) or ``on`` (wherever
-they can run at all, also on a GPU that nobody has tried; an error where Triton is missing or a kernel fails). It is read
-at every call, so it may change while a program runs; a graph made by ``torch.compile`` keeps what held when it was traced.
+they can run at all, also on a GPU that nobody has tried; an error where Triton is missing or a kernel fails). It is
+read at every call, so it may change while a program runs; a graph made by ``torch.compile`` keeps what held when it was
+traced.
 
 Under Triton's interpreter (``TRITON_INTERPRET=1`` before this package is imported) the kernels run on CPU tensors:
 thousands of times slower, for tests.
@@ -64,8 +65,8 @@ def mode() -> str:
 
 
 def use_triton(x: Tensor, family: str = '') -> bool:
-    """Whether our kernels take ``x`` of shape (B, C, T, H, W): by device, dtype, size and the switch; with the name of a
-    ``family``, not after that has failed (:func:`~.fallback.failed`).
+    """Whether our kernels take ``x`` of shape (B, C, T, H, W): by device, dtype, size and the switch; with the name of
+    a ``family``, not after that has failed (:func:`~.fallback.failed`).
 
     Never while a model is exported, so that an exported graph holds PyTorch's own operators only.
 

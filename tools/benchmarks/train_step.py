@@ -203,8 +203,13 @@ def compare(title: str, make: Callable, args: argparse.Namespace, setting: Setti
     rivals = [name for name in found if name.startswith('MMAction2')]
     clips = len(setting.labels)
     rows = [
-        (name, f'{1e3 * seconds:.1f}', f'{clips / seconds:.1f}', memory[name])
-        + tuple(f'{found[rival] / seconds:.2f}' for rival in rivals)
+        (
+            name,
+            f'{1e3 * seconds:.1f}',
+            f'{clips / seconds:.1f}',
+            memory[name],
+            *(f'{found[rival] / seconds:.2f}' for rival in rivals),
+        )
         for name, seconds in found.items()
     ]
     rows += [(name, reason, '', '', *[''] * len(rivals)) for name, reason in failed.items()]
