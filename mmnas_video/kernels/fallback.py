@@ -16,7 +16,7 @@ import torch
 
 T = TypeVar('T')
 #: Errors that speak of the input or of memory, not of the kernel.
-NOT_THE_KERNEL = (TypeError, ValueError, MemoryError, torch.OutOfMemoryError)
+NOT_THE_KERNEL = (TypeError, ValueError, MemoryError, torch.cuda.OutOfMemoryError)
 
 _failed: dict[str, str] = {}
 

@@ -54,16 +54,16 @@ WARM = (
     ),
     script('warm norms', 'kernels.py', 240, '--rounds', '1', '--only', 'BN*'),
     script('warm step', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--inference'),
+    script('warm compiled', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--compile'),
 )
 TIMED = (
     script('train_step', 'train_step.py', 100, *AMP, '--graph', '--channels-last', '--inference'),
-    script('kernels', 'kernels.py', 100),
+    script('kernels', 'kernels.py', 150),
     script('train_step_compiled', 'train_step.py', 150, *AMP, '--compile'),
     script('roofline', 'roofline.py', 60, '--picture', '{folder}/roofline.svg'),
     script('loss', 'train_step.py', 80, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '16', '--clip', '13x96'),
     script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90),
     script('train_step_fp32', 'train_step.py', 60, '--dtype', 'fp32', '--rounds', '5'),
-    script('data', 'data.py', 120),
 )
 
 

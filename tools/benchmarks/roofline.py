@@ -66,7 +66,7 @@ class Layer(NamedTuple):
         """For a table."""
         shape = f'{self.x[1]}x{self.x[2]}²'
         if self.kind == 'BatchNorm':
-            return f'BatchNorm + ReLU {self.x[0]} channels, {shape}'
+            return f'BatchNorm {self.x[0]} channels, {shape}'
         kernel = 'x'.join(map(str, self.weight[2:]))
         return f'{self.kind} {kernel} {self.x[0]} → {self.y[0]}, {shape}' + (
             f' /{self.stride}' if self.stride > 1 else ''

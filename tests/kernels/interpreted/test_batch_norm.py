@@ -414,7 +414,8 @@ def test_with_statistics_over_ranks(squeeze, monkeypatch, tmp_path):
     """Rejects a synced layer that leaves the kernels, one that forgets to ask the other ranks in one of the two passes,
     and statistics whose count is lost on the way. One rank that believes in others; the numbers of several are compared
     in tests/search/test_ranks.py, without kernels."""
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    backend = 'nccl' if DEVICE == 'cuda' else 'gloo'
+    torch.distributed.init_process_group(backend, init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
     monkeypatch.setattr(sync_norm, 'several_ranks', lambda: True)
     monkeypatch.setattr(norm_layers, 'several_ranks', lambda: True)
     ours, wide = twins(MBConv3D(5, 11, 7, squeeze, (3, 3), stride=2, shortcut=True))
