@@ -157,8 +157,9 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad, activation = inner, 'none'
     if gate is not None:
         by_gate = (scaled(sums[1], weight) + (0 if bias is None else bias * sums[0])).to(gate.dtype)
-        sums = sums * gate
-    sums = sums.sum(1)
+        sums = (sums * gate).sum(1)
+    else:
+        sums = sums[:, 0]
     means = means_of(sums, ctx.count, total)
     dx = None
     if ctx.needs_input_grad[0]:
