@@ -13,9 +13,11 @@ second, 3.5 times its compiled ones, at most 0.6 of its memory. Without a GPU th
 
 import argparse
 import copy
+import math
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -198,10 +200,23 @@ def compare(title: str, make: Callable, args: argparse.Namespace, setting: Setti
             )
         except Exception as error:  # a first run on another machine: the other figures are still wanted
             failed[candidate.name] = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}'[:200]
-    timer = Interleaved(steps)
+    timer = Interleaved(steps, **({'busy': math.inf, 'clock': time.process_time} if args.cpu_time else {}))
     found = {name: seconds / STEPS for name, seconds in timer.run(args.rounds, 2 * args.rounds).items()}
+    header, rows = table_of(found, memory, failed, len(setting.labels))
+    table = show(f'{title}: {described(args, setting)}{", CPU time" if args.cpu_time else ""}', header, rows)
+    print(f'\nrounds: {args.rounds} wanted, {timer.dropped} dropped or only counted because other work ran')
+    return table | {'dropped': timer.dropped}
+
+
+def described(args: argparse.Namespace, setting: Setting) -> str:
+    """What was run, for a title."""
+    shape = 'x'.join(map(str, setting.clips.shape[3:]))
+    return f'{Path(args.config).stem}, batch {len(setting.labels)}, {shape}, {args.dtype}, {DEVICE}'
+
+
+def table_of(found: dict, memory: dict, failed: dict, clips: int) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Header and rows; each candidate also against each of MMAction2's, as a ratio of their times."""
     rivals = [name for name in found if name.startswith('MMAction2')]
-    clips = len(setting.labels)
     rows = [
         (
             name,
@@ -213,11 +228,7 @@ def compare(title: str, make: Callable, args: argparse.Namespace, setting: Setti
         for name, seconds in found.items()
     ]
     rows += [(name, reason, '', '', *[''] * len(rivals)) for name, reason in failed.items()]
-    header = ('network', 'ms', 'clips/s', 'GB', *(f'to {rival}' for rival in rivals))
-    shape = 'x'.join(map(str, setting.clips.shape[3:]))
-    table = show(f'{title}: {Path(args.config).stem}, batch {clips}, {shape}, {args.dtype}, {DEVICE}', header, rows)
-    print(f'\nrounds: {args.rounds} wanted, {timer.dropped} dropped or only counted because other work ran')
-    return table | {'dropped': timer.dropped}
+    return ('network', 'ms', 'clips/s', 'GB', *(f'to {rival}' for rival in rivals)), rows
 
 
 # ------------------------------------------------------------------ the same network learns the same
@@ -276,10 +287,8 @@ def compare_losses(args: argparse.Namespace, setting: Setting) -> dict:
         )
         rows.append([row[0], *(f'{value:.4f}' for value in row[1:])])
     header = ('steps', "MMAction2's, seed 0", 'ours, seed 0', "MMAction2's, seed 1", 'ours - seed 0', 'seed 1 - seed 0')
-    shape = 'x'.join(map(str, setting.clips.shape[3:]))
-    title = f'Mean loss: {Path(args.config).stem}, batch {len(setting.labels)}, {shape}, {args.dtype}, {DEVICE}'
     first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if abs(a - b) > 1e-3), None)
-    table = show(title, header, rows)
+    table = show(f'Mean loss: {described(args, setting)}', header, rows)
     print(f'\nfirst step at which both of seed 0 differ by more than 0.001: {"none" if first is None else first + 1}')
     return table | {'curves': curves, 'first_difference': first}
 
@@ -296,6 +305,7 @@ def main() -> None:
     parser.add_argument('--inference', action='store_true', help='inference too')
     parser.add_argument('--channels-last', action='store_true', help="MMAction2's network also in that layout")
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--cpu-time', action='store_true', help="count the process's own time: for a busy machine")
     parser.add_argument('--loss-steps', type=int, default=0, help='instead: the loss over so many steps of training')
     add_json(parser)
     args = parser.parse_args()
