@@ -63,6 +63,7 @@ TIMED = (
     script('roofline', 'roofline.py', 60, '--picture', '{folder}/roofline.svg'),
     script('loss', 'train_step.py', 80, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '16', '--clip', '13x96'),
     script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90),
+    script('host_time', 'host_time.py', 30),
     script('train_step_fp32', 'train_step.py', 60, '--dtype', 'fp32', '--rounds', '5'),
 )
 
