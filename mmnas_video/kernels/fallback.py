@@ -36,7 +36,7 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> No
     except NOT_THE_KERNEL:
         raise
     except Exception as error:
-        reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), '')
+        reason = next((line.strip().rstrip('.') for line in reversed(str(error).splitlines()) if line.strip()), '')
         raise CannotLaunch(f'{kernel.fn.__name__}: {type(error).__name__}: {reason}') from error
 
 
