@@ -3,7 +3,7 @@
     python tools/benchmarks/train_step.py                                       # X3D-S, 13 x 160 x 160
     python tools/benchmarks/train_step.py --dtype bf16 --compile --graph --channels-last --inference   # on a GPU
     python tools/benchmarks/train_step.py configs/autox3d/x3d_m.py --clip 16x224
-    python tools/benchmarks/train_step.py --loss-steps 200 --clip 5x64          # the loss of both, and of two seeds
+    python tools/benchmarks/train_step.py --loss-steps 200 --batch 8 --clip 4x64  # the loss of both, and of two seeds
 
 A step is forward, cross-entropy, backward and SGD with momentum, on one random batch that stays on the device; dtypes
 other than fp32 by autocast. A config whose network is X3D has a counterpart in MMAction2, which is given the same
@@ -247,7 +247,7 @@ def batches(setting: Setting, classes: int, steps: int) -> Iterator[tuple[Tensor
 def losses(model: nn.Module, setting: Setting, steps: int, name: str) -> list[float]:
     """The loss of each step of a training."""
     model.train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-5)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-5)
     found = []
     for step, (clips, labels) in enumerate(batches(setting, 8, steps)):
         torch.manual_seed(step)  # of dropout
