@@ -1,7 +1,8 @@
 """``python -m mmnas_video``: the environment, what is broken in it, and what mends it.
 
-Exit code 1 means that something stands in the way of running. ``--json`` prints the same as one JSON object,
-for a bug report or a script.
+On a GPU it also runs every kernel of ours once against its reference. Exit code 1 means that something stands in the
+way of running, or that a kernel computes something else. ``--json`` prints the same as one JSON object, for a bug
+report or a script.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ PACKAGES: tuple[tuple[str, ...], ...] = (
     ('transformers',),
 )
 MARKS = {'absent': 'ok', 'mended': 'mended', 'present': 'note', 'stops': 'STOPS'}
+KERNEL_MARKS = {'ok': 'ok', 'differs': 'DIFFERS', 'failed': 'failed'}
+OFF = 'export MMNAS_KERNELS=off (PyTorch computes instead, slower), and please report it'
 
 
 def versions() -> dict[str, str | None]:
@@ -75,13 +78,28 @@ def registered() -> list[str]:
     )
 
 
+def kernels() -> tuple[str, list[dict[str, str]]]:
+    """Why our kernels are not used here, and a row for each of them where they are."""
+    from mmnas_video.errors import ConfigError
+    from mmnas_video.kernels import self_check
+
+    try:
+        places, note = self_check.devices()
+    except ConfigError as error:
+        return str(error), []
+    if places:
+        print('Trying our kernels; the first time they are compiled ...', file=sys.stderr, flush=True)
+    return note, [row._asdict() for place in places for row in self_check.check_kernels(place)]
+
+
 def report() -> dict[str, Any]:
     """Everything that is printed, as plain data; ``ok`` says whether the package can run here."""
     result: dict[str, Any] = {'versions': versions(), 'devices': devices()}
-    result |= {'registered': [], 'error': '', 'repairs': []}
+    result |= {'registered': [], 'error': '', 'repairs': [], 'kernels_note': '', 'kernels': []}
     if not any(finding.state == 'stops' for finding in compat.findings()):
         try:
             result['registered'] = registered()
+            result['kernels_note'], result['kernels'] = kernels()
         except Exception as error:  # whatever the stack raises is what the reader needs to see
             result['error'] = f'{type(error).__name__}: {error}'
     found = compat.findings()  # after register(): what it mended is called mended
@@ -89,6 +107,7 @@ def report() -> dict[str, Any]:
         row = {'name': f.repair.name, 'state': f.state, 'found': f.found}
         result['repairs'].append(row | {'fault': f.repair.fault, 'remedy': f.repair.remedy})
     result['ok'] = not result['error'] and all(f.state != 'stops' for f in found)
+    result['ok'] &= all(row['state'] != 'differs' for row in result['kernels'])
     return result
 
 
@@ -106,9 +125,19 @@ def as_text(result: dict[str, Any]) -> str:
             lines.append(f'{"":24}{verb}: {row["remedy"]}')
     if result['registered']:
         lines += ['', "Registered in MMAction2's registries", '  ' + ', '.join(result['registered'])]
+    lines += ['', 'Our kernels', *_kernel_lines(result)]
     lines += ['', *([result['error']] if result['error'] else [])]
     lines += [f'This environment {"can" if result["ok"] else "cannot"} run MMNAS-Video.']
     return '\n'.join(lines)
+
+
+def _kernel_lines(result: dict[str, Any]) -> list[str]:
+    rows = result['kernels']
+    lines = [f'  {result["kernels_note"] or "not tried"}'] if not rows else []
+    lines += [f'  {KERNEL_MARKS[row["state"]]:<8}{row["name"]}: {row["detail"]}' for row in rows]
+    if any(row['state'] != 'ok' for row in rows):
+        lines.append(f'{"":10}to mend it: {OFF}')
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:

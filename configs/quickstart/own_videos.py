@@ -2,8 +2,8 @@
 #   python tools/data/from_folders.py FOLDER --out data/mine    (lists, and data/mine/search.py, which starts from this)
 #   python tools/search.py data/mine/search.py
 #   python tools/search.py configs/quickstart/own_videos.py     (the same for 8 classes in data/mine/videos/CLASS/)
-# Cost: 40 epochs of 8 clips a step, more epochs where fewer than 250 videos train the weights; then the training of what was
-#   found. Most of the time goes into decoding: python tools/data/transcode.py, and num_workers, help.
+# Cost: 40 epochs of 8 clips a step, more epochs where fewer than 250 videos train the weights; then the training of
+#   what was found. Most of the time goes into decoding: python tools/data/transcode.py, and num_workers, help.
 # Space (computed): 7,962,624 architectures, 5,430,144 to 43,903,744 MACs at 8 x 64 x 64; target 1e7.
 # What comes out: work_dirs/mine/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}, and the
 #   network trained from scratch with its top-1 in work_dirs/mine/retrain/.

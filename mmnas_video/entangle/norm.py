@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmnas_video.cost import Cost
 from mmnas_video.kernels import batch_norm as fused
 
-from .sync_norm import batch_norm, several_ranks
+from .sync_norm import several_ranks, synced_statistics
 from .window import MixedWindow, Slice, Window, take, whole
 
 
@@ -31,14 +32,14 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
     ) -> Tensor:
         """``act(bn(x) + residual)``, ``(B, C, T, H, W)`` with ``C = channels.length``.
 
-        Where our kernels take ``x`` (:func:`fuses`) in one pass over memory after that for the statistics.
+        Where our kernels take ``x`` (:meth:`fuses`) in one pass over memory after that for the statistics.
 
         Mixed, weight and bias are those of the expected mask (a channel that no width uses comes out as 0), and the
         running statistics are those of all channels: normalising is not linear, so for weights that are not one-hot
         this is not the sum of the widths' outputs.
         """
         weight, bias = self._affine(channels)
-        if self.fuses(x, residual):
+        if self._shares or self.fuses(x, residual):
             by = self.statistics(x, channels)
             return fused.normalise(x, by, weight, bias, self.eps, activation, residual)
         return fused.finish(self._plain(x, weight, bias, _window(channels)), activation, residual)
@@ -54,10 +55,10 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
 
     def fuses(self, x: Tensor, residual: Tensor | None = None) -> bool:
         """Whether our kernels take ``x``."""
-        return fused.fuses(x, residual) and not (self.synced and several_ranks())
+        return fused.fuses(x, residual)
 
     def statistics(self, x: Tensor, channels: Window | MixedWindow, by_sample: bool = False) -> fused.Statistics:
-        """What ``x`` is normalised by, for our kernels; in training the running statistics move.
+        """What ``x`` is normalised by, where it is not by PyTorch; in training the running statistics move.
 
         Args:
             by_sample: also the mean of each clip.
@@ -68,7 +69,8 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
             # Through .data, because a window of the buffers may be saved for a backward pass that is still to come.
             running = (self.running_mean.data, self.running_var.data)
         if self._of_batch:
-            return fused.statistics(x, running, window.start, self._momentum(), by_sample)
+            found = synced_statistics if self._shares else fused.statistics
+            return found(x, running, window.start, self._momentum(), by_sample)
         samples = fused.statistics(x, by_sample=True, shard=True).samples if by_sample else None
         return fused.Statistics(take(self.running_mean, 0, window), take(self.running_var, 0, window), 0, samples)
 
@@ -78,7 +80,7 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
         var = take(self.running_var, 0, channels) if tracked else None
         if self._writes:
             self.num_batches_tracked.add_(1)
-        y = batch_norm(x, mean, var, weight, bias, self._of_batch, self._momentum(), self.eps, synced=self.synced)
+        y = F.batch_norm(x, mean, var, weight, bias, self._of_batch, self._momentum(), self.eps)
         if self._writes and channels.wraps:
             # The joined window is a copy: what batch_norm wrote into it goes back. Through .data, because the buffers
             # are saved for this step's backward and an in-place write would fail it.
@@ -90,6 +92,11 @@ class SuperBatchNorm3d(nn.BatchNorm3d):
         if self.weight is None:
             return None, None
         return take(self.weight, 0, channels), take(self.bias, 0, channels)
+
+    @property
+    def _shares(self) -> bool:
+        """Whether other ranks take part in this batch's statistics."""
+        return self.synced and self._of_batch and several_ranks()
 
     @property
     def _of_batch(self) -> bool:

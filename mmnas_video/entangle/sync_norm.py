@@ -1,23 +1,26 @@
 """BatchNorm statistics of all ranks together, on any backend, for plain layers and for windows of shared channels.
 
-torch's ``SyncBatchNorm`` runs on a GPU only, and converting a model to it throws away layers that take a window.
+torch's ``SyncBatchNorm`` runs on a GPU only, and converting a model to it throws away layers that take a window. Ours
+is made of the pieces in :mod:`mmnas_video.kernels.batch_norm`: statistics of this rank's clips, merged with those of
+the others, and in the backward pass sums over this rank's clips, added to theirs. Ranks that compute by kernels and
+ranks that do not (one without clips, say) exchange the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmnas_video import compat
 from mmnas_video.errors import ConfigError
+from mmnas_video.kernels.batch_norm import Statistics, normalise, statistics
+from mmnas_video.kernels.batch_norm_plain import move
 
 _alone = False
 
@@ -57,101 +60,46 @@ def merge_moments(counts: Tensor, means: Tensor, squares: Tensor) -> tuple[Tenso
     return total, mean, squares.sum(0) + (counts[:, None] * (means - mean).square()).sum(0)
 
 
-def batch_norm(
+def synced_statistics(
     x: Tensor,
-    mean: Tensor | None,
-    var: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    batch_statistics: bool,
-    momentum: float,
-    eps: float,
-    synced: bool,
-) -> Tensor:
-    """``F.batch_norm``, with the statistics of all ranks where ``synced`` says so and there are several.
+    running: tuple[Tensor, Tensor] | None = None,
+    start: int = 0,
+    momentum: float = 0.0,
+    by_sample: bool = False,
+) -> Statistics:
+    """As :func:`~mmnas_video.kernels.batch_norm.statistics`, of all ranks: each finds its own, by our kernels where
+    they run, and what they have found is merged.
 
     Args:
         x: (B, C, ...). Ranks may have different B, one of them none.
-        mean, var: running statistics (C,), updated in place where ``batch_statistics`` are used; None for none.
-        weight, bias: (C,), or None.
-        batch_statistics: normalise by the batch's own.
-        momentum, eps: as of ``F.batch_norm``.
-        synced: whether the layer's statistics are those of all ranks.
 
     Raises:
         ValueError: all ranks together have one value a channel.
     """
-    if not (synced and batch_statistics and several_ranks()):
-        return F.batch_norm(x, mean, var, weight, bias, batch_statistics, momentum, eps)
-    y, total, batch_mean, squares = _SyncedNorm.apply(x, weight, bias, eps)
-    if mean is not None and var is not None:
-        with torch.no_grad():  # through .data: a window of the buffers may be saved for an earlier backward
-            mean.data.lerp_(batch_mean.to(mean), momentum)
-            var.data.lerp_((squares / (total - 1)).to(var), momentum)
-    return y
+    by = statistics(x, by_sample=by_sample, shard=True)
+    own = torch.cat([by.mean.new_full((1,), by.count), by.mean, by.var * by.count])
+    table = gather_over_ranks(own)
+    means, squares = table[:, 1:].chunk(2, dim=1)
+    total, mean, squares = merge_moments(table[:, 0], means, squares)
+    if by.count < 2 and total < 2:  # asked only then: the answer has to come from the GPU
+        raise ValueError(f'Expected more than 1 value per channel over all ranks when training, got {tuple(x.shape)}')
+    if running is not None:
+        for values, found in zip(running, (mean, squares / (total - 1)), strict=True):
+            move(values, found, start, momentum)
+    return by._replace(mean=mean, var=squares / total, total=total)
 
 
-class _SyncedNorm(torch.autograd.Function):
-    """y, and count, mean and squared deviations of all ranks. Statistics and sums are float32 (float64 for that)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        dims = [0, *range(2, x.dim())]
-        count = x.numel() // max(x.shape[1], 1)
-        mean = wide.mean(dims) if count else wide.new_zeros(x.shape[1])
-        squares = (wide - _channels(mean, x)).square().sum(dims)
-        total, mean, squares = merge_moments(*_gathered(count, mean, squares))
-        if total < 2:
-            raise ValueError(
-                f'Expected more than 1 value per channel over all ranks when training, got {tuple(x.shape)}'
-            )
-        scale = (squares / total + eps).rsqrt()
-        y = (wide - _channels(mean, x)) * _channels(scale, x)
-        if weight is not None:
-            y = y * _channels(weight.to(y), x)
-        if bias is not None:
-            y = y + _channels(bias.to(y), x)
-        ctx.save_for_backward(x, weight, mean, scale, total)
-        ctx.has_bias = bias is not None
-        ctx.mark_non_differentiable(total, mean, squares)
-        return y.to(x.dtype), total, mean, squares
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Weight and bias get this rank's part, as of any layer: gradients of parameters are averaged later. What goes
-        on to x is that of the losses of all ranks, because all depend on the statistics."""
-        x, weight, mean, scale, total = ctx.saved_tensors
-        dims, wide = [0, *range(2, x.dim())], grad.to(mean.dtype)
-        normal = (x.to(mean.dtype) - _channels(mean, x)) * _channels(scale, x)
-        by_bias, by_weight = wide.sum(dims), (wide * normal).sum(dims)
-        sums = torch.stack([by_bias, by_weight])
-        dist.all_reduce(sums)
-        sums = sums / total
-        inner = wide - _channels(sums[0], x) - normal * _channels(sums[1], x)
-        scale = scale if weight is None else scale * weight.to(scale)
-        return (
-            (inner * _channels(scale, x)).to(x.dtype),
-            None if weight is None else by_weight.to(weight.dtype),
-            by_bias.to(grad.dtype if weight is None else weight.dtype) if ctx.has_bias else None,
-            None,
-        )
-
-
-def _channels(values: Tensor, x: Tensor) -> Tensor:
-    """(C,) so that it broadcasts over (B, C, ...)."""
-    return values.view(1, -1, *[1] * (x.dim() - 2))
-
-
-def _gathered(count: int, mean: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts (R,), means and squared deviations (R, C) of all ranks, in their order."""
-    own = torch.cat([mean.new_tensor([count]), mean, squares])
+@torch.library.custom_op('mmnas_video::gather_over_ranks', mutates_args=())
+def gather_over_ranks(own: Tensor) -> Tensor:
+    """``own`` (N,) of all ranks, in their order: (R, N)."""
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, own)
-    table = torch.stack(parts)
-    means, deviations = table[:, 1:].chunk(2, dim=1)
-    return table[:, 0], means, deviations
+    return torch.stack(parts)
+
+
+@gather_over_ranks.register_fake
+def _(own):
+    return own.new_empty((dist.get_world_size(), *own.shape))
 
 
 class SyncedBatchNorm(_BatchNorm):
@@ -178,10 +126,14 @@ class SyncedBatchNorm(_BatchNorm):
         momentum = self.momentum
         if momentum is None:  # the plain mean of all batches
             momentum = 1.0 / float(self.num_batches_tracked) if writes else 0.0
-        statistics = self.training or self.running_mean is None
-        kept = not self.training or self.track_running_stats
-        mean, var = (self.running_mean, self.running_var) if kept else (None, None)
-        return batch_norm(x, mean, var, self.weight, self.bias, statistics, momentum, self.eps, synced=True)
+        of_batch = self.training or self.running_mean is None
+        kept = self.running_mean is not None and (not self.training or self.track_running_stats)
+        running = (self.running_mean, self.running_var) if kept else (None, None)
+        if not (of_batch and several_ranks()):
+            return F.batch_norm(x, *running, self.weight, self.bias, of_batch, momentum, self.eps)
+        # Through .data: a window of the buffers may be saved for an earlier backward.
+        by = synced_statistics(x, tuple(value.data for value in running) if kept else None, 0, momentum)
+        return normalise(x, by, self.weight, self.bias, self.eps)
 
 
 def sync_norms(model: nn.Module) -> nn.Module:

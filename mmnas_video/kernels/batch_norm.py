@@ -19,9 +19,8 @@ from torch import Tensor
 from mmnas_video.errors import ConfigError
 
 from .batch_norm_excite import excited_op
-from .batch_norm_ops import apply_op, channels_last, statistics_op
+from .batch_norm_ops import apply_op, kernels_take, statistics_op
 from .batch_norm_reference import ACTIVATIONS, finish
-from .choose import use_triton
 
 __all__ = ['Statistics', 'excited', 'finish', 'fuses', 'normalise', 'statistics']
 
@@ -33,23 +32,26 @@ class Statistics(NamedTuple):
         mean, var: (C,); the variance biased.
         count: values a channel that they are of, and that gradients go to through them; 0 where they are constants.
         samples: mean of each clip (B, C), or (0, C).
+        total: where they are those of all ranks, the values a channel of all of them, a number.
     """
 
     mean: Tensor
     var: Tensor
     count: int
     samples: Tensor | None = None
+    total: Tensor | None = None
 
 
 def fuses(x: Tensor, residual: Tensor | None = None) -> bool:
     """Whether the kernels take ``x`` (B, C, T, H, W): see :func:`~.choose.use_triton`; channels last in memory, and a
     residual like it."""
-    if x.dim() != 5 or not use_triton(x) or not x.is_contiguous(memory_format=torch.channels_last_3d):
-        return False
-    return residual is None or (
-        residual.shape == x.shape
-        and residual.dtype == x.dtype
-        and residual.is_contiguous(memory_format=torch.channels_last_3d)
+    return kernels_take(x) and (
+        residual is None
+        or (
+            residual.shape == x.shape
+            and residual.dtype == x.dtype
+            and residual.is_contiguous(memory_format=torch.channels_last_3d)
+        )
     )
 
 
@@ -76,9 +78,7 @@ def statistics(
     count = x.numel() // x.shape[1]
     if count == 1 and not shard:
         raise ValueError(f'Expected more than 1 value per channel when training, got input size {x.size()}')
-    mean, var, samples = statistics_op(
-        channels_last(x.detach()), *(running or (None, None)), start, float(momentum), by_sample
-    )
+    mean, var, samples = statistics_op(x.detach(), *(running or (None, None)), start, float(momentum), by_sample)
     return Statistics(mean, var, count, samples)
 
 
@@ -97,7 +97,7 @@ def normalise(
     The gradient of ``x`` has in it what goes through mean and variance, as far as ``x`` itself is what they are of.
 
     Args:
-        x, residual: (B, C, T, H, W).
+        x, residual: (B, C, T, H, W), for the kernels channels last in memory; elsewhere (B, C, ...).
         weight, bias: (C,).
         activation: ``'none'``, ``'relu'`` or ``'swish'``.
         gate: (B, C).
@@ -107,8 +107,7 @@ def normalise(
     """
     if activation not in ACTIVATIONS:
         raise ConfigError(f'activation: found {activation!r}, expected one of {list(ACTIVATIONS)}')
-    x, residual = channels_last(x), None if residual is None else channels_last(residual)
-    return apply_op(x, by.mean, by.var, weight, bias, residual, gate, eps, activation, by.count)
+    return apply_op(x, by.mean, by.var, weight, bias, residual, gate, by.total, eps, activation, by.count)
 
 
 def excited(
@@ -120,4 +119,4 @@ def excited(
         by: with ``samples``.
         weights: w1 (S, C), b1 (S,), w2 (C, S), b2 (C,).
     """
-    return excited_op(channels_last(x), by.mean, by.var, by.samples, weight, bias, *weights, eps, by.count)
+    return excited_op(x, by.mean, by.var, by.samples, weight, bias, *weights, by.total, eps, by.count)

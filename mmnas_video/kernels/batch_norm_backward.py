@@ -15,6 +15,21 @@ import triton.language as tl
 from .batch_norm_device import SIZES, UNALIGNED, affine, deactivate, gates, locate
 
 
+@triton.jit
+def inner_and_normal(
+    grad_ptr, x_ptr, residual_ptr, at, mask, mean, scale, weight, bias, ACTIVATION: tl.constexpr
+):  # fmt: skip
+    """dv and x̂ of a block of rows, both 0 where there is no row but x̂."""
+    normal = (tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32) - mean[None, :]) * scale[None, :]
+    inner = tl.load(grad_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    if ACTIVATION != 'none':
+        v = normal * weight + bias
+        if residual_ptr is not None:
+            v += tl.load(residual_ptr + at, mask=mask, other=0.0).to(tl.float32)
+        inner = deactivate(inner, v, ACTIVATION)
+    return inner, normal
+
+
 @triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=UNALIGNED)
 def sums_kernel(
     grad_ptr,
@@ -57,13 +72,7 @@ def sums_kernel(
         row = done + lanes
         mask = (row < count)[:, None] & inside[None, :]
         at = row[:, None] * channels + columns[None, :]
-        normal = (tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32) - mean[None, :]) * scale[None, :]
-        inner = tl.load(grad_ptr + at, mask=mask, other=0.0).to(tl.float32)
-        if ACTIVATION != 'none':
-            v = normal * weight + bias
-            if residual_ptr is not None:
-                v += tl.load(residual_ptr + at, mask=mask, other=0.0).to(tl.float32)
-            inner = deactivate(inner, v, ACTIVATION)
+        inner, normal = inner_and_normal(grad_ptr, x_ptr, residual_ptr, at, mask, mean, scale, weight, bias, ACTIVATION)
         if inner_ptr is not None:
             tl.store(inner_ptr + at, inner, mask=mask)
         plain += inner  # 0 where there is no row
@@ -120,7 +129,5 @@ def input_kernel(
         row = done + lanes
         mask = (row < count)[:, None] & inside[None, :]
         at = row[:, None] * channels + columns[None, :]
-        normal = (tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32) - mean[None, :]) * scale[None, :]
-        inner = tl.load(grad_ptr + at, mask=mask, other=0.0).to(tl.float32)
-        inner = deactivate(inner, normal * weight + bias, ACTIVATION)
+        inner, normal = inner_and_normal(grad_ptr, x_ptr, None, at, mask, mean, scale, weight, bias, ACTIVATION)
         tl.store(dx_ptr + at, inner * slope + constant - normal * by_normal, mask=mask)

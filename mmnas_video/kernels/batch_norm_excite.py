@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batch_norm_ops import NAME, scaled
+from .batch_norm_ops import NAME, means_of, scaled
 from .batch_norm_reference import differentiable_gradients, excite, excited_reference
 
 
@@ -28,6 +28,7 @@ def excited_op(
     squeeze_bias: Tensor,
     excite_weight: Tensor,
     excite_bias: Tensor,
+    total: Tensor | None,
     eps: float,
     count: int,
 ) -> Tensor:
@@ -35,7 +36,7 @@ def excited_op(
         squeezed, _ = _squeezed(mean, var, samples, weight, bias, eps)
         weights = (squeeze_weight, squeeze_bias, excite_weight, excite_bias)
         gate = excite(squeezed, *(w.to(squeezed) for w in weights))
-    return torch.ops.mmnas_video.batch_norm_apply(x, mean, var, weight, bias, None, gate, eps, 'swish', 0)
+    return torch.ops.mmnas_video.batch_norm_apply(x, mean, var, weight, bias, None, gate, None, eps, 'swish', 0)
 
 
 @excited_op.register_fake
@@ -57,12 +58,12 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*tensors)
 
 
-def _plain(x, mean, var, samples, weight, bias, w1, b1, w2, b2, eps, count):
+def _plain(x, mean, var, samples, weight, bias, w1, b1, w2, b2, total, eps, count):
     return excited_reference(x, mean, var, weight, bias, (w1, b1, w2, b2), eps, count)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled():  # create_graph=True
+    if torch.is_grad_enabled() and ctx.saved_tensors[-1] is None:  # as for batch_norm_apply
         inputs = (*ctx.saved_tensors, ctx.eps, ctx.count)
         return differentiable_gradients(_plain, inputs, ctx.needs_input_grad, grad)
     with torch.autocast(grad.device.type, enabled=False):
@@ -70,7 +71,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, mean, var, samples, weight, bias, *weights = ctx.saved_tensors
+    x, mean, var, samples, weight, bias, *weights, total = ctx.saved_tensors
     w1, b1, w2, b2 = (w.to(samples) for w in weights)
     z, normal = _squeezed(mean, var, samples, weight, bias, ctx.eps)
     hidden = torch.relu(z @ w1.mT + b1)
@@ -82,10 +83,10 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     by_hidden = (by_logit @ w2) * (hidden > 0)
     by_z = by_hidden @ w1
     sums = torch.stack([(sums[0] * gate + by_z).sum(0), (sums[1] * gate + by_z * normal).sum(0)])
+    means = means_of(sums, ctx.count, total)
     dx = None
     if ctx.needs_input_grad[0]:
         extra = by_z / (x.numel() // samples.numel())
-        means = sums / ctx.count if ctx.count else None
         dx = torch.ops.mmnas_video.batch_norm_input(grad, x, *affine, gate, extra, means, ctx.eps, 'swish')
     inner = (by_hidden.mT @ z, by_hidden.sum(0), by_logit.mT @ hidden, by_logit.sum(0))
     return (
@@ -96,6 +97,7 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         None if weight is None else sums[1].to(weight.dtype),
         None if bias is None else sums[0].to(bias.dtype),
         *(by.to(w.dtype) for by, w in zip(inner, weights, strict=True)),
+        None,
         None,
         None,
     )

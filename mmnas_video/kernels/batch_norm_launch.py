@@ -7,8 +7,10 @@ from torch import Tensor
 
 from .batch_norm_apply import apply_kernel
 from .batch_norm_backward import input_kernel, sums_kernel
+from .batch_norm_reference import After, Norm
 from .batch_norm_statistics import merge_kernel, merge_samples_kernel, moments_kernel
 from .batch_norm_tiles import Tiles, lay_tiles, merging
+from .fallback import launch
 
 
 def statistics(
@@ -35,99 +37,69 @@ def statistics(
     at = merging(tiles)
     programs = -(-channels // at['BLOCK_C'])
     with torch.cuda.device_of(x):
-        moments_kernel[tiles.grid](x, *parts, **tiles.arguments())
+        launch(moments_kernel, tiles.grid, x, *parts, **tiles.arguments())
         if by_sample:
             merged = x.new_empty((2, batch, channels), dtype=torch.float32)
-            merge_samples_kernel[programs, batch](x, *parts, samples, *merged, **at)
+            launch(merge_samples_kernel, (programs, batch), x, *parts, samples, *merged, **at)
             parts, at = merged, {**at, 'rows': batch * tiles.rows, 'per': tiles.rows, 'blocks': batch}
-        merge_kernel[programs,](
-            x, *parts, mean, var, running_mean, running_var, momentum, start=start, total=total, **at
-        )
+        arguments = (x, *parts, mean, var, running_mean, running_var, momentum)
+        launch(merge_kernel, (programs,), *arguments, start=start, total=total, **at)
     return mean, var, samples
 
 
-def apply(
-    x: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    gate: Tensor | None,
-    eps: float,
-    activation: str,
-) -> Tensor:
-    """Launch the kernel.
-
-    Args:
-        x, residual: (B, C, T, H, W), channels last in memory.
-        mean, var, weight, bias: (C,).
-        gate: (B, C).
-        activation: ``'none'``, ``'relu'`` or ``'swish'``.
-    """
-    tiles = _tiles(x, by_sample=gate is not None)
-    y = torch.empty_like(x)
+def apply(x: Tensor, norm: Norm, after: After) -> Tensor:
+    """Launch the kernel; ``x`` and the residual (B, C, T, H, W)."""
+    mean, var, weight, bias, eps = norm
+    tiles = _tiles(x, by_sample=after.gate is not None)
+    residual, y = channels_last(after.residual), torch.empty_like(x)
+    arguments = (x, mean, var, weight, bias, residual, after.gate, y, eps)
     with torch.cuda.device_of(x):
-        apply_kernel[tiles.grid](
-            x, mean, var, weight, bias, residual, gate, y, eps, ACTIVATION=activation, **tiles.arguments()
-        )
+        launch(apply_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments())
     return y
 
 
-def sums(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    gate: Tensor | None,
-    eps: float,
-    activation: str,
-) -> tuple[Tensor, Tensor]:
+def sums(grad: Tensor, x: Tensor, norm: Norm, after: After) -> tuple[Tensor, Tensor]:
     """Launch :func:`sums_kernel`; arguments as of ``apply``, and ``grad`` the gradient of y.
 
     Returns:
         Σ dv and Σ dv x̂ (2, G, C) of each sample where there is a gate (G = B), else of all (G = 1); and dv, which is
         also the residual's gradient, where residual and activation make one necessary, else an empty tensor.
     """
-    tiles = _tiles(x, by_sample=gate is not None)
+    mean, var, weight, bias, eps = norm
+    tiles = _tiles(x, by_sample=after.gate is not None)
     parts = x.new_empty((2, *tiles.partials), dtype=torch.float32)
-    needed = residual is not None and activation != 'none'
+    needed = after.residual is not None and after.activation != 'none'
     inner = torch.empty_like(x) if needed else x.new_empty(0)
-    arguments = (grad, x, mean, var, weight, bias, residual, gate, inner if needed else None, *parts, eps)
+    clips = (channels_last(grad), x, mean, var, weight, bias, channels_last(after.residual), after.gate)
+    arguments = (*clips, inner if needed else None, *parts, eps)
     with torch.cuda.device_of(x):
-        sums_kernel[tiles.grid](*arguments, ACTIVATION=activation, **tiles.arguments())
+        launch(sums_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments())
     return parts.view(2, tiles.groups, tiles.blocks, tiles.channels).sum(2), inner
 
 
 def input_gradient(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    gate: Tensor | None,
-    extra: Tensor | None,
-    means: Tensor | None,
-    eps: float,
-    activation: str,
+    grad: Tensor, x: Tensor, norm: Norm, after: After, extra: Tensor | None, means: Tensor | None
 ) -> Tensor:
     """Launch :func:`input_kernel`.
 
     Args:
-        grad: of y; with a residual that of v, and ``activation='none'``.
+        grad: of y; with a residual that of v, and ``activation='none'``: ``after`` has none here.
         extra: e, (B, C), float32; None for none.
         means: of dz and dz x̂, (2, C), float32; None where mean and variance are constants.
     """
-    tiles = _tiles(x, by_sample=gate is not None or extra is not None)
+    mean, var, weight, bias, eps = norm
+    tiles = _tiles(x, by_sample=after.gate is not None or extra is not None)
     dx = torch.empty_like(x)
-    arguments = (grad, x, mean, var, weight, bias, gate, extra, *((None, None) if means is None else means), dx, eps)
+    pair = (None, None) if means is None else means
+    arguments = (channels_last(grad), x, mean, var, weight, bias, after.gate, extra, *pair, dx, eps)
     with torch.cuda.device_of(x):
-        input_kernel[tiles.grid](*arguments, ACTIVATION=activation, **tiles.arguments())
+        launch(input_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments())
     return dx
+
+
+def channels_last(x: Tensor | None) -> Tensor | None:
+    """``x`` with channels fastest in memory; what comes back from a mean, say, has another layout."""
+    return None if x is None else x.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _tiles(x: Tensor, by_sample: bool) -> Tiles:

@@ -1,29 +1,39 @@
 """BatchNorm's kernels as PyTorch operators, which ``torch.compile`` takes as they are.
 
-Two pieces, so that statistics of several ranks can be merged between them, and likewise in the backward pass.
+Two pieces, so that statistics of several ranks can be merged between them, and likewise in the backward pass. An
+operator's arguments are one flat list, from which PyTorch reads its schema; below them stand two named tuples.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from . import batch_norm_plain as plain
-from .batch_norm_reference import differentiable_gradients, reference
-from .choose import INTERPRETED
+from .batch_norm_reference import After, Norm, differentiable_gradients, reference
+from .choose import mode, use_triton
+from .fallback import either
 
 NAME = 'mmnas_video::batch_norm_'
 
 
-def _pieces(x: Tensor) -> Any:
-    """What computes: the kernels, or PyTorch."""
-    if x.is_cuda or (INTERPRETED and x.dtype is not torch.float64):
-        from . import batch_norm_launch
+def kernels_take(x: Tensor) -> bool:
+    """Whether the kernels run on ``x`` (B, C, T, H, W): :func:`~.choose.use_triton`, channels last in memory."""
+    return x.dim() == 5 and use_triton(x, 'batch_norm') and x.is_contiguous(memory_format=torch.channels_last_3d)
 
-        return batch_norm_launch
-    return plain
+
+def _run(x: Tensor, piece: str, *args: Any) -> Any:
+    """By the kernels where they take ``x``, else by PyTorch, both called with ``args``."""
+    theirs = partial(getattr(plain, piece), *args)
+    if not kernels_take(x):
+        return theirs()
+    from . import batch_norm_launch
+
+    return either('batch_norm', partial(getattr(batch_norm_launch, piece), *args), theirs, strict=mode() == 'on')
 
 
 @torch.library.custom_op(NAME + 'statistics', mutates_args=('running_mean', 'running_var'))
@@ -35,7 +45,7 @@ def statistics_op(
     momentum: float,
     by_sample: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _pieces(x).statistics(x, running_mean, running_var, start, momentum, by_sample)
+    return _run(x, 'statistics', x, running_mean, running_var, start, momentum, by_sample)
 
 
 @statistics_op.register_fake
@@ -54,15 +64,16 @@ def apply_op(
     bias: Tensor | None,
     residual: Tensor | None,
     gate: Tensor | None,
+    total: Tensor | None,
     eps: float,
     activation: str,
     count: int,
 ) -> Tensor:
-    return _pieces(x).apply(x, mean, var, weight, bias, residual, gate, eps, activation)
+    return _run(x, 'apply', x, Norm(mean, var, weight, bias, eps), After(activation, residual, gate))
 
 
 @apply_op.register_fake
-def _(x, mean, var, weight, bias, residual, gate, eps, activation, count):
+def _(x, mean, var, weight, bias, residual, gate, total, eps, activation, count):
     return torch.empty_like(x)
 
 
@@ -79,7 +90,7 @@ def sums_op(
     eps: float,
     activation: str,
 ) -> tuple[Tensor, Tensor]:
-    return _pieces(x).sums(channels_last(grad), x, mean, var, weight, bias, residual, gate, eps, activation)
+    return _run(x, 'sums', grad, x, Norm(mean, var, weight, bias, eps), After(activation, residual, gate))
 
 
 @sums_op.register_fake
@@ -103,9 +114,8 @@ def input_op(
     eps: float,
     activation: str,
 ) -> Tensor:
-    return _pieces(x).input_gradient(
-        channels_last(grad), x, mean, var, weight, bias, gate, extra, means, eps, activation
-    )
+    norm, after = Norm(mean, var, weight, bias, eps), After(activation, None, gate)
+    return _run(x, 'input_gradient', grad, x, norm, after, extra, means)
 
 
 @input_op.register_fake
@@ -113,16 +123,33 @@ def _(grad, x, mean, var, weight, bias, gate, extra, means, eps, activation):
     return torch.empty_like(x)
 
 
+@torch.library.custom_op(NAME + 'sum_over_ranks', mutates_args=())
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of all ranks' ``values``; each rank calls it as often, in the same order."""
+    found = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(found)
+    return found
+
+
+@sum_over_ranks.register_fake
+def _(values):
+    return torch.empty_like(values, memory_format=torch.contiguous_format)
+
+
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.eps, ctx.activation, ctx.count = inputs
     ctx.save_for_backward(*tensors)
 
 
+def _plain(x, mean, var, weight, bias, residual, gate, total, eps, activation, count):
+    return reference(x, mean, var, weight, bias, residual, gate, eps, activation, count)
+
+
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, mean, var, weight, bias, residual, gate = ctx.saved_tensors
-    if torch.is_grad_enabled():  # create_graph=True
+    x, mean, var, weight, bias, residual, gate, total = ctx.saved_tensors
+    if torch.is_grad_enabled() and total is None:  # create_graph=True; over ranks there is no second derivative
         inputs = (*ctx.saved_tensors, ctx.eps, ctx.activation, ctx.count)
-        return differentiable_gradients(reference, inputs, ctx.needs_input_grad, grad)
+        return differentiable_gradients(_plain, inputs, ctx.needs_input_grad, grad)
     affine = (mean, var, weight, bias)
     sums, inner = torch.ops.mmnas_video.batch_norm_sums(grad, x, *affine, residual, gate, ctx.eps, ctx.activation)
     activation, by_gate = ctx.activation, None
@@ -130,25 +157,32 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad, activation = inner, 'none'
     if gate is not None:
         by_gate = (scaled(sums[1], weight) + (0 if bias is None else bias * sums[0])).to(gate.dtype)
-        sums = sums * gate
-    sums = sums.sum(1)
-    means = sums / ctx.count if ctx.count else None
+        sums = (sums * gate).sum(1)
+    else:
+        sums = sums[:, 0]
+    means = means_of(sums, ctx.count, total)
     dx = None
     if ctx.needs_input_grad[0]:
         dx = torch.ops.mmnas_video.batch_norm_input(grad, x, *affine, gate, None, means, ctx.eps, activation)
     by_weight = None if weight is None else sums[1].to(weight.dtype)
     by_bias = None if bias is None else sums[0].to(bias.dtype)
-    return dx, None, None, by_weight, by_bias, None if residual is None else grad, by_gate, None, None, None
+    return dx, None, None, by_weight, by_bias, None if residual is None else grad, by_gate, *[None] * 4
 
 
 apply_op.register_autograd(_backward, setup_context=_keep)
 
 
+def means_of(sums: Tensor, count: int, total: Tensor | None) -> Tensor | None:
+    """Σ dz and Σ dz x̂ (2, C) over what the statistics are of, each value's share; None where these are constants.
+
+    With a ``total`` the statistics are those of all ranks, so what goes on to x is that of the losses of all ranks.
+    Weight and bias get this rank's part, as of any layer: gradients of parameters are averaged later.
+    """
+    if total is not None:
+        return sum_over_ranks(sums) / total
+    return sums / count if count else None
+
+
 def scaled(values: Tensor, weight: Tensor | None) -> Tensor:
     """``values`` times ``weight``, where there is one."""
     return values if weight is None else values * weight
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """``x`` with channels fastest in memory; what comes back from a mean, say, has another layout."""
-    return x.contiguous(memory_format=torch.channels_last_3d)

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {'none': lambda x: x, 'relu': torch.relu, 'swish': F.silu}
+
+
+class Norm(NamedTuple):
+    """``z = weight * (x - mean) / sqrt(var + eps) + bias``: (C,) all but ``eps``; weight and bias None for none."""
+
+    mean: Tensor
+    var: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+
+class After(NamedTuple):
+    """``act(z * gate + residual)``: ``'none'``, ``'relu'`` or ``'swish'``, a residual like x, a gate (B, C)."""
+
+    activation: str = 'none'
+    residual: Tensor | None = None
+    gate: Tensor | None = None
 
 
 def finish(y: Tensor, activation: str, residual: Tensor | None = None, gate: Tensor | None = None) -> Tensor:

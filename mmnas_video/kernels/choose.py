@@ -1,9 +1,10 @@
 """Where the Triton kernels are used, and how to turn them off.
 
 ``MMNAS_KERNELS`` (environment) is ``auto`` (default: the kernels on an NVIDIA GPU of compute capability 8.0 or newer,
-PyTorch elsewhere), ``off`` (always PyTorch) or ``on`` (wherever they can run at all, also on a GPU that nobody has
-tried; an error where Triton is missing). It is read at every call, so it may change while a program runs; a graph made
-by ``torch.compile`` keeps what held when it was traced.
+PyTorch elsewhere and after a kernel has failed, see :mod:`.fallback`), ``off`` (always PyTorch) or ``on`` (wherever
+they can run at all, also on a GPU that nobody has tried; an error where Triton is missing or a kernel fails). It is
+read at every call, so it may change while a program runs; a graph made by ``torch.compile`` keeps what held when it was
+traced.
 
 Under Triton's interpreter (``TRITON_INTERPRET=1`` before this package is imported) the kernels run on CPU tensors:
 thousands of times slower, for tests.
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor
 
 from mmnas_video.errors import ConfigError
+
+from .fallback import failed
 
 SWITCH = 'MMNAS_KERNELS'
 MODES = ('auto', 'on', 'off')
@@ -61,8 +64,9 @@ def mode() -> str:
     return found
 
 
-def use_triton(x: Tensor) -> bool:
-    """Whether our kernels take ``x`` of shape (B, C, T, H, W): by device, dtype, size and the switch.
+def use_triton(x: Tensor, family: str = '') -> bool:
+    """Whether our kernels take ``x`` of shape (B, C, T, H, W): by device, dtype, size and the switch; with the name of
+    a ``family``, not after that has failed (:func:`~.fallback.failed`).
 
     Never while a model is exported, so that an exported graph holds PyTorch's own operators only.
 
@@ -72,11 +76,13 @@ def use_triton(x: Tensor) -> bool:
     wanted = mode()
     if wanted == 'off' or not HAS_TRITON or x.dtype not in DTYPES or exporting():
         return False
+    if wanted == 'auto' and failed(family):
+        return False
     if x.numel() == 0 or x.numel() // x.shape[0] >= MAX_SAMPLE:
         return False
     if not x.is_cuda:
         return INTERPRETED and x.device.type == 'cpu'
-    return wanted == 'on' or _is_known_gpu(x.device.index or 0)
+    return wanted == 'on' or is_known_gpu(x.device.index or 0)
 
 
 def exporting() -> bool:
@@ -85,7 +91,8 @@ def exporting() -> bool:
     return torch.onnx.is_in_onnx_export() or getattr(torch.compiler, '_is_exporting_flag', False)
 
 
-def _is_known_gpu(index: int) -> bool:
+def is_known_gpu(index: int) -> bool:
+    """Whether the kernels are on by default on this GPU."""
     if torch.version.cuda is None:
         return False
     properties = torch.cuda.get_device_properties(index)  # PyTorch keeps it; torch.compile takes it as a constant

@@ -9,17 +9,20 @@ once, whole, instead of through one cleared buffer and one copy for each ``narro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from . import depthwise_reference as plain
-from .choose import DTYPES, HAS_TRITON, INTERPRETED, use_triton
+from .choose import DTYPES, HAS_TRITON, INTERPRETED, mode, use_triton
+from .depthwise_plan import least_patch
+from .fallback import either
 
 KERNEL_EXTENTS = (1, 3, 5)
 STRIDES = (1, 2)
-MAX_ELEMENTS = 2**33  # lanes are counted in 32 bits, at 8 outputs each (one frame or more)
+MAX_LANES = 2**31 - 2**16  # counted in 32 bits, those of the last program that have nothing to do too
 _LIBRARY = 'mmnas_video'
 
 
@@ -51,47 +54,53 @@ def takes(x: Tensor, weight: Tensor, kernel: Sequence[int], stride: int) -> bool
     or 5 taps each way, spatial stride 1 or 2. What does not fit together is left to PyTorch's own error.
     """
     return (
-        use_triton(x)
-        and x.dim() == 5
+        x.dim() == 5
+        and use_triton(x, 'depthwise')
         and all(k in KERNEL_EXTENTS for k in kernel)
         and stride in STRIDES
-        and x.numel() < MAX_ELEMENTS
+        and _most_lanes(x) < MAX_LANES
         and (weight.dtype == x.dtype or torch.is_autocast_enabled(x.device.type))
         and weight.device == x.device
     )
 
 
-def _on_triton(x: Tensor) -> bool:
-    return HAS_TRITON and x.dtype in DTYPES and (x.is_cuda or INTERPRETED)
+def _most_lanes(x: Tensor) -> int:
+    batch, channels, _, height, width = x.shape
+    rows, columns = least_patch()
+    return batch * channels * -(-height // rows) * -(-width // columns)
+
+
+def _run(x: Tensor, piece: str, theirs: Callable[..., Tensor], *args: object) -> Tensor:
+    """By the kernels where they run, else by ``theirs``, both called with ``args``."""
+    if not (HAS_TRITON and x.dtype in DTYPES and (x.is_cuda or INTERPRETED) and x.numel()):
+        return theirs(*args)
+    from . import depthwise_launch
+
+    ours = partial(getattr(depthwise_launch, piece), *args)
+    return either('depthwise', ours, partial(theirs, *args), strict=mode() == 'on')
 
 
 @torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d', mutates_args=())
 def _forward(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
-    if _on_triton(x):
-        from . import depthwise_launch
+    def theirs(x, weight, *how):
+        return _in_layout(plain.reference(x, weight.to(x.dtype), *how))
 
-        return depthwise_launch.convolve(x, weight, start, kernel, stride)
-    return _in_layout(plain.reference(x, weight.to(x.dtype), start, kernel, stride))
+    return _run(x, 'convolve', theirs, x, weight, start, kernel, stride)
 
 
 @torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d_input_gradient', mutates_args=())
 def _input_gradient(
     dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int, size: Sequence[int]
 ) -> Tensor:
-    if _on_triton(dy):
-        from . import depthwise_launch
+    def theirs(dy, weight, *how):
+        return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), *how))
 
-        return depthwise_launch.input_gradient(dy, weight, start, kernel, stride, size)
-    return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), start, kernel, stride, size))
+    return _run(dy, 'input_gradient', theirs, dy, weight, start, kernel, stride, size)
 
 
 @torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d_weight_gradient', mutates_args=())
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
-    if _on_triton(x):
-        from . import depthwise_launch
-
-        return depthwise_launch.weight_gradient(x, dy, weight, start, kernel, stride)
-    return plain.reference_weight_gradient(x, dy, weight, start, kernel, stride)
+    return _run(x, 'weight_gradient', plain.reference_weight_gradient, x, dy, weight, start, kernel, stride)
 
 
 def _in_layout(y: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from .depthwise_gradient import weight_gradient_kernel
 from .depthwise_plan import GradientPlan, SlidePlan, Work
 from .depthwise_slide import slide_kernel
 from .depthwise_weights import pack_weight_kernel, reduce_weight_gradient_kernel
+from .fallback import launch
 
 LAYOUT = torch.channels_last_3d
 PACK_BLOCK = 256
@@ -51,7 +52,9 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: S
     partial = torch.empty((plan.partials, work.taps, work.channels), dtype=torch.float32, device=x.device)
     grad = torch.empty(weight.shape, dtype=weight.dtype, device=x.device)
     with torch.cuda.device_of(x):
-        weight_gradient_kernel[plan.grid](
+        launch(
+            weight_gradient_kernel,
+            plan.grid,
             x,
             dy,
             partial,
@@ -62,7 +65,9 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: S
             num_warps=plans.GRADIENT_WARPS,
             num_stages=1,
         )
-        reduce_weight_gradient_kernel[(-(-weight.numel() // REDUCE_BLOCK),)](
+        launch(
+            reduce_weight_gradient_kernel,
+            (-(-weight.numel() // REDUCE_BLOCK),),
             partial,
             grad,
             plan.partials,
@@ -79,7 +84,9 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: S
 def _slide(x: Tensor, weight: Tensor, start: int, y: Tensor, work: Work, flip: bool) -> None:
     plan = plans.plan_slide(work)
     with torch.cuda.device_of(x):
-        slide_kernel[plan.grid](
+        launch(
+            slide_kernel,
+            plan.grid,
             x,
             _pack(weight, start, work, x),
             y,
@@ -114,7 +121,9 @@ def gradient_constants(work: Work, plan: GradientPlan, shape: tuple[int, ...] | 
 def _pack(weight: Tensor, start: int, work: Work, like: Tensor) -> Tensor:
     packed = torch.empty((work.taps, work.channels), dtype=torch.float32, device=weight.device)
     step_c, _, step_t, step_h, step_w = weight.stride()
-    pack_weight_kernel[(-(-packed.numel() // PACK_BLOCK),)](
+    launch(
+        pack_weight_kernel,
+        (-(-packed.numel() // PACK_BLOCK),),
         weight,
         packed,
         like,

@@ -73,6 +73,11 @@ class Work(NamedTuple):
         return 2 if self.channels % 2 == 0 else 1
 
 
+def least_patch() -> tuple[int, int]:
+    """Rows and columns that a patch has at least."""
+    return min(h for h, _ in PATCHES), min(w for _, w in PATCHES)
+
+
 def strips(size: tuple[int, int], patch: tuple[int, int]) -> int:
     """How many patches cover (H, W)."""
     return math.prod(-(-n // p) for n, p in zip(size, patch, strict=True))

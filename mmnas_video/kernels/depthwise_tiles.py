@@ -8,6 +8,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+#: Arguments that differ from layer to layer: no compilation of their own, which takes ten seconds and more, for values
+#: that happen to be 1 or divisible by 16.
+SIZES = ['batch', 'frames', 'channel_units', 'h_in', 'w_in', 'h_out', 'w_out', 'chunk', 'strip_programs']
+
 
 @triton.constexpr_function
 def tile_extent(patch, kernel, stride, up):

@@ -85,9 +85,9 @@ def test_operators_are_registered_as_they_behave():
     plain = x.detach()
     torch.library.opcheck(statistics_op, (plain, *running, 4, 0.1, True))
     torch.library.opcheck(statistics_op, (plain, None, None, 0, 0.0, False))
-    torch.library.opcheck(apply_op, (x, mean, var, weight, bias, residual, gate, EPS, 'swish', 20))
-    torch.library.opcheck(apply_op, (x, mean, var, None, None, None, None, EPS, 'relu', 0))
-    torch.library.opcheck(excited_op, (x, mean, var, samples, weight, bias, *weights(), EPS, 20))
+    torch.library.opcheck(apply_op, (x, mean, var, weight, bias, residual, gate, None, EPS, 'swish', 20))
+    torch.library.opcheck(apply_op, (x, mean, var, None, None, None, None, None, EPS, 'relu', 0))
+    torch.library.opcheck(excited_op, (x, mean, var, samples, weight, bias, *weights(), None, EPS, 20))
     with torch.no_grad():
         rest = (mean, var, weight, bias)
         torch.library.opcheck(sums_op, (plain, plain, *rest, residual, gate, EPS, 'relu'))

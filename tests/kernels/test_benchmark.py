@@ -1,4 +1,4 @@
-"""tools/benchmarks/kernels.py on a machine without a GPU."""
+"""The benchmarks of kernels and steps on a machine without a GPU."""
 
 import importlib.util
 import json
@@ -7,18 +7,32 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 
-FILE = Path(__file__).parents[2] / 'tools/benchmarks/kernels.py'
+import mmnas_video
+
+FOLDER = Path(__file__).parents[2] / 'tools/benchmarks'
+CONFIG = FOLDER.parents[1] / 'configs/autox3d/x3d_s.py'
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    """The script as a module."""
-    monkeypatch.syspath_prepend(str(FILE.parent))
-    spec = importlib.util.spec_from_file_location('benchmarks_kernels', FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(monkeypatch):
+    """A script as a module, by its name."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f'benchmarks_{name}', FOLDER / f'{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def benchmark(script):
+    """kernels.py as a module."""
+    return script('kernels')
 
 
 def test_bounds_of_the_eight_layers(benchmark):
@@ -44,3 +58,46 @@ def test_without_a_gpu_it_says_so(benchmark, monkeypatch, capsys, tmp_path):
     table = json.loads(out.read_text())
     assert len(table['rows']) == 8 * 3
     assert table['header'] == ['kernel', 'MB', 'MMACs', 'bound µs', 'goal']
+
+
+def test_layers_of_the_roofline(script):
+    """Rejects a layer that is left out or counted twice, products inside squeeze-and-excitation taken for layers, and
+    BatchNorm that reads its input once. By hand: the published multiply-adds less the head's and the SE units' own."""
+    roofline = script('roofline')
+    mmnas_video.register()
+    layers = roofline.x3d_layers()
+    head, squeezed = 432 * 2048 + 2048 * 400, 2 * (2 * 54 * 8 + 3 * 108 * 8 + 6 * 216 * 16 + 4 * 432 * 32)
+    macs = sum(number * layer.macs(1) for layer, number in layers.items() if layer.kind != 'BatchNorm')
+    assert macs == 1_962_892_112 - head - squeezed
+    assert sum(n for layer, n in layers.items() if layer.kind == 'depthwise') == 3 + 5 + 11 + 7 + 1
+    norm = next(layer for layer in layers if layer.kind == 'BatchNorm' and layer.x == (54, 13, 40, 40))
+    assert norm.bytes(32, 2) == (3 * 32 * 54 * 13 * 40 * 40 + 54) * 2
+    deep = next(layer for layer in layers if layer.kind == 'depthwise' and layer.x[0] == 432 and layer.stride == 1)
+    assert roofline.H200.bound(deep, 32, 2) == pytest.approx(4.28e-6, rel=1e-2)
+
+
+def test_both_networks_learn_the_same(script):
+    """Rejects weights that are not the other's, batches or dropout that differ, and a network that is not trained."""
+    train_step = script('train_step')
+    mmnas_video.register()
+    init_default_scope('mmaction')
+    torch.manual_seed(0)
+    ours, theirs = train_step.build_pair(str(CONFIG))
+    setting = train_step.Setting(torch.empty(2, 1, 3, 2, 32, 32), torch.empty(2), None)
+    first, second = (train_step.losses(model, setting, 2, '') for model in (ours, theirs))
+    assert first == pytest.approx(second, abs=1e-3) and first[0] != first[1]
+
+
+def test_one_command_for_a_gpu(script, capsys):
+    """Rejects a step whose script is not there, options that it does not know, and 0 where nothing was measured."""
+    gpu_all = script('gpu_all')
+    assert gpu_all.main(['--list']) == 0
+    assert capsys.readouterr().out.count('\n') == len((*gpu_all.CHECKS, *gpu_all.WARM, *gpu_all.TIMED))
+    for step in (*gpu_all.WARM, *gpu_all.TIMED):
+        text = Path(step.command[0]).read_text()
+        options = [part for part in step.command[1:] if part.startswith('--')]
+        assert all(f"'{option}'" in text for option in options), step
+        assert 'add_json(parser)' in text
+    if not torch.cuda.is_available():
+        assert gpu_all.main([]) == 1
+        assert 'No GPU here' in capsys.readouterr().out

@@ -21,7 +21,7 @@ class OnGpu:
 @pytest.fixture
 def hopper(monkeypatch):
     """A GPU that is known, and Triton."""
-    monkeypatch.setattr(choose, '_is_known_gpu', lambda index: True)
+    monkeypatch.setattr(choose, 'is_known_gpu', lambda index: True)
     monkeypatch.setattr(choose, 'HAS_TRITON', True)
     monkeypatch.delenv(choose.SWITCH, raising=False)
 
@@ -40,7 +40,7 @@ def test_by_device_dtype_and_size(hopper):
 @pytest.mark.parametrize(('mode', 'known', 'used'), [('auto', True, True), ('auto', False, False), ('on', False, True)])
 def test_the_switch(hopper, monkeypatch, mode, known, used):
     """Rejects a switch that is read once at import, or that nobody asks; ``off`` beats everything."""
-    monkeypatch.setattr(choose, '_is_known_gpu', lambda index: known)
+    monkeypatch.setattr(choose, 'is_known_gpu', lambda index: known)
     monkeypatch.setenv(choose.SWITCH, mode)
     assert use_triton(OnGpu()) is used
     monkeypatch.setenv(choose.SWITCH, 'off')

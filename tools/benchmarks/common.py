@@ -1,5 +1,6 @@
 """What every benchmark prints beside its figures: machine, versions, commit, and how busy the machine was."""
 
+import argparse
 import json
 import os
 import platform
@@ -57,10 +58,16 @@ class Interleaved:
     Args:
         candidates: name to a function that does one unit of work.
         busy: share of one core that other processes may take in a round before it is dropped.
+        clock: what a unit of work is timed by; ``time.process_time`` on a machine with other work on it.
     """
 
-    def __init__(self, candidates: Mapping[str, Callable[[], object]], busy: float = 0.25) -> None:
-        self.candidates, self.busy = candidates, busy
+    def __init__(
+        self,
+        candidates: Mapping[str, Callable[[], object]],
+        busy: float = 0.25,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.candidates, self.busy, self.clock = candidates, busy, clock
         self.dropped = 0
 
     def run(self, rounds: int, most: int | None = None) -> dict[str, float]:
@@ -73,9 +80,9 @@ class Interleaved:
             machine_0, own_0 = cpu_times()
             start, taken = time.perf_counter(), {}
             for name, work in self.candidates.items():
-                before = time.perf_counter()
+                before = self.clock()
                 work()
-                taken[name] = time.perf_counter() - before
+                taken[name] = self.clock() - before
             machine_1, own_1 = cpu_times()
             others = ((machine_1 - machine_0) - (own_1 - own_0)) / (time.perf_counter() - start)
             for name, value in taken.items():
@@ -91,18 +98,25 @@ class Interleaved:
         return {name: statistics.median(seconds[name] if clean else everything[name]) for name in self.candidates}
 
 
-def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: str | None = None) -> None:
-    """Print a Markdown table and the machine; with ``out`` also write both as JSON."""
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option under which every benchmark writes what it prints."""
+    parser.add_argument('--json', '--out', dest='out', metavar='FILE', help='write the figures as JSON too')
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: str | None = None) -> dict[str, Any]:
+    """Print a Markdown table and the machine; with ``out`` also write both as JSON. Returns what is written."""
     print(f'## {title}\n')
     print('| ' + ' | '.join(header) + ' |\n|' + '---|' * len(header))
     for row in rows:
         print('| ' + ' | '.join(str(x) for x in row) + ' |')
     found = machine()
     print('\n' + ', '.join(f'{k} {v}' for k, v in found.items() if v is not None))
+    table = {'title': title, 'header': list(header), 'rows': [list(r) for r in rows], 'machine': found}
+    write_json(out, table)
+    return table
+
+
+def write_json(out: str | None, found: Any) -> None:
+    """What a run has found, as a file where one is wanted."""
     if out:
-        Path(out).write_text(
-            json.dumps(
-                {'title': title, 'header': list(header), 'rows': [list(r) for r in rows], 'machine': found}, indent=1
-            )
-            + '\n'
-        )
+        Path(out).write_text(json.dumps(found, indent=1) + '\n')

@@ -8,7 +8,7 @@ import random
 import time
 
 import torch
-from common import show
+from common import add_json, show
 
 from mmnas_video.models.backbones import SuperMBConv3D
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--archs', type=int, default=100_000)
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     backbone, rng, shape = SuperMBConv3D(), random.Random(0), (3, 13, 160, 160)

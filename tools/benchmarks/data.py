@@ -31,7 +31,7 @@ import cv2
 import decord
 import numpy as np
 import torch
-from common import show
+from common import add_json, show
 from mmengine.registry import init_default_scope
 
 from mmnas_video.datasets import SeededDataset
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument('--clips', type=int, default=24, help='generated videos (24)')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--smoke', action='store_true', help='2 clips of 3 s, 1 round: no figure means anything')
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from common import show
+from common import add_json, show
 
 from mmnas_video.datasets import DemoOptions, make_demo
 
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument('--steps', type=int, default=4, help='steps of each of the two epochs')
     parser.add_argument('--clips', type=int, default=20, help='training clips of each set; a tenth is held out for α')
     parser.add_argument('--data-only', action='store_true', help='write the data and stop')
-    parser.add_argument('--out', help='JSON file for the table')
+    add_json(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = (args.root or Path(temporary)).resolve()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from common import show
+from common import add_json, show
 from kernels_batch_norm import batch_norm_cases
 from torch import Tensor
 
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument('--only', default='*', help='shell pattern of the names')
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument('--compiled', action='store_true', help='registers, spills and instructions on sm_90')
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     header = ['kernel', 'MB', 'MMACs', 'bound µs', 'goal']
     if torch.cuda.is_available():

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 
 import torch
-from common import Interleaved, show
+from common import Interleaved, add_json, show
 from torch import nn
 
 from mmnas_video.entangle import copy_slices
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

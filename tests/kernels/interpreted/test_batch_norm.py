@@ -9,7 +9,17 @@ import itertools
 import pytest
 import torch
 
-from mmnas_video.entangle import SuperBatchNorm3d, SuperConv3d, Window, batch_statistics, recomputed, whole
+from mmnas_video.entangle import (
+    SuperBatchNorm3d,
+    SuperConv3d,
+    Window,
+    batch_statistics,
+    recomputed,
+    sync_norm,
+    sync_norms,
+    whole,
+)
+from mmnas_video.entangle import norm as norm_layers
 from mmnas_video.entangle.sync_norm import merge_moments
 from mmnas_video.errors import ConfigError
 from mmnas_video.kernels import batch_norm_tiles
@@ -397,3 +407,27 @@ def test_compiled():
         y.square().sum().backward()
         results.append({**module.state_dict(), **gradients(module), 'x': x.grad, 'y': y.detach()})
     assert all(torch.allclose(results[0][name], results[1][name], 1e-5, 1e-5) for name in results[0])
+
+
+@pytest.mark.parametrize('squeeze', [5, 0])
+def test_with_statistics_over_ranks(squeeze, monkeypatch, tmp_path):
+    """Rejects a synced layer that leaves the kernels, one that forgets to ask the other ranks in one of the two passes,
+    and statistics whose count is lost on the way. One rank that believes in others; the numbers of several are compared
+    in tests/search/test_ranks.py, without kernels."""
+    backend = 'nccl' if DEVICE == 'cuda' else 'gloo'
+    torch.distributed.init_process_group(backend, init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    monkeypatch.setattr(sync_norm, 'several_ranks', lambda: True)
+    monkeypatch.setattr(norm_layers, 'several_ranks', lambda: True)
+    ours, wide = twins(MBConv3D(5, 11, 7, squeeze, (3, 3), stride=2, shortcut=True))
+    sync_norms(ours)
+    x, other = clip((2, 5, 3, 4, 2)).requires_grad_(), clip((2, 5, 3, 4, 2)).double().requires_grad_()
+    with Operators() as operators:
+        y = ours(x, AT)
+        y.square().sum().backward()
+    layers = operators.counts['batch_norm_statistics']
+    assert operators.counts['gather_over_ranks'] == operators.counts['batch_norm_sum_over_ranks'] == layers == 4
+    expected = wide(other, AT)
+    expected.square().sum().backward()
+    assert_same({'y': y, 'x': x.grad}, {'y': expected, 'x': other.grad}, 'block')
+    assert_same(gradients(ours), gradients(wide), 'gradient')
+    assert_same(ours.state_dict(), wide.state_dict(), 'state')

@@ -1,0 +1,139 @@
+"""All that is to be measured on a GPU, in one command and within ten minutes; for the day when there is one.
+
+    python tools/benchmarks/gpu_all.py --folder gpu_results
+    python tools/benchmarks/gpu_all.py --list        # the commands, without running them
+
+First everything is compiled, by many processes at once (Triton keeps what it has compiled), while the kernels' tests
+run. Then, one after the other and alone on the GPU, the benchmarks, the most important first; what no time is left for
+is named at the end. Each leaves its output as NAME.txt and its figures as NAME.json in the folder.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+class Step(NamedTuple):
+    """A command: a script of this folder, or a module with ``-m``; its options; seconds that it may take."""
+
+    name: str
+    command: tuple[str, ...]
+    limit: int
+    figures: bool = True
+
+
+def script(name: str, file: str, limit: int, *options: str) -> Step:
+    """A benchmark of this folder."""
+    return Step(name, (str(HERE / file), *options), limit)
+
+
+AMP = ('--dtype', 'bf16', '--rounds', '5')
+CHECKS = (
+    Step('doctor', ('-m', 'mmnas_video'), 90, figures=False),
+    Step(
+        'tests', ('-m', 'pytest', 'tests/kernels', '-m', 'gpu', '-q', '-n', '6', '-p', 'no:cacheprovider'), 240, False
+    ),
+)
+#: Compiled before anything is timed: one layer of kernels.py a process, and the whole step.
+WARM = (
+    *(
+        script(f'warm {number}', 'kernels.py', 240, '--rounds', '1', '--only', f'depthwise {layer}*')
+        for number, layer in enumerate(
+            ('54x13x80', '54x13x40', '108x13x20² 3', '216', '432', '108x13x20² 5', '108x13x20² 1x5', '108x13x20² 1x3')
+        )
+    ),
+    script('warm norms', 'kernels.py', 240, '--rounds', '1', '--only', 'BN*'),
+    script('warm step', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--inference'),
+    script('warm compiled', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--compile'),
+)
+TIMED = (
+    script('train_step', 'train_step.py', 100, *AMP, '--graph', '--channels-last', '--inference'),
+    script('kernels', 'kernels.py', 150),
+    script('train_step_compiled', 'train_step.py', 150, *AMP, '--compile'),
+    script('roofline', 'roofline.py', 60, '--picture', '{folder}/roofline.svg'),
+    script('loss', 'train_step.py', 80, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '16', '--clip', '13x96'),
+    script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90),
+    script('host_time', 'host_time.py', 30),
+    script('train_step_fp32', 'train_step.py', 60, '--dtype', 'fp32', '--rounds', '5'),
+)
+
+
+def argv(step: Step, folder: Path) -> list[str]:
+    """What is run, from the root of the repository."""
+    written = ('--json', str(folder / f'{step.name}.json')) if step.figures and not step.name.startswith('warm') else ()
+    return [sys.executable, *(part.format(folder=folder) for part in step.command), *written]
+
+
+def start(step: Step, folder: Path) -> subprocess.Popen:
+    """Begin it; its output goes into the folder."""
+    with (folder / f'{step.name}.txt').open('w') as out:
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+        return subprocess.Popen(argv(step, folder), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=environment)
+
+
+def finish(step: Step, process: subprocess.Popen, until: float) -> str:
+    """Wait for it, at most until then; how it ended."""
+    try:
+        code = process.wait(max(until - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return 'stopped: out of time'
+    return 'done' if code == 0 else f'exit code {code}: see {step.name}.txt'
+
+
+def measure(folder: Path, budget: float) -> list[tuple[str, str, float]]:
+    """Run everything; (name, how it ended, seconds)."""
+    begun, ends = time.monotonic(), []
+    together = (*CHECKS, *WARM)
+    processes = [start(step, folder) for step in together]
+    for step, process in zip(together, processes, strict=True):
+        ends.append((step.name, finish(step, process, begun + min(step.limit, budget / 2)), time.monotonic() - begun))
+        print(f'{ends[-1][0]}: {ends[-1][1]}', flush=True)
+    for step in TIMED:
+        left, before = budget - (time.monotonic() - begun), time.monotonic()
+        if left < 20:
+            ends.append((step.name, 'not run: no time left', 0.0))
+            continue
+        end = finish(step, start(step, folder), before + min(step.limit, left))
+        ends.append((step.name, end, time.monotonic() - before))
+        print(f'{step.name}: {end}, {ends[-1][2]:.0f} s; {left - ends[-1][2]:.0f} s left', flush=True)
+    return ends
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the tables, and say what failed; exit code 1 where something did."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--folder', type=Path, default=Path('gpu_results'))
+    parser.add_argument('--budget', type=float, default=570, help='seconds for everything (570)')
+    parser.add_argument('--list', action='store_true', help='print the commands and end')
+    args = parser.parse_args(arguments)
+    folder = args.folder.resolve()
+    if args.list:
+        for step in (*CHECKS, *WARM, *TIMED):
+            print(f'{step.name} (at most {step.limit} s): {" ".join(map(repr, argv(step, args.folder)[1:]))}')
+        return 0
+    if not torch.cuda.is_available():
+        print('No GPU here: nothing to measure. The benchmarks in this folder each run their CPU part by themselves.')
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    ends = measure(folder, args.budget)
+    for step in (*CHECKS, *TIMED):
+        text = (folder / f'{step.name}.txt').read_text() if (folder / f'{step.name}.txt').exists() else ''
+        print(f'\n# {step.name}\n{text[-6000:]}')
+    print('\n'.join(f'{name}: {end}, {seconds:.0f} s' for name, end, seconds in ends))
+    return 0 if all(end == 'done' for name, end, _ in ends if not name.startswith('warm')) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
