@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .depthwise_tiles import inside, load_patch, load_rows, rows_by, zeros
+from .depthwise_tiles import SIZES, inside, load_patch, load_rows, rows_by, zeros
 
 
 @triton.jit
@@ -34,7 +34,7 @@ def correlate_row(
     return new
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def weight_gradient_kernel(
     x_ptr, dy_ptr, partial_ptr, batch, frames, channel_units, h_in, w_in, h_out, w_out, chunk, strip_programs,
     SHAPE: tl.constexpr, KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, STRIDE: tl.constexpr,

@@ -27,7 +27,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .depthwise_tiles import inside, load_rows, rows_by, source, store_patch, tile_extent, zeros
+from .depthwise_tiles import SIZES, inside, load_rows, rows_by, source, store_patch, tile_extent, zeros
 
 
 @triton.constexpr_function
@@ -75,7 +75,7 @@ def add_row(
     return new
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def slide_kernel(
     x_ptr, w_ptr, y_ptr, batch, frames, channel_units, h_in, w_in, h_out, w_out, chunk,
     SHAPE: tl.constexpr, KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, STRIDE: tl.constexpr, UP: tl.constexpr,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .depthwise_tiles import SIZES
+
 
 @triton.jit
 def window_index(element, start, super_channels, channels, KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr,
@@ -21,7 +23,7 @@ def window_index(element, start, super_channels, channels, KT: tl.constexpr, KH:
     return super_channel, tap, channel, (kt * KH + kh) * KW + kw, ok & (kt < KT) & (tap < SUPER_T * SUPER_H * SUPER_W)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def reduce_weight_gradient_kernel(
     partial_ptr, grad_ptr, partials, start, super_channels, channels, KT: tl.constexpr, KH: tl.constexpr,
     KW: tl.constexpr, SUPER_T: tl.constexpr, SUPER_H: tl.constexpr, SUPER_W: tl.constexpr, BLOCK: tl.constexpr,
@@ -47,7 +49,7 @@ def reduce_weight_gradient_kernel(
     tl.store(grad_ptr + super_channel * taps + super_tap, value, mask=element < super_channels * taps)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def pack_weight_kernel(
     w_ptr, packed_ptr, like_ptr, start, super_channels, channels, step_c, step_t, step_h, step_w, KT: tl.constexpr,
     KH: tl.constexpr, KW: tl.constexpr, SUPER_T: tl.constexpr, SUPER_H: tl.constexpr, SUPER_W: tl.constexpr,
