@@ -8,10 +8,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-#: Arguments that differ from layer to layer and from width to width: no compilation of their own for values that happen
-#: to be 1 or a multiple of 16. (What pays is baked in, see ``SHAPE``.)
+#: Arguments that differ from layer to layer: no compilation of their own, which takes ten seconds and more, for values
+#: that happen to be 1 or divisible by 16.
 SIZES = ['batch', 'frames', 'channel_units', 'h_in', 'w_in', 'h_out', 'w_out', 'chunk', 'strip_programs']
-SIZES += ['partials', 'start', 'super_channels', 'channels']
 
 
 @triton.constexpr_function

@@ -5,7 +5,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .depthwise_tiles import SIZES
+SIZES = [
+    'partials',
+    'start',
+    'super_channels',
+    'channels',
+    'step_c',
+    'step_t',
+    'step_h',
+    'step_w',
+]  # see depthwise_tiles
 
 
 @triton.jit

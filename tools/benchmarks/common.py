@@ -1,6 +1,7 @@
 """What every benchmark prints beside its figures: machine, versions, commit, and how busy the machine was."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -51,44 +52,54 @@ def cpu_times() -> tuple[float, float]:
     ), own.user + own.system + own.children_user + own.children_system
 
 
+#: What a benchmark may time by: seconds that pass, or seconds that this process computes.
+CLOCKS = {'wall': time.perf_counter, 'cpu': time.process_time}
+
+
 class Interleaved:
     """Times several candidates in turn, so that a busy moment meets all of them; drops rounds in which others ran.
 
     Args:
         candidates: name to a function that does one unit of work.
         busy: share of one core that other processes may take in a round before it is dropped.
+        clock: ``'wall'``, or ``'cpu'`` for a machine that is never idle: with one thread nothing that others compute
+            is in it, so no round is dropped (what they do to caches is).
     """
 
-    def __init__(self, candidates: Mapping[str, Callable[[], object]], busy: float = 0.25) -> None:
-        self.candidates, self.busy = candidates, busy
+    def __init__(self, candidates: Mapping[str, Callable[[], object]], busy: float = 0.25, clock: str = 'wall') -> None:
+        self.candidates, self.busy, self._now = candidates, math.inf if clock == 'cpu' else busy, CLOCKS[clock]
         self.dropped = 0
+        self.rounds: list[dict[str, float]] = []  # seconds of each candidate
 
     def run(self, rounds: int, most: int | None = None) -> dict[str, float]:
-        """Median seconds of each candidate over ``rounds`` clean rounds (at most ``most`` rounds in all)."""
+        """Median seconds of each candidate over ``rounds`` clean rounds (at most ``most`` rounds in all, and over all
+        of them where none was clean)."""
         for work in self.candidates.values():
             work()
-        seconds: dict[str, list[float]] = {name: [] for name in self.candidates}
-        everything: dict[str, list[float]] = {name: [] for name in self.candidates}
+        everything: list[dict[str, float]] = []
+        self.rounds = []
         for _ in range(most or 3 * rounds):
             machine_0, own_0 = cpu_times()
             start, taken = time.perf_counter(), {}
             for name, work in self.candidates.items():
-                before = time.perf_counter()
+                before = self._now()
                 work()
-                taken[name] = time.perf_counter() - before
+                taken[name] = self._now() - before
             machine_1, own_1 = cpu_times()
             others = ((machine_1 - machine_0) - (own_1 - own_0)) / (time.perf_counter() - start)
-            for name, value in taken.items():
-                everything[name].append(value)
+            everything.append(taken)
             if others > self.busy:
                 self.dropped += 1
                 continue
-            for name, value in taken.items():
-                seconds[name].append(value)
-            if len(seconds[name]) == rounds:
+            self.rounds.append(taken)
+            if len(self.rounds) == rounds:
                 break
-        clean = all(seconds.values())
-        return {name: statistics.median(seconds[name] if clean else everything[name]) for name in self.candidates}
+        self.rounds = self.rounds or everything
+        return {name: statistics.median(taken[name] for taken in self.rounds) for name in self.candidates}
+
+    def ratio(self, one: str, other: str) -> float:
+        """How many times ``other``'s seconds ``one`` takes: the median of the rounds' own ratios."""
+        return statistics.median(taken[one] / taken[other] for taken in self.rounds)
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: str | None = None) -> None:
