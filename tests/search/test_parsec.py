@@ -260,7 +260,7 @@ class Saved:
     alive = 0
 
     def __init__(self, tensor):
-        self.tensor = tensor
+        self.tensor = tensor.detach()  # not the tensor, which would hold the graph that holds this
         Saved.alive += 1
 
     def __del__(self):

@@ -178,7 +178,8 @@ class SuperViT(Searchable, BaseModule):
                         f'{unit}: the largest kernel of tube {number} has {kernel[axis]} and starts as late as at '
                         f'{offset[axis]} (backbone.tubes, backbone.max_kernel_volume, backbone.clamp_offsets)'
                     )
-        self._fitting.add(size)
+        if not torch.compiler.is_compiling():  # for which what has changed is a reason to begin anew
+            self._fitting.add(size)
 
     # ------------------------------------------------------------------ as data
     def output(self, arch: Mapping[str, Value]) -> Window:
