@@ -6,7 +6,7 @@
 Every space at its smallest architecture, the median of 101 random ones (by multiply-adds) and the largest. Goal: at
 most 1.10 for the median and the largest. Beside the time the number of tensor operations that are no views, which does
 not depend on the machine: on a GPU each is about one kernel to launch. The optimiser's step, over all super-weights
-against one network's, is reported apart.
+against one network's, is reported apart. Where there is a GPU it is measured, at larger batches (--batch).
 """
 
 import argparse
@@ -22,6 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmnas_video.entangle import copy_slices
 from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, SuperViT
 from mmnas_video.space import Arch
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 class Case(NamedTuple):
@@ -61,6 +63,12 @@ def operations(once: Callable[[], None]) -> int:
     return seen.count
 
 
+def finished() -> None:
+    """Wait for the GPU, where there is one."""
+    if DEVICE == 'cuda':
+        torch.cuda.synchronize()
+
+
 def training_pass(model: nn.Module, x: torch.Tensor, arch: Arch | None = None) -> Callable[[], None]:
     """Forward, mean square, backward."""
 
@@ -71,6 +79,7 @@ def training_pass(model: nn.Module, x: torch.Tensor, arch: Arch | None = None) -
         else:
             with model.use(arch):
                 model(x).square().mean().backward()
+        finished()
 
     return once
 
@@ -79,18 +88,25 @@ def optimiser_step(model: nn.Module) -> Callable[[], None]:
     """One SGD step with momentum over parameters that all have a gradient."""
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    return torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-5).step
+    step = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-5).step
+
+    def once() -> None:
+        step()
+        finished()
+
+    return once
 
 
-def measure(name: str, rounds: int, clock: str) -> list[tuple[Any, ...]]:
+def measure(name: str, rounds: int, clock: str, batch: int | None) -> list[tuple[Any, ...]]:
     """The rows of one case."""
     backbone, arguments, size = CASES[name]
-    supernet, rng, x = backbone(**arguments).train(), random.Random(0), torch.randn(size)
+    size = (batch or size[0], *size[1:])
+    supernet, rng, x = backbone(**arguments).to(DEVICE).train(), random.Random(0), torch.randn(size, device=DEVICE)
     drawn = sorted((supernet.space.sample(rng) for _ in range(101)), key=lambda a: supernet.cost(a, size[1:]).macs)
     archs = {'smallest': supernet.space.smallest, 'median of 101': drawn[50], 'largest': supernet.space.largest}
     rows = []
     for which, arch in archs.items():
-        own = copy_slices(supernet, arch, backbone(**arguments, arch=arch)).train()
+        own = copy_slices(supernet, arch, backbone(**arguments, arch=arch).to(DEVICE)).train()
         passes = {'sampled': training_pass(supernet, x, arch), 'own': training_pass(own, x)}
         timer = Interleaved(passes, clock=clock)
         found = timer.run(rounds)
@@ -123,11 +139,12 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=7, help='measurements of each candidate (default: 7)')
     parser.add_argument('--threads', type=int, default=2, help="torch's threads (default: 2)")
     parser.add_argument('--clock', choices=CLOCKS, default='wall', help='what is timed (default: wall)')
-    parser.add_argument('--out', help='write the figures as JSON')
+    parser.add_argument('--batch', type=int, help="clips (or images) a batch (default: each case's own, for a CPU)")
+    parser.add_argument('--json', '--out', dest='out', metavar='FILE', help='write the figures as JSON too')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    rows = [row for name in args.only for row in measure(name, args.rounds, args.clock)]
+    rows = [row for name in args.only for row in measure(name, args.rounds, args.clock, args.batch)]
     header = ('space', 'input', 'arch', 'MMACs', 'extracted ms', 'sampled ms', 'ratio', 'operations', 'of the sampled')
     header += ('SGD ms', 'of the supernet', 'rounds dropped')
     show(f'Sampled against extracted, forward + backward, {args.clock} time', header, rows, args.out)
