@@ -1,7 +1,6 @@
 """What every benchmark prints beside its figures: machine, versions, commit, and how busy the machine was."""
 
 import json
-import math
 import os
 import platform
 import statistics
@@ -52,22 +51,22 @@ def cpu_times() -> tuple[float, float]:
     ), own.user + own.system + own.children_user + own.children_system
 
 
-#: What a benchmark may time by: seconds that pass, or seconds that this process computes.
-CLOCKS = {'wall': time.perf_counter, 'cpu': time.process_time}
-
-
 class Interleaved:
     """Times several candidates in turn, so that a busy moment meets all of them; drops rounds in which others ran.
 
     Args:
         candidates: name to a function that does one unit of work.
         busy: share of one core that other processes may take in a round before it is dropped.
-        clock: ``'wall'``, or ``'cpu'`` for a machine that is never idle: with one thread nothing that others compute
-            is in it, so no round is dropped (what they do to caches is).
+        clock: what a unit of work is timed by; ``time.process_time`` on a machine with other work on it.
     """
 
-    def __init__(self, candidates: Mapping[str, Callable[[], object]], busy: float = 0.25, clock: str = 'wall') -> None:
-        self.candidates, self.busy, self._now = candidates, math.inf if clock == 'cpu' else busy, CLOCKS[clock]
+    def __init__(
+        self,
+        candidates: Mapping[str, Callable[[], object]],
+        busy: float = 0.25,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.candidates, self.busy, self.clock = candidates, busy, clock
         self.dropped = 0
         self.rounds: list[dict[str, float]] = []  # seconds of each candidate
 
@@ -82,9 +81,9 @@ class Interleaved:
             machine_0, own_0 = cpu_times()
             start, taken = time.perf_counter(), {}
             for name, work in self.candidates.items():
-                before = self._now()
+                before = self.clock()
                 work()
-                taken[name] = self._now() - before
+                taken[name] = self.clock() - before
             machine_1, own_1 = cpu_times()
             others = ((machine_1 - machine_0) - (own_1 - own_0)) / (time.perf_counter() - start)
             everything.append(taken)
