@@ -162,13 +162,14 @@ def _extents(work: Work, weight: Tensor) -> dict[str, int]:
 
 
 def _baked_shape(work: Work, weight: Tensor) -> tuple[int, ...] | None:
-    """The shape to compile in, or None: baked for a layer that uses all its channels, as pinned networks do.
+    """The shape to compile in, or None: baked for a layer that uses its whole weight, as pinned networks do.
 
-    A supernet's many widths take the kernel for any shape, and so does what comes after the first few dozen shapes:
-    the number of compiled kernels has a bound.
+    A supernet's many widths and kernels take the code for any shape, and so does what comes after the first few dozen
+    shapes: the number of compiled kernels has a bound.
     """
     shape = work.shape
-    if work.channels != weight.shape[0] or (shape not in _baked and len(_baked) >= plans.BAKED_SHAPES):
+    whole = (work.channels, *work.kernel) == (weight.shape[0], *weight.shape[2:])
+    if not whole or (shape not in _baked and len(_baked) >= plans.BAKED_SHAPES):
         return None
     _baked.add(shape)
     return shape

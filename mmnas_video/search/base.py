@@ -221,6 +221,10 @@ class SearchHook(Hook):
         self.held_out_cfg = dict(self.arch_dataloader or {})
         if 'dataset' not in self.held_out_cfg:
             self.held_out_cfg = {**held_out_part(train, source), **self.held_out_cfg}
+        # Workers of its own load ahead while the training batch is worked on; without any, each batch is waited for.
+        for key in ('num_workers', 'persistent_workers', 'pin_memory'):
+            if key in train and 'num_workers' not in (self.arch_dataloader or {}):
+                self.held_out_cfg.setdefault(key, train[key])
         if self.held_out_clips is not None:
             self.held_out_cfg = with_clips(self.held_out_cfg, self.held_out_clips, source)
         stream = TaskStreams if is_joint(self.held_out_cfg) else BatchStream
@@ -292,9 +296,11 @@ class SearchHook(Hook):
                 loss, values = batch_loss(self.bare, batch)
             if good := self.finite.admits(loss, arch, shared=drawn is None):
                 scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
+            loss = loss.detach()  # a graph that no backward pass has freed would stay beside the next architecture's
+            values = {key: value.detach() for key, value in values.items()}
             logged = values if good or not logged else logged
         self.finish_step(optim_wrapper, archs if drawn is None else drawn, loss.device)
-        return {key: value.detach() for key, value in logged.items()}
+        return logged
 
     def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture], device: torch.device) -> None:
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,

@@ -236,6 +236,7 @@ class PARSECSearchHook(SearchHook):
             set_generator_states(generators)  # the K architectures share the dropout mask
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
+            values = {key: value.detach() for key, value in values.items()}
             clips = len(batch['data_samples'])
             total, count = self._over_ranks([-float(loss.detach()) * clips, clips], loss.device, shards=True)
             penalty = self._penalties([arch], int(count))[0]
@@ -243,6 +244,7 @@ class PARSECSearchHook(SearchHook):
             if not (math.isfinite(total) and math.isfinite(log_weight)):
                 # Known weights may be 0 (no video right): nothing to learn from, and no fault.
                 bad[k] = float(not math.isfinite(total) or math.isnan(log_weight))
+                loss = loss.detach()  # or its graph would stay beside the next architecture's
                 continue
             logged.append(values)
             table[k] = log_weight
@@ -254,7 +256,7 @@ class PARSECSearchHook(SearchHook):
         used = gradient.finish(table, get_world_size() if self.apart else 1)
         self.finish_step(optim_wrapper, archs, loss.device)
         logged = logged or [values]  # of the last architecture, where none was of use
-        mean = {k: torch.stack([v[k].detach().float() for v in logged]).mean() for k in logged[0]}
+        mean = {k: torch.stack([v[k].float() for v in logged]).mean() for k in logged[0]}
         return {**mean, 'ess': torch.tensor(effective_sample_size(used))}
 
     def _over_ranks(self, values: Sequence[float], device: torch.device, shards: bool) -> list[float]:

@@ -17,6 +17,10 @@ from mmnas_video.errors import ConfigError
 class BatchStream:
     """Endless batches in an order that is a function of (seed, pass), resumable at any batch.
 
+    With ``num_workers`` batches are loaded ahead (``prefetch_factor`` of each worker, by default 2) while the training
+    step runs, across the ends of passes too. Without, each is loaded when it is asked for: a thread beside the training
+    would draw from the generators that the training's dropout draws from.
+
     Args:
         loader: DataLoader config as MMEngine knows it, without a sampler: an ``EndlessSampler`` is put in.
         seed: the run's seed.

@@ -254,6 +254,42 @@ def test_architectures_share_the_dropout_mask():
     assert seen[0] == seen[1] and seen[2] == seen[3] and seen[0] != seen[2]
 
 
+class Saved:
+    """What autograd keeps of a forward pass, counted while it is there."""
+
+    alive = 0
+
+    def __init__(self, tensor):
+        self.tensor = tensor.detach()  # not the tensor, which would hold the graph that holds this
+        Saved.alive += 1
+
+    def __del__(self):
+        Saved.alive -= 1
+
+
+@pytest.mark.parametrize('broken', [False, True])
+@pytest.mark.parametrize('hook', [dict(type='PARSECSearchHook'), dict(type='UniformSearchHook')])
+def test_so_many_passes_and_one_graph(hook, broken):
+    """K architectures take K passes over the training batch (PARSEC: and K over the held-out one, without a graph), and
+    when one begins, nothing is kept of those before. Rejects scoring the training batch before the weighted passes,
+    losses that are summed before one backward pass, and the graph of a loss that was dropped, or logged."""
+    made, _ = prepared({**hook, 'num_archs': 5})
+    original, batch = made.model.backbone.forward, next(iter(made.train_dataloader))
+    trained, scored = [], []
+
+    def spy(x):
+        (trained if torch.is_grad_enabled() else scored).append(Saved.alive)
+        y = original(x)
+        return y * math.inf if broken and len(trained) == 2 else y
+
+    made.model.backbone.forward = spy
+    Saved.alive = 0
+    with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+        made.model.train_step(batch, made.optim_wrapper)
+    assert trained == [0] * 5
+    assert scored == ([0] * 5 if 'PARSEC' in hook['type'] else [])
+
+
 def test_video_accuracy_weights():
     """w_k = acc_k / Σ acc, uniform if all are 0 (Auto-TSNet). Rejects a softmax over accuracies."""
     hook = PARSECSearchHook(indicator=dict(type='VideoAccuracy'))

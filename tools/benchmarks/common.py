@@ -69,13 +69,15 @@ class Interleaved:
     ) -> None:
         self.candidates, self.busy, self.clock = candidates, busy, clock
         self.dropped = 0
+        self.rounds: list[dict[str, float]] = []  # seconds of each candidate
 
     def run(self, rounds: int, most: int | None = None) -> dict[str, float]:
-        """Median seconds of each candidate over ``rounds`` clean rounds (at most ``most`` rounds in all)."""
+        """Median seconds of each candidate over ``rounds`` clean rounds (at most ``most`` rounds in all, and over all
+        of them where none was clean)."""
         for work in self.candidates.values():
             work()
-        seconds: dict[str, list[float]] = {name: [] for name in self.candidates}
-        everything: dict[str, list[float]] = {name: [] for name in self.candidates}
+        everything: list[dict[str, float]] = []
+        self.rounds = []
         for _ in range(most or 3 * rounds):
             machine_0, own_0 = cpu_times()
             start, taken = time.perf_counter(), {}
@@ -85,17 +87,19 @@ class Interleaved:
                 taken[name] = self.clock() - before
             machine_1, own_1 = cpu_times()
             others = ((machine_1 - machine_0) - (own_1 - own_0)) / (time.perf_counter() - start)
-            for name, value in taken.items():
-                everything[name].append(value)
+            everything.append(taken)
             if others > self.busy:
                 self.dropped += 1
                 continue
-            for name, value in taken.items():
-                seconds[name].append(value)
-            if len(seconds[name]) == rounds:
+            self.rounds.append(taken)
+            if len(self.rounds) == rounds:
                 break
-        clean = all(seconds.values())
-        return {name: statistics.median(seconds[name] if clean else everything[name]) for name in self.candidates}
+        self.rounds = self.rounds or everything
+        return {name: statistics.median(taken[name] for taken in self.rounds) for name in self.candidates}
+
+    def ratio(self, one: str, other: str) -> float:
+        """How many times ``other``'s seconds ``one`` takes: the median of the rounds' own ratios."""
+        return statistics.median(taken[one] / taken[other] for taken in self.rounds)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

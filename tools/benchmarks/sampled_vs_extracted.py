@@ -1,24 +1,76 @@
 """What sharing weights costs: a supernet's forward + backward at an architecture against the extracted network's own.
 
     python tools/benchmarks/sampled_vs_extracted.py
+    python tools/benchmarks/sampled_vs_extracted.py --clock cpu --threads 1    # on a machine that others use
 
-Goal: at most 1.10 for the median and the largest architecture. The optimiser's step, over all super-weights against one
-network's, is reported apart.
+Every space at its smallest architecture, the median of 101 random ones (by multiply-adds) and the largest. Goal: at
+most 1.10 for the median and the largest. Beside the time the number of tensor operations that are no views, which does
+not depend on the machine: on a GPU each is about one kernel to launch. The optimiser's step, over all super-weights
+against one network's, is reported apart. Where there is a GPU it is measured, at larger batches (--batch).
 """
 
 import argparse
+import math
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from common import Interleaved, add_json, show
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmnas_video.entangle import copy_slices
-from mmnas_video.models.backbones import SuperMBConv3D
+from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, SuperViT
 from mmnas_video.space import Arch
 
-SHAPES = ((8, 3, 4, 64, 64), (2, 3, 13, 112, 112))
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+#: What is timed by, and the share of a core at which other processes spoil a round: they are not in our own seconds.
+CLOCKS = {'wall': (time.perf_counter, 0.25), 'cpu': (time.process_time, math.inf)}
+
+
+class Case(NamedTuple):
+    """A space's backbone, its fixed arguments, and the size of a batch."""
+
+    backbone: Callable[..., nn.Module]
+    arguments: Mapping[str, Any]
+    size: tuple[int, ...]
+
+
+CASES = {
+    'autox3d': Case(SuperMBConv3D, {}, (8, 3, 4, 64, 64)),
+    'autox3d-s': Case(SuperMBConv3D, {}, (2, 3, 13, 112, 112)),
+    'tsnet': Case(SuperTSNet, {}, (2, 3, 32, 64, 64)),
+    'autoformer-t': Case(SuperViT, {'table': 'autoformer-tiny'}, (4, 3, 1, 224, 224)),
+    'vimnas-t': Case(SuperViT, {'table': 'vimnas-tiny', 'tubes': 'tubevit'}, (1, 3, 32, 224, 224)),
+    'p3d': Case(SuperP3D, {}, (4, 3, 8, 56, 56)),
+}
+
+
+class _Operations(TorchDispatchMode):
+    """Counts operations that are no views of their input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def operations(once: Callable[[], None]) -> int:
+    """How many tensor operations ``once`` runs."""
+    with _Operations() as seen:
+        once()
+    return seen.count
+
+
+def finished() -> None:
+    """Wait for the GPU, where there is one."""
+    if DEVICE == 'cuda':
+        torch.cuda.synchronize()
 
 
 def training_pass(model: nn.Module, x: torch.Tensor, arch: Arch | None = None) -> Callable[[], None]:
@@ -31,6 +83,7 @@ def training_pass(model: nn.Module, x: torch.Tensor, arch: Arch | None = None) -
         else:
             with model.use(arch):
                 model(x).square().mean().backward()
+        finished()
 
     return once
 
@@ -39,51 +92,66 @@ def optimiser_step(model: nn.Module) -> Callable[[], None]:
     """One SGD step with momentum over parameters that all have a gradient."""
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    return torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-5).step
+    step = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-5).step
+
+    def once() -> None:
+        step()
+        finished()
+
+    return once
+
+
+def measure(name: str, rounds: int, clock: str, batch: int | None) -> list[tuple[Any, ...]]:
+    """The rows of one case."""
+    backbone, arguments, size = CASES[name]
+    size, (now, busy) = (batch or size[0], *size[1:]), CLOCKS[clock]
+    supernet, rng, x = backbone(**arguments).to(DEVICE).train(), random.Random(0), torch.randn(size, device=DEVICE)
+    drawn = sorted((supernet.space.sample(rng) for _ in range(101)), key=lambda a: supernet.cost(a, size[1:]).macs)
+    archs = {'smallest': supernet.space.smallest, 'median of 101': drawn[50], 'largest': supernet.space.largest}
+    rows = []
+    for which, arch in archs.items():
+        own = copy_slices(supernet, arch, backbone(**arguments, arch=arch).to(DEVICE)).train()
+        passes = {'sampled': training_pass(supernet, x, arch), 'own': training_pass(own, x)}
+        timer = Interleaved(passes, busy, now)
+        found = timer.run(rounds)
+        counts = {key: operations(once) for key, once in passes.items()}
+        steps = Interleaved({'sampled': optimiser_step(supernet), 'own': optimiser_step(own)}, busy, now).run(rounds)
+        rows.append(
+            (
+                name,
+                'x'.join(map(str, size)),
+                which,
+                f'{supernet.cost(arch, size[1:]).macs / 1e6:,.0f}',
+                f'{1e3 * found["own"]:.0f}',
+                f'{1e3 * found["sampled"]:.0f}',
+                f'{timer.ratio("sampled", "own"):.3f}',
+                f'{counts["own"]:,}',
+                f'{counts["sampled"]:,}',
+                f'{1e3 * steps["own"]:.1f}',
+                f'{1e3 * steps["sampled"]:.1f}',
+                timer.dropped,
+            )
+        )
+        print(*rows[-1], flush=True)
+    return rows
 
 
 def main() -> None:
-    """Measure both shapes at three architectures."""
+    """Measure every case at three architectures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--only', nargs='+', choices=CASES, default=list(CASES), help='cases (default: all)')
+    parser.add_argument('--rounds', type=int, default=7, help='measurements of each candidate (default: 7)')
+    parser.add_argument('--threads', type=int, default=2, help="torch's threads (default: 2)")
+    parser.add_argument('--clock', choices=CLOCKS, default='wall', help='what is timed (default: wall)')
+    parser.add_argument('--batch', type=int, help="clips (or images) a batch (default: each case's own, for a CPU)")
     add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    supernet, rng, rows = SuperMBConv3D(), random.Random(0), []
-    shape = (3, 13, 160, 160)
-    drawn = sorted((supernet.space.sample(rng) for _ in range(101)), key=lambda a: supernet.cost(a, shape).macs)
-    archs = {'smallest': supernet.space.smallest, 'median of 101': drawn[50], 'largest': supernet.space.largest}
-    for size in SHAPES:
-        x = torch.randn(size)
-        for name, arch in archs.items():
-            own = copy_slices(supernet, arch, SuperMBConv3D(arch=arch)).train()
-            timer = Interleaved({'sampled': training_pass(supernet.train(), x, arch), 'own': training_pass(own, x)})
-            found = timer.run(args.rounds)
-            rows.append(
-                (
-                    'x'.join(map(str, size)),
-                    name,
-                    f'{supernet.cost(arch, size[1:]).macs / 1e6:,.0f}',
-                    f'{1e3 * found["own"]:.0f}',
-                    f'{1e3 * found["sampled"]:.0f}',
-                    f'{found["sampled"] / found["own"]:.3f}',
-                    timer.dropped,
-                )
-            )
-    show(
-        'Sampled against extracted, forward + backward',
-        ('input', 'arch', 'MMACs', 'extracted ms', 'sampled ms', 'ratio', 'rounds dropped'),
-        rows,
-        args.out,
-    )
-    own = copy_slices(supernet, archs['median of 101'], SuperMBConv3D(arch=archs['median of 101']))
-    steps = Interleaved({'sampled': optimiser_step(supernet), 'own': optimiser_step(own)}).run(args.rounds)
-    print(
-        f'\nSGD step: {1e3 * steps["sampled"]:.1f} ms over all super-weights, '
-        f'{1e3 * steps["own"]:.1f} ms over the parameters of the median network'
-    )
+    rows = [row for name in args.only for row in measure(name, args.rounds, args.clock, args.batch)]
+    header = ('space', 'input', 'arch', 'MMACs', 'extracted ms', 'sampled ms', 'ratio', 'operations', 'of the sampled')
+    header += ('SGD ms', 'of the supernet', 'rounds dropped')
+    show(f'Sampled against extracted, forward + backward, {args.clock} time', header, rows, args.out)
 
 
 if __name__ == '__main__':

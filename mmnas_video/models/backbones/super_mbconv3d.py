@@ -143,6 +143,9 @@ class SuperMBConv3D(Searchable, BaseModule):
                 for block in group.blocks:
                     nn.init.zeros_(block.project_norm.weight)
         add_local_weights(self, local_weights)
+        if not space.open:
+            for _ in self.walk(space.largest):  # the groups keep their windows: torch.compile must not see it happen
+                pass
 
     def _make_groups(
         self,

@@ -183,7 +183,8 @@ class SuperTSNet(Searchable, BaseModule):
     def _joined(self, at: Sequence[FusionWindows]) -> dict[str, JoinedInput]:
         """What joins the sparse stream's groups, by the names of the groups that read it."""
         sites = zip(self._names[1:], self.fusion.sites if self.fusion else (), at, strict=False)
-        return {name: joined for name, site, windows in sites if (joined := site.joined(windows))}
+        found = {name: site.joined(windows) for name, site, windows in sites}
+        return {name: joined for name, joined in found.items() if joined}
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """A clip of the dense stream's frames, with the active architecture or mixture.

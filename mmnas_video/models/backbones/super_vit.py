@@ -163,7 +163,9 @@ class SuperViT(Searchable, BaseModule):
     # ------------------------------------------------------------------ what fits
     def check_clip(self, size: Extent) -> None:
         """Demand that every tube of the space fits, so that a search fails in its first step and not in some later."""
-        if size in self._fitting:
+        # Not while torch.compile looks: another size met in between would be a reason for it to begin anew.
+        remember = not torch.compiler.is_compiling()
+        if remember and size in self._fitting:
             return
         for number, tube in enumerate(self.windows.tubes if size[0] > 1 else self.windows.tubes[:1], 1):
             kernel = tuple(map(max, zip(*tube['kernel'].values(), strict=True)))
@@ -178,7 +180,8 @@ class SuperViT(Searchable, BaseModule):
                         f'{unit}: the largest kernel of tube {number} has {kernel[axis]} and starts as late as at '
                         f'{offset[axis]} (backbone.tubes, backbone.max_kernel_volume, backbone.clamp_offsets)'
                     )
-        self._fitting.add(size)
+        if remember:
+            self._fitting.add(size)
 
     # ------------------------------------------------------------------ as data
     def output(self, arch: Mapping[str, Value]) -> Window:
