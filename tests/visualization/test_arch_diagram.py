@@ -168,11 +168,11 @@ def test_grid_frames_the_chosen_value_and_shades_by_probability(grid_space):
     cells, frames = by_gid(figure, 'cell:'), by_gid(figure, 'chosen:')
     assert list(frames) == list(grid_space.names)
     assert frames['layer0.heads'].get_xy() == cells['layer0.heads:3'].get_xy()
-    shades = [cells[f'layer0.heads:{i}'].get_facecolor()[3] for i in range(5)]
+    shades = [1 - cells[f'layer0.heads:{i}'].get_facecolor()[0] for i in range(5)]  # less red: a deeper blue
     assert np.argsort(shades, kind='stable').tolist() == [1, 0, 4, 3, 2]
     # without probabilities the chosen cell alone is filled
-    shades = [cells[f'embed:{i}'].get_facecolor()[3] for i in range(3)]
-    assert shades[0] > 0.8 and max(shades[1:]) < 0.1
+    shades = [1 - cells[f'embed:{i}'].get_facecolor()[0] for i in range(3)]
+    assert shades[0] > 0.8 and max(shades[1:]) < 0.15
 
 
 def test_a_long_choice_names_the_chosen_value():
