@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from mmengine.dist import get_rank
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import derive_seed, reseed_process
+from mmnas_video.datasets import derive_seed, seeded
 from mmnas_video.entangle import Mixture
 
 from .stream import BatchStream
@@ -23,8 +25,8 @@ class Tuning:
     """Trains the network's weights while a mixture is what is run; what ``tune`` of
     :func:`~mmnas_video.search.perturbation.select_by_perturbation` may be.
 
-    The process is seeded anew: dropout masks must not depend on whether the training before has run in it, or the
-    search was killed after its last checkpoint and resumed.
+    Each call has dropout masks of its own seed: they must not depend on whether the training before has run in this
+    process, or the search was killed after its last checkpoint and resumed.
 
     Args:
         hook: the search.
@@ -47,7 +49,7 @@ class Tuning:
             self.stream: BatchStream | TaskStreams = TaskStreams({**cfg, 'batch_sizes': sizes}, *args)
         else:
             self.stream = BatchStream(cfg, *args)
-        reseed_process(derive_seed(hook.seed, 'tuning masks', get_rank()))
+        self.calls = 0
         for group in self.optim_wrapper.optimizer.param_groups if rate is not None else ():
             group['lr'] = rate
 
@@ -56,9 +58,20 @@ class Tuning:
         self.hook.bare.train()
         # The training's own count is over; with accumulation the last steps of this call make one update.
         self.optim_wrapper.initialize_count_status(self.hook.bare, 0, self.iters)
-        for _ in range(self.iters):
-            batch = self.hook.prepare(self._next(), training=True)
-            self.hook.sampled_step([mixture()], batch, self.optim_wrapper)
+        with self._own_masks():
+            for _ in range(self.iters):
+                batch = self.hook.prepare(self._next(), training=True)
+                self.hook.sampled_step([mixture()], batch, self.optim_wrapper)
+
+    @contextmanager
+    def _own_masks(self) -> Iterator[None]:
+        device = next(self.hook.bare.parameters()).device
+        seed = derive_seed(self.hook.seed, 'tuning masks', get_rank(), self.calls)
+        self.calls += 1
+        with torch.random.fork_rng([device] if device.type == 'cuda' else []), seeded(seed):
+            if device.type == 'cuda':
+                torch.cuda.manual_seed(seed)
+            yield
 
     def _next(self) -> dict[str, Any]:
         if isinstance(self.stream, TaskStreams):
