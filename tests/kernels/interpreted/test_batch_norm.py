@@ -127,7 +127,7 @@ def test_tiles_cover_every_row_and_channel_once(channels, width):
         assert (tiles.blocks - 1) * tiles.per < rows <= tiles.blocks * tiles.per
         assert tiles.per % tiles.block_m == 0 and tiles.block_c == width
         assert 2 * channels > tiles.grid[1] * width >= channels or channels == 1
-        arguments = tiles.arguments()
+        arguments = tiles.arguments
         assert arguments['units'] * arguments['ALIGN'] == channels
 
 
