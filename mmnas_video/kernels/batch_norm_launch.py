@@ -30,16 +30,16 @@ def statistics(
     """
     batch, channels = x.shape[:2]
     tiles = _tiles(x, by_sample)
-    parts = [x.new_empty(tiles.partials, dtype=torch.float32) for _ in range(2)]
-    samples = x.new_empty((batch if by_sample else 0, channels), dtype=torch.float32)
-    mean, var = (x.new_empty(channels, dtype=torch.float32) for _ in range(2))
+    parts = _pair(x, *tiles.partials)
+    samples = x.new_empty(batch if by_sample else 0, channels, dtype=torch.float32)
+    mean, var = _pair(x, channels)
     total = channels if running_mean is None else running_mean.shape[0]
     at = tiles.merging
     programs = -(-channels // at['BLOCK_C'])
     with device_of(x):
         launch(moments_kernel, tiles.grid, x, *parts, **tiles.arguments)
         if by_sample:
-            merged = [x.new_empty((batch, channels), dtype=torch.float32) for _ in range(2)]
+            merged = _pair(x, batch, channels)
             launch(merge_samples_kernel, (programs, batch), x, *parts, samples, *merged, **at)
             parts, at = merged, {**at, 'rows': batch * tiles.rows, 'per': tiles.rows, 'blocks': batch}
         arguments = (x, *parts, mean, var, running_mean, running_var, momentum)
@@ -67,7 +67,7 @@ def sums(grad: Tensor, x: Tensor, norm: Norm, after: After) -> tuple[Tensor, Ten
     """
     mean, var, weight, bias, eps = norm
     tiles = _tiles(x, by_sample=after.gate is not None)
-    parts = x.new_empty((2, *tiles.partials), dtype=torch.float32)
+    parts = x.new_empty(2, *tiles.partials, dtype=torch.float32)
     needed = after.residual is not None and after.activation != 'none'
     inner = torch.empty_like(x) if needed else x.new_empty(0)
     clips = (channels_last(grad), x, mean, var, weight, bias, channels_last(after.residual), after.gate)
@@ -100,6 +100,10 @@ def input_gradient(
 def channels_last(x: Tensor | None) -> Tensor | None:
     """``x`` with channels fastest in memory; what comes back from a mean, say, has another layout."""
     return None if x is None else x.contiguous(memory_format=torch.channels_last_3d)
+
+
+def _pair(x: Tensor, *size: int) -> tuple[Tensor, Tensor]:
+    return x.new_empty(*size, dtype=torch.float32), x.new_empty(*size, dtype=torch.float32)
 
 
 def _tiles(x: Tensor, by_sample: bool) -> Tiles:

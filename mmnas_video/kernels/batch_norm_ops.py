@@ -51,6 +51,13 @@ def _statistics(
 statistics_op = torch.library.custom_op(NAME + 'statistics', _statistics, mutates_args=('running_mean', 'running_var'))
 
 
+def _statistics_and_note(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, *how: Any) -> Any:
+    """Tells autograd what is written to, as the registry does."""
+    moved = [values for values in (running_mean, running_var) if values is not None and not values.is_inference()]
+    torch.autograd.graph.increment_version(moved)
+    return _statistics(x, running_mean, running_var, *how)
+
+
 @statistics_op.register_fake
 def _(x, running_mean, running_var, start, momentum, by_sample):
     batch, channels = x.shape[:2]
@@ -181,7 +188,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return dx, None, None, by_weight, by_bias, None if residual is None else grad, by_gate, *[None] * 4
 
 
-statistics = two_doors(statistics_op, _statistics)
+statistics = two_doors(statistics_op, _statistics_and_note)
 apply = two_doors(apply_op, _apply, _keep, _backward)
 sums = two_doors(sums_op, _sums)
 input_gradient = two_doors(input_op, _input)
@@ -196,7 +203,7 @@ def means_of(sums: Tensor, count: int, total: Tensor | None) -> Tensor | None:
     """
     if total is not None:
         return sum_over_ranks(sums) / total
-    return sums / count if count else None
+    return sums / float(count) if count else None  # a float, because an int is converted first
 
 
 def scaled(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -64,7 +64,7 @@ def _function(piece: Callable[..., Any], keep: Callable[..., None], backward: Ca
         keep(ctx, inputs, None)
         return piece(*inputs)
 
-    # Not a method setup_context(): with one, PyTorch binds the arguments by their names, which costs more than the rest.
+    # No method setup_context(): with one, PyTorch binds the arguments by name, which costs more than all the rest.
     methods = {'forward': staticmethod(forward), 'backward': staticmethod(backward)}
     return type(piece.__name__, (torch.autograd.Function,), methods)
 
