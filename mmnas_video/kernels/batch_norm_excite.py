@@ -86,9 +86,9 @@ def _gradients(ctx: Any, grad: Tensor, saved: tuple[Tensor, ...]) -> tuple[Tenso
     by_hidden = (by_logit @ w2) * (hidden > 0)
     by_z = by_hidden @ w1
     found = torch.stack([plain * gate + by_z, by_normal * gate + by_z * normal]).sum(1)
+    means = means_of(found, ctx.count, total)
     dx = None
     if ctx.needs_input_grad[0]:
-        means = means_of(found, ctx.count, total)
         extra = by_z / (x.numel() // samples.numel())
         dx = input_gradient(grad, x, *affine, gate, extra, means, ctx.eps, 'swish')
     inner = (by_hidden.mT @ z, by_hidden.sum(0), by_logit.mT @ hidden, by_logit.sum(0))

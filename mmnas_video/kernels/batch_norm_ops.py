@@ -179,9 +179,9 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     else:
         by_gate = (scaled(found[1], weight) + (0 if bias is None else bias * found[0])).to(gate.dtype)
         found = (found * gate).sum(1)
+    means = means_of(found, ctx.count, total)
     dx = None
     if ctx.needs_input_grad[0]:
-        means = means_of(found, ctx.count, total)
         dx = input_gradient(grad, x, *affine, gate, None, means, ctx.eps, activation)
     by_weight = None if weight is None else found[1].to(weight.dtype)
     by_bias = None if bias is None else found[0].to(bias.dtype)

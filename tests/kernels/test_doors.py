@@ -104,6 +104,21 @@ def test_who_looks_on_sees_the_operator(look):
     assert 'depthwise_conv3d' in str(look(run, [value.detach() for value in inputs]))
 
 
+@pytest.mark.parametrize('name', CASES)
+def test_compiled_as_one_graph(name):
+    """Rejects a choice of the door that the compiler cannot follow, or that takes the plain call into its graph."""
+    run, inputs = CASES[name]()
+    torch._dynamo.reset()
+
+    def step(run):
+        return torch.autograd.grad(run(*inputs).square().sum(), inputs)
+
+    compiled = torch.compile(run, backend='aot_eager', fullgraph=True)
+    assert all(torch.allclose(a, b) for a, b in zip(step(run), step(compiled), strict=True))
+    seen = registered(lambda: step(compiled))
+    assert len(seen) == {'depthwise': 3, 'BatchNorm': 4, 'squeeze-and-excitation': 4}[name], seen
+
+
 def test_fake_tensors():
     """Rejects a plain call that computes on tensors without memory, within their mode and after it."""
     run, inputs = norm()
