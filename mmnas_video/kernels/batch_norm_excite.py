@@ -7,9 +7,11 @@ made of, give the gates' gradients too; what comes back through the squeeze is o
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .batch_norm_ops import NAME, apply, input_gradient, means_of, scaled, sums
@@ -32,7 +34,7 @@ def _excited(
     eps: float,
     count: int,
 ) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
+    with _full_precision(x):
         squeezed, _ = _squeezed(mean, var, samples, weight, bias, eps)
         weights = (squeeze_weight, squeeze_bias, excite_weight, excite_bias)
         gate = excite(squeezed, *(w.to(squeezed) for w in weights))
@@ -45,6 +47,12 @@ excited_op = torch.library.custom_op(NAME + 'excited', _excited, mutates_args=()
 @excited_op.register_fake
 def _(x, mean, var, samples, *rest):
     return torch.empty_like(x)
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """A block without autocast, which is nothing to do where there is none."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _squeezed(
@@ -69,7 +77,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     if torch.is_grad_enabled() and saved[-1] is None:  # as for batch_norm_apply
         return differentiable_gradients(_plain, (*saved, ctx.eps, ctx.count), ctx.needs_input_grad, grad)
-    with torch.autocast(grad.device.type, enabled=False):
+    with _full_precision(grad):
         return _gradients(ctx, grad, saved)
 
 
@@ -77,10 +85,11 @@ def _gradients(ctx: Any, grad: Tensor, saved: tuple[Tensor, ...]) -> tuple[Tenso
     x, mean, var, samples, weight, bias, *weights, total = saved
     w1, b1, w2, b2 = (w.to(samples) for w in weights)
     z, normal = _squeezed(mean, var, samples, weight, bias, ctx.eps)
-    hidden = torch.relu(z @ w1.mT + b1)
-    gate = torch.sigmoid(hidden @ w2.mT + b2)
+    hidden = torch.relu(F.linear(z, w1, b1))
+    gate = torch.sigmoid(F.linear(hidden, w2, b2))
     affine = (mean, var, weight, bias)
-    (plain, by_normal), _ = sums(grad, x, *affine, None, gate, ctx.eps, 'swish')  # (B, C) both
+    found, _ = sums(grad, x, *affine, None, gate, ctx.eps, 'swish')
+    plain, by_normal = found.unbind()  # (B, C) both
     by_gate = scaled(by_normal, weight) + (0 if bias is None else bias * plain)
     by_logit = by_gate * gate * (1 - gate)
     by_hidden = (by_logit @ w2) * (hidden > 0)

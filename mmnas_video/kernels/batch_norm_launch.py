@@ -67,14 +67,14 @@ def sums(grad: Tensor, x: Tensor, norm: Norm, after: After) -> tuple[Tensor, Ten
     """
     mean, var, weight, bias, eps = norm
     tiles = _tiles(x, by_sample=after.gate is not None)
-    parts = x.new_empty(2, *tiles.partials, dtype=torch.float32)
+    parts = x.new_empty(2, tiles.groups, tiles.blocks, tiles.channels, dtype=torch.float32)
     needed = after.residual is not None and after.activation != 'none'
     inner = torch.empty_like(x) if needed else x.new_empty(0)
     clips = (channels_last(grad), x, mean, var, weight, bias, channels_last(after.residual), after.gate)
     arguments = (*clips, inner if needed else None, *parts.unbind(), eps)
     with device_of(x):
         launch(sums_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments)
-    return parts.view(2, tiles.groups, tiles.blocks, tiles.channels).sum(2), inner
+    return parts.sum(2), inner
 
 
 def input_gradient(

@@ -7,6 +7,7 @@ the two doors (:mod:`.doors`) is taken shows in no result.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -32,9 +33,14 @@ def _run(x: Tensor, piece: str, *args: Any) -> Any:
     theirs = getattr(plain, piece)
     if not kernels_take(x):
         return theirs(*args)
-    from . import batch_norm_launch
+    return either('batch_norm', getattr(_launchers(), piece), theirs, args, is_strict)
 
-    return either('batch_norm', getattr(batch_norm_launch, piece), theirs, args, is_strict)
+
+@functools.cache
+def _launchers() -> Any:
+    from . import batch_norm_launch  # needs Triton
+
+    return batch_norm_launch
 
 
 def _statistics(

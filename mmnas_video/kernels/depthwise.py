@@ -10,6 +10,7 @@ once, whole, instead of through one cleared buffer and one copy for each ``narro
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,9 +77,14 @@ def _run(x: Tensor, piece: str, theirs: Callable[..., Tensor], *args: object) ->
     """By the kernels where they run, else by ``theirs``, both called with ``args``."""
     if not (HAS_TRITON and x.dtype in DTYPES and (x.is_cuda or INTERPRETED) and x.numel()):
         return theirs(*args)
-    from . import depthwise_launch
+    return either('depthwise', getattr(_launchers(), piece), theirs, args, is_strict)
 
-    return either('depthwise', getattr(depthwise_launch, piece), theirs, args, is_strict)
+
+@functools.cache
+def _launchers() -> Any:
+    from . import depthwise_launch  # needs Triton
+
+    return depthwise_launch
 
 
 def _forward(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
