@@ -59,8 +59,8 @@ statistics_op = torch.library.custom_op(NAME + 'statistics', _statistics, mutate
 
 def _statistics_and_note(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, *how: Any) -> Any:
     """Tells autograd what is written to, as the registry does."""
-    moved = [values for values in (running_mean, running_var) if values is not None and not values.is_inference()]
-    torch.autograd.graph.increment_version(moved)
+    if running_mean is not None and running_var is not None:
+        torch.autograd.graph.increment_version((running_mean, running_var))
     return _statistics(x, running_mean, running_var, *how)
 
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from mmnas_video.kernels import batch_norm as fused
-from mmnas_video.kernels import depthwise
+from mmnas_video.kernels import choose, depthwise
 
 EPS = 1e-3
 DEPTHWISE = (3, (1, 3, 3), 2)  # start, kernel, stride: a window that goes round, and is cropped
@@ -126,8 +126,10 @@ def test_fake_tensors():
     fakes = [mode.from_tensor(value.detach()) for value in inputs]
     with mode:
         assert run(*fakes).shape == (2, 3, 5, 7, 2)
-    convolve, (x, weight) = convolution()
-    assert isinstance(convolve(mode.from_tensor(x.detach()), mode.from_tensor(weight.detach())), FakeTensor)
+    convolve, inputs = convolution()
+    fakes = [mode.from_tensor(value.detach()) for value in inputs]
+    assert isinstance(convolve(*fakes), FakeTensor)
+    assert registered(lambda: convolve(*fakes)) == {'depthwise_conv3d'}
 
 
 @pytest.mark.parametrize('looks_on', [False, True])
@@ -144,17 +146,21 @@ def test_a_second_gradient_over_ranks_is_an_error(monkeypatch, looks_on):
 
 
 @pytest.mark.parametrize('looks_on', [False, True])
-def test_what_is_written_to_is_said(looks_on):
-    """Rejects running statistics that move between a forward and its backward pass in silence, which would be taken at
-    their new values."""
-    x, mean, var = numbers(2, 3, 5, 7, 2), numbers(3, seed=1, grad=False), torch.ones(3, dtype=torch.float64)
+def test_what_is_written_to_is_said(monkeypatch, looks_on):
+    """Rejects running statistics that a kernel moves between a forward and its backward pass in silence, which would be
+    taken at their new values."""
+    launchers = pytest.importorskip('mmnas_video.kernels.batch_norm_launch')
+    monkeypatch.setattr(choose, 'INTERPRETED', True)
+    monkeypatch.setattr(launchers, 'launch', lambda *args, **options: None)
+    x = numbers(2, 3, 5, 7, 2).detach().float().requires_grad_()
+    mean, var = torch.zeros(3), torch.ones(3)
     y = fused.normalise(x, fused.Statistics(mean, var, 0), None, None, EPS)
     with LooksOn() if looks_on else nullcontext():
         fused.statistics(x, (mean, var), 0, 0.3)
     with pytest.raises(RuntimeError, match='modified by an inplace operation'):
         y.sum().backward()
     with torch.inference_mode():
-        fused.statistics(x, (mean, torch.ones(3, dtype=torch.float64)), 0, 0.3)
+        fused.statistics(x, (mean, torch.ones(3)), 0, 0.3)
 
 
 @pytest.mark.parametrize('name', CASES)
