@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mmnas_video.errors import ConfigError
 
-from .batch_norm_excite import excited_op
-from .batch_norm_ops import apply_op, kernels_take, statistics_op
+from . import batch_norm_excite
+from . import batch_norm_ops as ops
 from .batch_norm_reference import ACTIVATIONS, finish
 
 __all__ = ['Statistics', 'excited', 'finish', 'fuses', 'normalise', 'statistics']
@@ -45,7 +45,7 @@ class Statistics(NamedTuple):
 def fuses(x: Tensor, residual: Tensor | None = None) -> bool:
     """Whether the kernels take ``x`` (B, C, T, H, W): see :func:`~.choose.use_triton`; channels last in memory, and a
     residual like it."""
-    return kernels_take(x) and (
+    return ops.kernels_take(x) and (
         residual is None
         or (
             residual.shape == x.shape
@@ -78,7 +78,7 @@ def statistics(
     count = x.numel() // x.shape[1]
     if count == 1 and not shard:
         raise ValueError(f'Expected more than 1 value per channel when training, got input size {x.size()}')
-    mean, var, samples = statistics_op(x.detach(), *(running or (None, None)), start, float(momentum), by_sample)
+    mean, var, samples = ops.statistics(x.detach(), *(running or (None, None)), start, float(momentum), by_sample)
     return Statistics(mean, var, count, samples)
 
 
@@ -107,7 +107,7 @@ def normalise(
     """
     if activation not in ACTIVATIONS:
         raise ConfigError(f'activation: found {activation!r}, expected one of {list(ACTIVATIONS)}')
-    return apply_op(x, by.mean, by.var, weight, bias, residual, gate, by.total, eps, activation, by.count)
+    return ops.apply(x, by.mean, by.var, weight, bias, residual, gate, by.total, eps, activation, by.count)
 
 
 def excited(
@@ -119,4 +119,4 @@ def excited(
         by: with ``samples``.
         weights: w1 (S, C), b1 (S,), w2 (C, S), b2 (C,).
     """
-    return excited_op(x, by.mean, by.var, by.samples, weight, bias, *weights, by.total, eps, by.count)
+    return batch_norm_excite.excited(x, by.mean, by.var, by.samples, weight, bias, *weights, by.total, eps, by.count)

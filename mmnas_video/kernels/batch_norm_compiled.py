@@ -7,7 +7,7 @@ from typing import Any
 from .batch_norm_apply import apply_kernel
 from .batch_norm_backward import input_kernel, sums_kernel
 from .batch_norm_statistics import merge_kernel, merge_samples_kernel, moments_kernel
-from .batch_norm_tiles import lay_tiles, merging
+from .batch_norm_tiles import lay_tiles
 from .compiled import Resources, resources
 
 _KERNELS = {
@@ -36,7 +36,7 @@ def kernel_resources(
         name: ``'moments'``, ``'merge samples'``, ``'merge'``, ``'apply'``, ``'sums'`` or ``'input'``.
     """
     kernel, tiles = _KERNELS[name], lay_tiles(32 if gate else 1, rows, channels)
-    arguments: dict[str, Any] = merging(tiles) if name.startswith('merge') else tiles.arguments()
+    arguments: dict[str, Any] = dict(tiles.merging if name.startswith('merge') else tiles.arguments)
     warps = arguments.pop('num_warps', 4)
     constants = {key: value for key, value in arguments.items() if key.isupper()} | {'ACTIVATION': activation}
     if not gate:

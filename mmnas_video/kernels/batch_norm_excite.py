@@ -7,17 +7,19 @@ made of, give the gates' gradients too; what comes back through the squeeze is o
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .batch_norm_ops import NAME, means_of, scaled
+from .batch_norm_ops import NAME, apply, input_gradient, means_of, scaled, sums
 from .batch_norm_reference import differentiable_gradients, excite, excited_reference
+from .doors import two_doors
 
 
-@torch.library.custom_op(NAME + 'excited', mutates_args=())
-def excited_op(
+def _excited(
     x: Tensor,
     mean: Tensor,
     var: Tensor,
@@ -32,16 +34,25 @@ def excited_op(
     eps: float,
     count: int,
 ) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
+    with _full_precision(x):
         squeezed, _ = _squeezed(mean, var, samples, weight, bias, eps)
         weights = (squeeze_weight, squeeze_bias, excite_weight, excite_bias)
         gate = excite(squeezed, *(w.to(squeezed) for w in weights))
-    return torch.ops.mmnas_video.batch_norm_apply(x, mean, var, weight, bias, None, gate, None, eps, 'swish', 0)
+    return apply(x, mean, var, weight, bias, None, gate, None, eps, 'swish', 0)
+
+
+excited_op = torch.library.custom_op(NAME + 'excited', _excited, mutates_args=())
 
 
 @excited_op.register_fake
 def _(x, mean, var, samples, *rest):
     return torch.empty_like(x)
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """A block without autocast, which is nothing to do where there is none."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _squeezed(
@@ -63,39 +74,40 @@ def _plain(x, mean, var, samples, weight, bias, w1, b1, w2, b2, total, eps, coun
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled() and ctx.saved_tensors[-1] is None:  # as for batch_norm_apply
-        inputs = (*ctx.saved_tensors, ctx.eps, ctx.count)
-        return differentiable_gradients(_plain, inputs, ctx.needs_input_grad, grad)
-    with torch.autocast(grad.device.type, enabled=False):
-        return _gradients(ctx, grad)
+    saved = ctx.saved_tensors
+    if torch.is_grad_enabled() and saved[-1] is None:  # as for batch_norm_apply
+        return differentiable_gradients(_plain, (*saved, ctx.eps, ctx.count), ctx.needs_input_grad, grad)
+    with _full_precision(grad):
+        return _gradients(ctx, grad, saved)
 
 
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, mean, var, samples, weight, bias, *weights, total = ctx.saved_tensors
+def _gradients(ctx: Any, grad: Tensor, saved: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+    x, mean, var, samples, weight, bias, *weights, total = saved
     w1, b1, w2, b2 = (w.to(samples) for w in weights)
     z, normal = _squeezed(mean, var, samples, weight, bias, ctx.eps)
-    hidden = torch.relu(z @ w1.mT + b1)
-    gate = torch.sigmoid(hidden @ w2.mT + b2)
+    hidden = torch.relu(F.linear(z, w1, b1))
+    gate = torch.sigmoid(F.linear(hidden, w2, b2))
     affine = (mean, var, weight, bias)
-    sums, _ = torch.ops.mmnas_video.batch_norm_sums(grad, x, *affine, None, gate, ctx.eps, 'swish')  # (2, B, C)
-    by_gate = scaled(sums[1], weight) + (0 if bias is None else bias * sums[0])
+    found, _ = sums(grad, x, *affine, None, gate, ctx.eps, 'swish')
+    plain, by_normal = found.unbind()  # (B, C) both
+    by_gate = scaled(by_normal, weight) + (0 if bias is None else bias * plain)
     by_logit = by_gate * gate * (1 - gate)
     by_hidden = (by_logit @ w2) * (hidden > 0)
     by_z = by_hidden @ w1
-    sums = torch.stack([(sums[0] * gate + by_z).sum(0), (sums[1] * gate + by_z * normal).sum(0)])
-    means = means_of(sums, ctx.count, total)
+    found = torch.stack([plain * gate + by_z, by_normal * gate + by_z * normal]).sum(1)
+    means = means_of(found, ctx.count, total)
     dx = None
     if ctx.needs_input_grad[0]:
         extra = by_z / (x.numel() // samples.numel())
-        dx = torch.ops.mmnas_video.batch_norm_input(grad, x, *affine, gate, extra, means, ctx.eps, 'swish')
+        dx = input_gradient(grad, x, *affine, gate, extra, means, ctx.eps, 'swish')
     inner = (by_hidden.mT @ z, by_hidden.sum(0), by_logit.mT @ hidden, by_logit.sum(0))
     return (
         dx,
         None,
         None,
         None,
-        None if weight is None else sums[1].to(weight.dtype),
-        None if bias is None else sums[0].to(bias.dtype),
+        None if weight is None else found[1].to(weight.dtype),
+        None if bias is None else found[0].to(bias.dtype),
         *(by.to(w.dtype) for by, w in zip(inner, weights, strict=True)),
         None,
         None,
@@ -103,4 +115,4 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-excited_op.register_autograd(_backward, setup_context=_keep)
+excited = two_doors(excited_op, _excited, _keep, _backward)

@@ -9,8 +9,8 @@ from .batch_norm_apply import apply_kernel
 from .batch_norm_backward import input_kernel, sums_kernel
 from .batch_norm_reference import After, Norm
 from .batch_norm_statistics import merge_kernel, merge_samples_kernel, moments_kernel
-from .batch_norm_tiles import Tiles, lay_tiles, merging
-from .fallback import launch
+from .batch_norm_tiles import Tiles, lay_tiles
+from .fallback import device_of, launch
 
 
 def statistics(
@@ -30,16 +30,16 @@ def statistics(
     """
     batch, channels = x.shape[:2]
     tiles = _tiles(x, by_sample)
-    parts = x.new_empty((2, *tiles.partials), dtype=torch.float32)
-    samples = x.new_empty((batch if by_sample else 0, channels), dtype=torch.float32)
-    mean, var = (x.new_empty(channels, dtype=torch.float32) for _ in range(2))
+    parts = _pair(x, *tiles.partials)
+    samples = x.new_empty(batch if by_sample else 0, channels, dtype=torch.float32)
+    mean, var = _pair(x, channels)
     total = channels if running_mean is None else running_mean.shape[0]
-    at = merging(tiles)
+    at = tiles.merging
     programs = -(-channels // at['BLOCK_C'])
-    with torch.cuda.device_of(x):
-        launch(moments_kernel, tiles.grid, x, *parts, **tiles.arguments())
+    with device_of(x):
+        launch(moments_kernel, tiles.grid, x, *parts, **tiles.arguments)
         if by_sample:
-            merged = x.new_empty((2, batch, channels), dtype=torch.float32)
+            merged = _pair(x, batch, channels)
             launch(merge_samples_kernel, (programs, batch), x, *parts, samples, *merged, **at)
             parts, at = merged, {**at, 'rows': batch * tiles.rows, 'per': tiles.rows, 'blocks': batch}
         arguments = (x, *parts, mean, var, running_mean, running_var, momentum)
@@ -53,8 +53,8 @@ def apply(x: Tensor, norm: Norm, after: After) -> Tensor:
     tiles = _tiles(x, by_sample=after.gate is not None)
     residual, y = channels_last(after.residual), torch.empty_like(x)
     arguments = (x, mean, var, weight, bias, residual, after.gate, y, eps)
-    with torch.cuda.device_of(x):
-        launch(apply_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments())
+    with device_of(x):
+        launch(apply_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments)
     return y
 
 
@@ -67,14 +67,14 @@ def sums(grad: Tensor, x: Tensor, norm: Norm, after: After) -> tuple[Tensor, Ten
     """
     mean, var, weight, bias, eps = norm
     tiles = _tiles(x, by_sample=after.gate is not None)
-    parts = x.new_empty((2, *tiles.partials), dtype=torch.float32)
+    parts = x.new_empty(2, tiles.groups, tiles.blocks, tiles.channels, dtype=torch.float32)
     needed = after.residual is not None and after.activation != 'none'
     inner = torch.empty_like(x) if needed else x.new_empty(0)
     clips = (channels_last(grad), x, mean, var, weight, bias, channels_last(after.residual), after.gate)
-    arguments = (*clips, inner if needed else None, *parts, eps)
-    with torch.cuda.device_of(x):
-        launch(sums_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments())
-    return parts.view(2, tiles.groups, tiles.blocks, tiles.channels).sum(2), inner
+    arguments = (*clips, inner if needed else None, *parts.unbind(), eps)
+    with device_of(x):
+        launch(sums_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments)
+    return parts.sum(2), inner
 
 
 def input_gradient(
@@ -90,16 +90,20 @@ def input_gradient(
     mean, var, weight, bias, eps = norm
     tiles = _tiles(x, by_sample=after.gate is not None or extra is not None)
     dx = torch.empty_like(x)
-    pair = (None, None) if means is None else means
+    pair = (None, None) if means is None else means.unbind()
     arguments = (channels_last(grad), x, mean, var, weight, bias, after.gate, extra, *pair, dx, eps)
-    with torch.cuda.device_of(x):
-        launch(input_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments())
+    with device_of(x):
+        launch(input_kernel, tiles.grid, *arguments, ACTIVATION=after.activation, **tiles.arguments)
     return dx
 
 
 def channels_last(x: Tensor | None) -> Tensor | None:
     """``x`` with channels fastest in memory; what comes back from a mean, say, has another layout."""
     return None if x is None else x.contiguous(memory_format=torch.channels_last_3d)
+
+
+def _pair(x: Tensor, *size: int) -> tuple[Tensor, Tensor]:
+    return x.new_empty(*size, dtype=torch.float32), x.new_empty(*size, dtype=torch.float32)
 
 
 def _tiles(x: Tensor, by_sample: bool) -> Tiles:

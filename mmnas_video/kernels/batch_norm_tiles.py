@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 #: Programs that a launch aims at: 8 for each of an H200's 132 multiprocessors. A constant, so that sums are added up in
 #: the same order on every GPU.
@@ -14,7 +16,8 @@ ELEMENTS = 2048
 MERGED, MERGED_CHANNELS = 512, 8
 
 
-class Tiles(NamedTuple):
+@dataclass(frozen=True)
+class Tiles:
     """A tensor (groups, rows, channels), channels fastest, cut into what single programs work on.
 
     Attributes:
@@ -33,16 +36,17 @@ class Tiles(NamedTuple):
     per: int
     blocks: int
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, int]:
         """Programs along the rows and along the channels."""
         return self.groups * self.blocks, -(-self.channels // self.block_c)
 
-    @property
+    @cached_property
     def partials(self) -> tuple[int, int]:
         """Shape of what one launch leaves behind for the next: a row for each program."""
         return self.groups * self.blocks, self.channels
 
+    @cached_property
     def arguments(self) -> dict[str, Any]:
         """What a kernel is told of it.
 
@@ -60,13 +64,15 @@ class Tiles(NamedTuple):
             'BLOCK_C': self.block_c,
         }
 
+    @cached_property
+    def merging(self) -> dict[str, Any]:
+        """What a kernel is told that merges the partial results of all programs of a channel."""
+        arguments = {name: value for name, value in self.arguments.items() if name != 'BLOCK_M'}
+        block_c = min(_block_c(self.channels), MERGED_CHANNELS)
+        return {**arguments, 'BLOCK_P': MERGED, 'BLOCK_C': block_c, 'num_warps': 8}
 
-def merging(tiles: Tiles) -> dict[str, Any]:
-    """What a kernel is told that merges the partial results of all programs of a channel."""
-    arguments = {name: value for name, value in tiles.arguments().items() if name != 'BLOCK_M'}
-    return {**arguments, 'BLOCK_P': MERGED, 'BLOCK_C': min(_block_c(tiles.channels), MERGED_CHANNELS), 'num_warps': 8}
 
-
+@lru_cache(maxsize=4096)
 def lay_tiles(groups: int, rows: int, channels: int) -> Tiles:
     """Cut (groups, rows, channels) so that about :data:`PROGRAMS` programs have work."""
     block_c = _block_c(channels)

@@ -12,6 +12,7 @@ thousands of times slower, for tests.
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib import metadata
 
@@ -64,6 +65,11 @@ def mode() -> str:
     return found
 
 
+def is_strict() -> bool:
+    """Whether a kernel that fails is an error."""
+    return mode() == 'on'
+
+
 def use_triton(x: Tensor, family: str = '') -> bool:
     """Whether our kernels take ``x`` of shape (B, C, T, H, W): by device, dtype, size and the switch; with the name of
     a ``family``, not after that has failed (:func:`~.fallback.failed`).
@@ -78,7 +84,8 @@ def use_triton(x: Tensor, family: str = '') -> bool:
         return False
     if wanted == 'auto' and failed(family):
         return False
-    if x.numel() == 0 or x.numel() // x.shape[0] >= MAX_SAMPLE:
+    size = x.numel()
+    if size == 0 or size // x.shape[0] >= MAX_SAMPLE:
         return False
     if not x.is_cuda:
         return INTERPRETED and x.device.type == 'cpu'
@@ -88,12 +95,23 @@ def use_triton(x: Tensor, family: str = '') -> bool:
 def exporting() -> bool:
     """Whether ``torch.export`` or the ONNX exporter is tracing."""
     # Not torch.compiler.is_exporting(): inside torch.compile that is always true. The flag it returns is not.
-    return torch.onnx.is_in_onnx_export() or getattr(torch.compiler, '_is_exporting_flag', False)
+    # Whether it is the ONNX exporter is asked within a trace alone: the question costs a microsecond.
+    return getattr(torch.compiler, '_is_exporting_flag', False) or (
+        torch._C._get_tracing_state() is not None and torch.onnx.is_in_onnx_export()
+    )
 
 
 def is_known_gpu(index: int) -> bool:
     """Whether the kernels are on by default on this GPU."""
     if torch.version.cuda is None:
         return False
-    properties = torch.cuda.get_device_properties(index)  # PyTorch keeps it; torch.compile takes it as a constant
+    # torch.compile takes the properties as a constant, and would trace through a cache.
+    return _is_capable(index) if torch.compiler.is_compiling() else _is_capable_once(index)
+
+
+def _is_capable(index: int) -> bool:
+    properties = torch.cuda.get_device_properties(index)
     return (properties.major, properties.minor) >= CAPABILITY
+
+
+_is_capable_once = functools.lru_cache(maxsize=64)(_is_capable)

@@ -1,7 +1,8 @@
 """Depthwise Conv3d with a channel window of a super-weight: an operator with forward, both gradients and their own.
 
 The operators are registered with ``torch.library``, with shapes (fake) and gradients, so that ``torch.compile`` and
-CUDA graphs go across them; called on CPU tensors they run the plain PyTorch reference.
+CUDA graphs go across them, and called without that registry where nothing looks on (:mod:`.doors`); on CPU tensors they
+run the plain PyTorch reference.
 
 The window is an argument, not a slice: the kernels read the super-weight where it lies, and its gradient is written
 once, whole, instead of through one cleared buffer and one copy for each ``narrow``.
@@ -9,21 +10,23 @@ once, whole, instead of through one cleared buffer and one copy for each ``narro
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import depthwise_reference as plain
-from .choose import DTYPES, HAS_TRITON, INTERPRETED, mode, use_triton
+from .choose import DTYPES, HAS_TRITON, INTERPRETED, is_strict, use_triton
 from .depthwise_plan import least_patch
+from .doors import two_doors
 from .fallback import either
 
 KERNEL_EXTENTS = (1, 3, 5)
 STRIDES = (1, 2)
 MAX_LANES = 2**31 - 2**16  # counted in 32 bits, those of the last program that have nothing to do too
-_LIBRARY = 'mmnas_video'
+_NAME = 'mmnas_video::depthwise_conv3d'
 
 
 def depthwise_conv3d(
@@ -46,7 +49,7 @@ def depthwise_conv3d(
         return plain.reference(x, weight, start, kernel, stride)
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    return torch.ops.mmnas_video.depthwise_conv3d(x, weight, start, kernel, stride)
+    return convolve(x, weight, start, kernel, stride)
 
 
 def takes(x: Tensor, weight: Tensor, kernel: Sequence[int], stride: int) -> bool:
@@ -74,31 +77,34 @@ def _run(x: Tensor, piece: str, theirs: Callable[..., Tensor], *args: object) ->
     """By the kernels where they run, else by ``theirs``, both called with ``args``."""
     if not (HAS_TRITON and x.dtype in DTYPES and (x.is_cuda or INTERPRETED) and x.numel()):
         return theirs(*args)
-    from . import depthwise_launch
-
-    ours = partial(getattr(depthwise_launch, piece), *args)
-    return either('depthwise', ours, partial(theirs, *args), strict=mode() == 'on')
+    return either('depthwise', getattr(_launchers(), piece), theirs, args, is_strict)
 
 
-@torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d', mutates_args=())
+@functools.cache
+def _launchers() -> Any:
+    from . import depthwise_launch  # needs Triton
+
+    return depthwise_launch
+
+
 def _forward(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
-    def theirs(x, weight, *how):
-        return _in_layout(plain.reference(x, weight.to(x.dtype), *how))
-
-    return _run(x, 'convolve', theirs, x, weight, start, kernel, stride)
+    return _run(x, 'convolve', _plain_forward, x, weight, start, kernel, stride)
 
 
-@torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d_input_gradient', mutates_args=())
+def _plain_forward(x: Tensor, weight: Tensor, *how: Any) -> Tensor:
+    return _in_layout(plain.reference(x, weight.to(x.dtype), *how))
+
+
 def _input_gradient(
     dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int, size: Sequence[int]
 ) -> Tensor:
-    def theirs(dy, weight, *how):
-        return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), *how))
-
-    return _run(dy, 'input_gradient', theirs, dy, weight, start, kernel, stride, size)
+    return _run(dy, 'input_gradient', _plain_input_gradient, dy, weight, start, kernel, stride, size)
 
 
-@torch.library.custom_op(f'{_LIBRARY}::depthwise_conv3d_weight_gradient', mutates_args=())
+def _plain_input_gradient(dy: Tensor, weight: Tensor, *how: Any) -> Tensor:
+    return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), *how))
+
+
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
     return _run(x, 'weight_gradient', plain.reference_weight_gradient, x, dy, weight, start, kernel, stride)
 
@@ -112,17 +118,22 @@ def _empty(x: Tensor, size: Sequence[int]) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
 
 
-@_forward.register_fake
+forward_op = torch.library.custom_op(_NAME, _forward, mutates_args=())
+input_gradient_op = torch.library.custom_op(f'{_NAME}_input_gradient', _input_gradient, mutates_args=())
+weight_gradient_op = torch.library.custom_op(f'{_NAME}_weight_gradient', _weight_gradient, mutates_args=())
+
+
+@forward_op.register_fake
 def _(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
     return _empty(x, [-(-n // stride) for n in x.shape[3:]])
 
 
-@_input_gradient.register_fake
+@input_gradient_op.register_fake
 def _(dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int, size: Sequence[int]) -> Tensor:
     return _empty(dy, size)
 
 
-@_weight_gradient.register_fake
+@weight_gradient_op.register_fake
 def _(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
     return torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
 
@@ -136,9 +147,9 @@ def _backward(ctx, dy: Tensor):
     x, weight = ctx.saved_tensors
     dx = dw = None
     if ctx.needs_input_grad[0]:
-        dx = _input_gradient(dy, weight, *ctx.rest, x.shape[3:])
+        dx = input_gradient(dy, weight, *ctx.rest, x.shape[3:])
     if ctx.needs_input_grad[1]:
-        dw = _weight_gradient(x, dy, weight, *ctx.rest)
+        dw = weight_gradient(x, dy, weight, *ctx.rest)
     return dx, dw, None, None, None
 
 
@@ -147,9 +158,9 @@ def _input_gradient_backward(ctx, g: Tensor):
     dy, weight = ctx.saved_tensors
     d_dy = d_weight = None
     if ctx.needs_input_grad[0]:
-        d_dy = _forward(g, weight, *ctx.rest[:3])
+        d_dy = convolve(g, weight, *ctx.rest[:3])
     if ctx.needs_input_grad[1]:
-        d_weight = _weight_gradient(g, dy, weight, *ctx.rest[:3])
+        d_weight = weight_gradient(g, dy, weight, *ctx.rest[:3])
     return d_dy, d_weight, None, None, None, None
 
 
@@ -158,12 +169,12 @@ def _weight_gradient_backward(ctx, g: Tensor):
     _, *rest = ctx.rest
     dx = d_dy = None
     if ctx.needs_input_grad[0]:
-        dx = _input_gradient(dy, g, *rest, x.shape[3:])
+        dx = input_gradient(dy, g, *rest, x.shape[3:])
     if ctx.needs_input_grad[1]:
-        d_dy = _forward(x, g, *rest)
+        d_dy = convolve(x, g, *rest)
     return dx, d_dy, None, None, None, None
 
 
-_forward.register_autograd(_backward, setup_context=_keep)
-_input_gradient.register_autograd(_input_gradient_backward, setup_context=_keep)
-_weight_gradient.register_autograd(_weight_gradient_backward, setup_context=_keep)
+convolve = two_doors(forward_op, _forward, _keep, _backward)
+input_gradient = two_doors(input_gradient_op, _input_gradient, _keep, _input_gradient_backward)
+weight_gradient = two_doors(weight_gradient_op, _weight_gradient, _keep, _weight_gradient_backward)

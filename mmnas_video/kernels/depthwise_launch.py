@@ -12,7 +12,7 @@ from .depthwise_gradient import weight_gradient_kernel
 from .depthwise_plan import GradientPlan, SlidePlan, Work
 from .depthwise_slide import slide_kernel
 from .depthwise_weights import pack_weight_kernel, reduce_weight_gradient_kernel
-from .fallback import launch
+from .fallback import device_of, launch
 
 LAYOUT = torch.channels_last_3d
 PACK_BLOCK = 256
@@ -51,7 +51,7 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: S
     plan = plans.plan_gradient(work)
     partial = torch.empty((plan.partials, work.taps, work.channels), dtype=torch.float32, device=x.device)
     grad = torch.empty(weight.shape, dtype=weight.dtype, device=x.device)
-    with torch.cuda.device_of(x):
+    with device_of(x):
         launch(
             weight_gradient_kernel,
             plan.grid,
@@ -83,7 +83,7 @@ def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: S
 
 def _slide(x: Tensor, weight: Tensor, start: int, y: Tensor, work: Work, flip: bool) -> None:
     plan = plans.plan_slide(work)
-    with torch.cuda.device_of(x):
+    with device_of(x):
         launch(
             slide_kernel,
             plan.grid,

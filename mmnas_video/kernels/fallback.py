@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar('T')
 #: Errors that speak of the input or of memory, not of the kernel.
 NOT_THE_KERNEL = (TypeError, ValueError, MemoryError, torch.cuda.OutOfMemoryError)
 
 _failed: dict[str, str] = {}
+_NOTHING = nullcontext()
 
 
 class CannotLaunch(RuntimeError):
@@ -50,18 +53,20 @@ def forget_failures() -> None:
     _failed.clear()
 
 
-def either(family: str, ours: Callable[[], T], theirs: Callable[[], T], strict: bool) -> T:
-    """What ``ours`` gives; where it cannot be launched, and from then on, what ``theirs`` does.
+def either(
+    family: str, ours: Callable[..., T], theirs: Callable[..., T], args: tuple[Any, ...], strict: Callable[[], bool]
+) -> T:
+    """``ours(*args)``; where it cannot be launched, and from then on, ``theirs(*args)``.
 
     Args:
-        strict: raise instead.
+        strict: whether to raise instead, asked where something has failed.
     """
-    if strict:
-        return ours()
-    if family not in _failed:
+    if family not in _failed or strict():
         try:
-            return ours()
+            return ours(*args)
         except CannotLaunch as error:
+            if strict():
+                raise
             _failed[family] = str(error)
             warnings.warn(
                 f'The Triton kernel {error}. PyTorch now computes in the place of our {family} kernels, slower. '
@@ -69,4 +74,11 @@ def either(family: str, ours: Callable[[], T], theirs: Callable[[], T], strict: 
                 RuntimeWarning,
                 stacklevel=2,
             )
-    return theirs()
+    return theirs(*args)
+
+
+def device_of(x: Tensor) -> AbstractContextManager[Any]:
+    """A block for launches on the device of ``x``, which is nothing to do where that is the current one."""
+    if not x.is_cuda or x.device.index == torch.cuda.current_device():
+        return _NOTHING
+    return torch.cuda.device_of(x)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mmnas_video.entangle import SuperDepthwiseConv3d, Window
-from mmnas_video.kernels import choose, depthwise_conv3d
+from mmnas_video.kernels import choose, depthwise, depthwise_conv3d
 from mmnas_video.kernels import depthwise_plan as plans
 from mmnas_video.kernels import depthwise_reference as plain
 from mmnas_video.kernels.depthwise_plan import Work
@@ -23,14 +23,15 @@ def tensors(dtype=torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
     return x.requires_grad_(), torch.randn(5, 1, 3, 3, 3, dtype=dtype, requires_grad=True)
 
 
-def test_gradients_and_their_gradients():
+@pytest.mark.parametrize('door', [ours.depthwise_conv3d, depthwise.convolve])
+def test_gradients_and_their_gradients(door):
     """Rejects input and weight gradient exchanged, a window that only one of them knows, and a gradient of a gradient
     that is missing (second-order search) or that is the wrong one of the three operators.
     """
     x, weight = tensors()
 
     def convolve(x, weight):
-        return ours.depthwise_conv3d(x, weight, *WINDOW)
+        return door(x, weight, *WINDOW)
 
     assert torch.autograd.gradcheck(convolve, (x, weight))
     assert torch.autograd.gradgradcheck(convolve, (x, weight))

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -125,3 +126,14 @@ def test_on_means_on(broken, monkeypatch):
         with pytest.raises(CannotLaunch, match='pack_weight_kernel'):
             depthwise_conv3d(*convolution())
     assert not failed('depthwise')
+
+
+def test_launches_on_the_tensors_own_device(monkeypatch):
+    """Rejects a launch on the current GPU for a tensor on another one; and a block that changes devices for nothing."""
+    monkeypatch.setattr(torch.cuda, 'current_device', lambda: 2)
+    for index, changes in ((2, False), (3, True)):
+        device = torch.device('cuda', index)
+        block = fallback.device_of(SimpleNamespace(is_cuda=True, device=device, get_device=lambda index=index: index))
+        assert isinstance(block, torch.cuda.device_of) is changes
+        assert not changes or block.idx == index
+    assert not isinstance(fallback.device_of(torch.ones(1)), torch.cuda.device_of)

@@ -3,9 +3,9 @@
     python tools/benchmarks/host_time.py
 
 The process's own time a call, forward and with backward, on a tensor so small that the work itself is nothing; the
-least of some repeats. X3D-S has 84 BatchNorms and 27 depthwise convolutions. On a GPU with the launches; without one
-they are left out (Triton's own part, some 10 µs each), PyTorch's operators run, and the table says how many launches
-there are.
+least of some repeats. X3D-S has 84 BatchNorms, 15 of them with squeeze-and-excitation, and 27 depthwise convolutions.
+On a GPU with the launches; without one they are left out (Triton's own part, some 10 µs each), PyTorch's operators run,
+and the table says how many launches there are.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from common import add_json, show
 from torch import Tensor
 
 from mmnas_video.kernels import batch_norm, batch_norm_launch, choose, depthwise, depthwise_launch
+from mmnas_video.kernels.batch_norm_reference import excite, finish
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-IN_X3D_S = {'BatchNorm + ReLU': 84, 'depthwise 3x3x3': 27}
+IN_X3D_S = {'BatchNorm + ReLU': 69, 'BatchNorm + SE + swish': 15, 'depthwise 3x3x3': 27}
 
 
 def cases() -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
@@ -31,11 +32,26 @@ def cases() -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
     weight, bias = (torch.rand(54, device=DEVICE, requires_grad=True) for _ in range(2))
     running = (torch.zeros(54, device=DEVICE), torch.ones(54, device=DEVICE))
 
-    def ours() -> Tensor:
+    sizes = ((8, 54), (8,), (54, 8), (54,))
+    squeeze = [torch.randn(size, device=DEVICE, requires_grad=True) for size in sizes]
+
+    def norm() -> Tensor:
         return batch_norm.normalise(x, batch_norm.statistics(x, running, 0, 0.1), weight, bias, 1e-5, 'relu')
 
+    def excited() -> Tensor:
+        by = batch_norm.statistics(x, running, 0, 0.1, by_sample=True)
+        return batch_norm.excited(x, by, weight, bias, squeeze, 1e-5)
+
+    def plain_norm() -> Tensor:
+        return F.batch_norm(x, *running, weight, bias, True, 0.1, 1e-5)
+
+    def plain_excited() -> Tensor:
+        z = plain_norm()
+        return finish(z, 'swish', gate=excite(z.mean((2, 3, 4)), *squeeze))
+
     return {
-        'BatchNorm + ReLU': (ours, lambda: torch.relu(F.batch_norm(x, *running, weight, bias, True, 0.1, 1e-5))),
+        'BatchNorm + ReLU': (norm, lambda: torch.relu(plain_norm())),
+        'BatchNorm + SE + swish': (excited, plain_excited),
         'depthwise 3x3x3': (
             lambda: depthwise.depthwise_conv3d(x, kernel),
             lambda: F.conv3d(x, kernel, None, 1, 1, 1, 54),

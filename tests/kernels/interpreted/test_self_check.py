@@ -19,6 +19,15 @@ def few_programs(monkeypatch):
     monkeypatch.setattr(depthwise_launch, 'PACK_BLOCK', 16384)
     monkeypatch.setattr(depthwise_launch, 'REDUCE_BLOCK', 16384)
     monkeypatch.setattr(self_check, 'DTYPES', (torch.bfloat16,))
+    forget_plans()
+    yield
+    forget_plans()
+
+
+def forget_plans():
+    """Plans are kept by shape; here their constants change."""
+    for kept in (plans.plan_slide, plans.plan_gradient, batch_norm_tiles.lay_tiles):
+        kept.cache_clear()
 
 
 def test_right_wrong_and_failing_kernels(monkeypatch):
