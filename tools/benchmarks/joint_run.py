@@ -32,8 +32,11 @@ FOLDERS = {'in1k': 'imagenet', 'k400': 'kinetics400', 'k600': 'kinetics600', 'ss
 
 
 def make_layouts(root: Path, train: int, val: int) -> None:
-    """ImageNet's, Kinetics-400's and -600's and Something-Something-V2's folders and lists with so many files each, in
-    their own ways to name them; the last clip of Kinetics-600's training list stands in Kinetics-400's validation."""
+    """ImageNet's, Kinetics-400's and -600's and Something-Something-V2's folders and lists, as each names its files.
+
+    So many files each, of two classes; the last clip of Kinetics-600's training list is a video of Kinetics-400's
+    validation list.
+    """
     options = DemoOptions(height=120, width=160, motion_classes=2, motion_clips=(2, 1, 1), min_frames=64, max_frames=80)
     make_demo(root / 'source', options, sets=('motion',), report=lambda text: None)
     sources = sorted((root / 'source/motion/videos').glob('*.mp4'))
@@ -44,7 +47,7 @@ def make_layouts(root: Path, train: int, val: int) -> None:
             file = root / f'imagenet/{split}/n{n:08d}/n{n:08d}_{n}.JPEG'
             file.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(file), rng.integers(0, 255, (240, 320, 3)).astype(np.uint8))
-            lines.append(f'n{n:08d}/n{n:08d}_{n}.JPEG {n}\n')
+            lines.append(f'n{n:08d}/n{n:08d}_{n}.JPEG {n % 2}\n')
         (root / 'imagenet/meta').mkdir(exist_ok=True)
         (root / f'imagenet/meta/{split}.txt').write_text(''.join(lines))
 
@@ -53,7 +56,7 @@ def make_layouts(root: Path, train: int, val: int) -> None:
         for n, name in enumerate(names):
             (root / folder / prefix / name).unlink(missing_ok=True)
             (root / folder / prefix / name).symlink_to(sources[n % len(sources)].resolve())
-        (root / folder / listing).write_text(''.join(f'{name} {n}\n' for n, name in enumerate(names)))
+        (root / folder / listing).write_text(''.join(f'{name} {n % 2}\n' for n, name in enumerate(names)))
 
     def youtube(letter: str, count: int, second: int = 13) -> list[str]:
         return [f'{letter * 8}{n:03d}_000003_{second:06d}.mp4' for n in range(count)]
