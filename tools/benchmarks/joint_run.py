@@ -8,7 +8,8 @@
 Two epochs, the first on images alone as the config has it, with a checkpoint and validation on all four sets, through
 tools/train.py with nothing but --cfg-options. What is changed: folders, batch size 1, no workers, few steps, and α is
 read off at the end (no selection by perturbation, which runs every candidate). Prints the loss of every step, time and
-the most memory that the run took. It needs about 8 GB for Base and half an hour on 2 cores.
+the most memory that the run took. How long a step takes depends on the tubes that are drawn: seconds to many minutes
+on a CPU.
 """
 
 import argparse
@@ -118,6 +119,13 @@ def main() -> int:
     parser.add_argument('--steps', type=int, default=4, help='steps of each of the two epochs')
     parser.add_argument('--clips', type=int, default=20, help='training clips of each set; a tenth is held out for α')
     parser.add_argument('--data-only', action='store_true', help='write the data and stop')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help="more of them, e.g. 'custom_hooks.0.drawn.tube*=2'",
+    )
     add_json(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -128,7 +136,7 @@ def main() -> int:
             return 0
         start, work_dir = time.perf_counter(), root / 'work_dir'
         command = [sys.executable, 'tools/train.py', args.config, '--work-dir', str(work_dir), '--cfg-options']
-        code = subprocess.run([*command, *options(root, args.steps)], cwd=ROOT).returncode
+        code = subprocess.run([*command, *options(root, args.steps), *args.cfg_options], cwd=ROOT).returncode
         if code:
             return code
         rows = [[step, f'{loss:.3f}', '' if arch is None else f'{arch:.3f}'] for step, loss, arch in losses(work_dir)]
