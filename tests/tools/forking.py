@@ -8,6 +8,7 @@ tried, each in a process of its own that starts from nothing but imports. Reads 
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 
@@ -33,6 +34,8 @@ def serve() -> int:
         request = json.loads(line)
         child = os.fork()
         if not child:
+            # A shell that starts the tests in the background hands down an ignored SIGINT.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.chdir(request['cwd'])
             for name, number in (('stdout', 1), ('stderr', 2)):
                 file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
