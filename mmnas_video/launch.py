@@ -26,6 +26,7 @@ from mmnas_video import compat
 from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
 from mmnas_video.console import ConsoleRunner, OpeningHook
+from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.errors import ConfigError, RunError, StackError
 from mmnas_video.registry import HOOKS, RUNNERS
 from mmnas_video.search import fit_readers, read_checkpoint
@@ -100,6 +101,7 @@ def run_tool(main: Callable[[], None]) -> int:
     """
     before = signal.signal(signal.SIGTERM, _terminate)  # until a training takes it over
     try:
+        keep_freed_memory()
         main()
     except (ConfigError, StackError) as error:
         return _fail(error, str(error), 2)

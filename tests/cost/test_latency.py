@@ -206,6 +206,27 @@ def test_every_family_is_predicted_block_by_block(name, networks, error, counted
     assert not any(one != other and other.startswith(f'{one}.') for one in named for other in named)
 
 
+def test_the_check_says_how_far_the_machine_agrees_with_itself(counted, tmp_path, monkeypatch):
+    """Rejects a check that measures once, that repeats a network at once, that takes the slower time, and one that
+    compares the second measurement with the prediction."""
+    bench = counted('vimnas_evolution.py')
+    table = measure_table(bench, tmp_path / 'table.json', 8, seed=0)
+    order, timed = [], bench.time
+
+    def drifting(archs):
+        factors = [1.5 if arch in order else 1.0 for arch in archs]
+        order.extend(archs)
+        return [one._replace(ms=f * one.ms) for one, f in zip(timed(archs), factors, strict=True)]
+
+    monkeypatch.setattr(bench, 'time', drifting)
+    counts = []
+    found = check_table(bench, table, 5, seed=0, report=lambda *at: counts.append(at))
+    assert order[:5] == order[5:] and len(order) == 10
+    assert counts == [(4, 10), (5, 10), (9, 10), (10, 10)]
+    assert found['worst_error'] < 1e-3
+    assert found['repeated'] == pytest.approx({'tau': 1, 'mean_error': 0.5, 'worst_error': 0.5})
+
+
 def test_the_networks_that_are_timed(counted):
     """Rejects draws in which a value never has its turn, all of middling size, and one that is too large to wait
     for."""

@@ -30,6 +30,7 @@ def test_a_table_says_what_it_is_of(measured):
     assert all(0 < sum(m['blocks']) < m['ms'] for m in data['measured'])
     assert all(min(row['ms']) >= 0 and row['samples'] for row in data['rates'].values())
     assert re.search(r'Kendall tau -?[\d.]+, mean error [\d.]+% .* over 4 random architectures', out)
+    assert re.search(r'measured again, the same networks agree with themselves to tau -?[\d.]+ and [\d.]+%', out)
     assert 'table: 8/8 networks' in out and 's left' in out
 
 
