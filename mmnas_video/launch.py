@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import copy
-import errno
 import inspect
 import os
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,15 +22,12 @@ from mmnas_video import compat
 from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
 from mmnas_video.console import ConsoleRunner, OpeningHook
-from mmnas_video.cpu_memory import keep_freed_memory
-from mmnas_video.errors import ConfigError, RunError, StackError
+from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, RUNNERS
 from mmnas_video.search import fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
-#: What a disk that is full, or that may not be written any more, answers.
-STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
 #: Options of a search hook in a dry run: the phases come at once, and are short.
 SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
@@ -89,52 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
             help="show MMEngine's whole log: environment, config, hooks (it always stands in WORK_DIR/TIME/TIME.log)",
         )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-
-
-def run_tool(main: Callable[[], None]) -> int:
-    """Run a tool's ``main``; a mistake in config or files, and a disk that is full, end with one message each, not with
-    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.)
-
-    Returns:
-        Exit status: 0, 2 for a mistake, 3 for what befell the run, 130 after Ctrl-C and 143 after SIGTERM (both of
-        which say how to go on).
-    """
-    before = signal.signal(signal.SIGTERM, _terminate)  # until a training takes it over
-    try:
-        keep_freed_memory()
-        main()
-    except (ConfigError, StackError) as error:
-        return _fail(error, str(error), 2)
-    except RunError as error:
-        return _fail(error, str(error), 3)
-    except KeyboardInterrupt:
-        print('\ninterrupted; the same command with --resume goes on from the last checkpoint', file=sys.stderr)
-        return 130
-    except OSError as error:
-        if error.errno not in STORAGE:
-            raise
-        where = f' to {error.filename!r}' if error.filename else ''
-        return _fail(
-            error,
-            f'work_dir: cannot write{where} ({error.strerror}); the last checkpoint is intact, and the same command '
-            'with --resume goes on from it',
-            3,
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 0
-
-
-def _terminate(number: int, frame: Any) -> None:
-    print('terminated; the same command with --resume goes on from the last checkpoint', file=sys.stderr)
-    raise SystemExit(128 + number)
-
-
-def _fail(error: BaseException, text: str, status: int) -> int:
-    if os.environ.get('MMNAS_VIDEO_TRACEBACK'):
-        traceback.print_exception(error)
-    print(f'error: {text}', file=sys.stderr)
-    return status
 
 
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:

@@ -13,10 +13,11 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from mmnas_video.command import run_tool
 from mmnas_video.cost import RestCost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import load_config, run_tool
+from mmnas_video.launch import load_config
 from mmnas_video.registry import MODELS
 from mmnas_video.search import fit_readers
 

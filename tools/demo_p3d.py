@@ -16,10 +16,11 @@ from typing import Any
 from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
+from mmnas_video.command import run_tool
 from mmnas_video.cost import Budget
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
 from mmnas_video.entangle import find_searchable
-from mmnas_video.launch import load_config, run_tool
+from mmnas_video.launch import load_config
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, genotype_to_json, read_arch_file, read_cell, write_text_atomic

@@ -17,10 +17,11 @@ from typing import Any
 from demo import Phases, arguments, leave_report, network_cost, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
+from mmnas_video.command import run_tool
 from mmnas_video.cost import total_cost
 from mmnas_video.datasets import DemoOptions, join_demo, make_demo
 from mmnas_video.entangle import find_searchable
-from mmnas_video.launch import load_config, run_tool
+from mmnas_video.launch import load_config
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.search import stage_table

@@ -18,10 +18,11 @@ from demo import Phases, arguments, leave_report, quiet, same_cost_archs, say, s
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmnas_video.command import run_tool
 from mmnas_video.cost import total_cost
 from mmnas_video.datasets import DemoOptions, make_demo
 from mmnas_video.entangle import find_searchable
-from mmnas_video.launch import build_runner, load_config, run_tool
+from mmnas_video.launch import build_runner, load_config
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, read_arch_file

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
+from mmnas_video.command import run_tool
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.export import check_packages, export_files
-from mmnas_video.launch import add_arguments, read_config, run_tool
+from mmnas_video.launch import add_arguments, read_config
 from mmnas_video.search import Calibration, extract_model, fit_readers, load_supernet, save_extracted
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import check_work_dir, load_config, run_tool
+from mmnas_video.launch import check_work_dir, load_config
 from mmnas_video.timing import DTYPES, Bench, Setting, check_table, measure_table
 
 #: What a table should reach on an idle machine.

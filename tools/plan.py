@@ -18,8 +18,9 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import load_config, run_tool
+from mmnas_video.launch import load_config
 from mmnas_video.plan import BACKWARD, Plan
 from mmnas_video.staged import plan_stages
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.visualization import write_report
 
 
@@ -34,8 +34,8 @@ def progress(every: float = 2.0) -> Callable[[int, int], None]:
     return report
 
 
-def main() -> int:
-    """Parse the command line, write the report, print its path; 2 if the input is wrong, 3 if it cannot be written."""
+def main() -> None:
+    """Parse the command line, write the report, print its path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'work_dirs',
@@ -56,13 +56,8 @@ def main() -> int:
         help='most networks that are drawn for the points of the plots, the best first (default: all; 0 is quickest)',
     )
     args = parser.parse_args()
-    try:
-        print(write_report(args.work_dirs, args.out, drawings=args.drawings, progress=progress()))
-    except (ConfigError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 3
-    return 0
+    print(write_report(args.work_dirs, args.out, drawings=args.drawings, progress=progress()))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main, AGAIN))

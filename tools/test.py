@@ -8,8 +8,9 @@ import json
 import sys
 from pathlib import Path
 
+from mmnas_video.command import run_tool
 from mmnas_video.entangle import bare_model
-from mmnas_video.launch import add_arguments, build_runner, read_config, run_tool
+from mmnas_video.launch import add_arguments, build_runner, read_config
 from mmnas_video.search import check_weights, read_checkpoint
 from mmnas_video.space import write_text_atomic
 

@@ -6,7 +6,8 @@ python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arc
 import argparse
 import sys
 
-from mmnas_video.launch import add_arguments, describe_plan, dry_run, read_config, run_tool, train
+from mmnas_video.command import run_tool
+from mmnas_video.launch import add_arguments, describe_plan, dry_run, read_config, train
 
 
 def main() -> None:

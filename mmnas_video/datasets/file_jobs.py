@@ -91,6 +91,7 @@ def _start(work: Callable[[str], Any], others: list[_Worker]) -> _Worker:
 
 def _serve(work: Callable[[str], Any], connection: Connection, inherited: list[Connection]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair, which ends this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what the main process says at its end is not said here
     for other in inherited:
         other.close()  # or nobody here would see the main process's end close when it is killed
     logging.disable(logging.WARNING)

@@ -3,10 +3,10 @@
 import copy
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -81,39 +81,11 @@ def test_parts_belong_together(name, load):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """ImageNet's, Kinetics' and SSv2's layouts with a few small files, Kinetics' named by youtube id; one clip of
-    Kinetics-400's validation list is in Kinetics-600's training list."""
+    """ImageNet's, Kinetics' and SSv2's layouts with four training and two validation files each; Kinetics-600 trains
+    on a clip of Kinetics-400's validation list."""
     root = tmp_path_factory.mktemp('data')
-    make_demo(
-        root / 'demo', DemoOptions(motion_classes=2, motion_clips=(3, 1, 1)), sets=('motion',), report=lambda text: None
-    )
-    source = sorted((root / 'demo/motion/videos').glob('*.mp4'))[0]
-    rng = np.random.default_rng(0)
-    for split, count in (('train', 3), ('val', 2)):
-        lines = []
-        for n in range(count):
-            file = root / f'imagenet/{split}/n0{n}/n0{n}_{n}.JPEG'
-            file.parent.mkdir(parents=True)
-            cv2.imwrite(str(file), rng.integers(0, 255, (83, 97, 3)).astype(np.uint8))
-            lines.append(f'n0{n}/n0{n}_{n}.JPEG {n}\n')
-        (root / 'imagenet/meta').mkdir(exist_ok=True)
-        (root / f'imagenet/meta/{split}.txt').write_text(''.join(lines))
-
-    def videos(folder, prefix, file, names):
-        (root / folder / prefix).mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (root / folder / prefix / name).symlink_to(source)
-        (root / folder / file).write_text(''.join(f'{name} {n}\n' for n, name in enumerate(names)))
-
-    def clip(letter, end=13):
-        return f'{letter * 11}_000003_{end:06d}.mp4'
-
-    videos('kinetics400', 'videos_train', 'kinetics400_train_list_videos.txt', [clip(c) for c in 'ABC'])
-    videos('kinetics400', 'videos_val', 'kinetics400_val_list_videos.txt', [clip('D')])
-    videos('kinetics600', 'videos_train', 'kinetics600_train_list_videos.txt', [clip(c, 14) for c in 'ABDE'])
-    videos('kinetics600', 'videos_val', 'kinetics600_val_list_videos.txt', [clip('F')])
-    videos('sthv2', 'videos', 'sthv2_train_list_videos.txt', ['1.mp4', '2.mp4', '3.mp4'])
-    videos('sthv2', 'videos', 'sthv2_val_list_videos.txt', ['4.mp4'])
+    command = [sys.executable, 'tools/benchmarks/joint_run.py', '--data-only', '--clips', '4', '--root', str(root)]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
     return root
 
 
@@ -144,8 +116,8 @@ def test_batches_of_every_dataset(load, data):
         dataset = loader.dataset
         shapes[key] = {task: tuple(dataset[task, 0, 0]['inputs'].shape) for task in dataset.tasks}
         if key == 'train_dataloader':
-            assert {task: len(part) for task, part in dataset.parts.items()} == dict(in1k=3, k400=3, k600=3, ssv2=3)
-            assert len(loader) == 4 and len(next(iter(loader))['inputs']) == 2
+            assert {task: len(part) for task, part in dataset.parts.items()} == dict(in1k=4, k400=4, k600=3, ssv2=4)
+            assert len(loader) == 7 and len(next(iter(loader))['inputs']) == 2
     size = (224, 224)
     assert shapes == {
         'train_dataloader': dict(

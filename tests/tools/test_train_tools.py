@@ -1,5 +1,6 @@
 """The other tools as a user meets them: cost, train, resume, dry runs, the demo, help, and their errors."""
 
+import ast
 import json
 import os
 import re
@@ -32,6 +33,20 @@ def test_help_explains_every_argument(name, tool):
     for entry in entries:  # "  --name VALUE  what it is", or what it is on the next line
         explained = re.search(r'\S {2,}\S', entry.strip('\n')) or re.search(r'\n {8,}\S', entry)
         assert explained, f'{name}: no help for {entry.strip()!r}'
+
+
+def test_every_option_of_a_benchmark_is_explained():
+    """Rejects an option that ``--help`` shows by its name only."""
+    files = sorted((ROOT / 'tools/benchmarks').glob('*.py'))
+    calls = [(file.name, node) for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    options = [
+        (name, node)
+        for name, node in calls
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == 'add_argument'
+    ]
+    assert len(options) > 60
+    bare = [(name, ast.unparse(node)) for name, node in options if 'help' not in {word.arg for word in node.keywords}]
+    assert not bare
 
 
 # ---------------------------------------------------------------------------- cost

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from common import Interleaved, show
+from common import Interleaved, add_json, show
 from torch import nn
 
 from mmnas_video.models.backbones import SuperViT
@@ -81,7 +81,7 @@ def main() -> None:
         '--rounds', type=int, default=7, help='timed passes of each candidate; medians count (default: 7)'
     )
     parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

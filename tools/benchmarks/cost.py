@@ -16,8 +16,10 @@ from mmnas_video.models.backbones import SuperMBConv3D
 def main() -> None:
     """Sample first, then time the cost alone: with empty tables, and again with full ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--archs', type=int, default=100_000)
-    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--archs', type=int, default=100_000, help='architectures that are priced (default: 100,000)')
+    parser.add_argument(
+        '--repeats', type=int, default=5, help='times each way is timed; the fastest counts (default: 5)'
+    )
     add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -187,7 +187,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--originals', nargs='+', type=Path, help='videos to use instead of generated ones')
     parser.add_argument('--clips', type=int, default=24, help='generated videos (24)')
-    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument(
+        '--rounds', type=int, default=7, help='passes over the clips with each reader; the median counts (default: 7)'
+    )
     parser.add_argument('--smoke', action='store_true', help='2 clips of 3 s, 1 round: no figure means anything')
     add_json(parser)
     args = parser.parse_args()

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import show
+from common import add_json, show
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
@@ -81,7 +81,7 @@ def main() -> int:
         default=[1000, 2000, 5000, 10000],
         help='counts at which memory is read (default: 1000 2000 5000 10000)',
     )
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     init_default_scope('mmaction')
     readers = ['Decord']

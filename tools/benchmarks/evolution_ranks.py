@@ -23,7 +23,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import cpu_times, show
+from common import add_json, cpu_times, show
 
 ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/demo/autox3d_evolution.py'
@@ -88,11 +88,11 @@ def _by_kind(found: list[list[list[float]]]) -> list[list[list[float]]]:
 def main() -> None:
     """Start each number of processes in turn, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--ranks', type=int, nargs='+', default=[1, 2])
-    parser.add_argument('--generations', type=int, default=6)
+    parser.add_argument('--ranks', type=int, nargs='+', default=[1, 2], help='numbers of processes (default: 1 2)')
+    parser.add_argument('--generations', type=int, default=6, help='of each evolution (default: 6)')
     parser.add_argument('--rounds', type=int, default=3, help='evolutions with each number of processes')
-    parser.add_argument('--data', default='data/demo/motion/')
-    parser.add_argument('--out', help='write the figures as JSON')
+    parser.add_argument('--data', default='data/demo/motion/', help='demo set (default: data/demo/motion/)')
+    add_json(parser)
     parser.add_argument('--worker', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:

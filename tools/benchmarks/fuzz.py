@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import show
+from common import add_json, show
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
@@ -230,9 +230,9 @@ def count(examples: int, strategy: st.SearchStrategy, judge: Callable[[Any], str
 def main() -> int:
     """Fuzz both, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--archs', type=int, default=10_000)
-    parser.add_argument('--configs', type=int, default=2_000)
-    parser.add_argument('--out', help='JSON file for the table')
+    parser.add_argument('--archs', type=int, default=10_000, help='mutated archs (default: 10,000)')
+    parser.add_argument('--configs', type=int, default=2_000, help='mutated configs (default: 2,000)')
+    add_json(parser)
     args = parser.parse_args()
     folder, rows = Path(tempfile.mkdtemp()), []
     init_default_scope('mmaction')

@@ -114,7 +114,9 @@ def measure(folder: Path, budget: float) -> list[tuple[str, str, float]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the tables, and say what failed; exit code 1 where something did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--folder', type=Path, default=Path('gpu_results'))
+    parser.add_argument(
+        '--folder', type=Path, default=Path('gpu_results'), help='for the figures and logs (default: gpu_results)'
+    )
     parser.add_argument('--budget', type=float, default=570, help='seconds for everything (570)')
     parser.add_argument('--list', action='store_true', help='print the commands and end')
     args = parser.parse_args(arguments)

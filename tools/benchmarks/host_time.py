@@ -75,8 +75,8 @@ def host_seconds(work: Callable[[], Tensor], backward: bool, calls: int, repeats
 def main() -> None:
     """The table, by itself or with the launches left out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--calls', type=int, default=50)
-    parser.add_argument('--repeats', type=int, default=6)
+    parser.add_argument('--calls', type=int, default=50, help='calls that are timed together (default: 50)')
+    parser.add_argument('--repeats', type=int, default=6, help='times each is timed; the fastest counts (default: 6)')
     add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)

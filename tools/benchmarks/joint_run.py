@@ -114,7 +114,11 @@ def losses(work_dir: Path) -> list[tuple[int, float, float | None]]:
 def main() -> int:
     """Make the data, train on it, print what came out; returns the exit status of the training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', default='configs/vimnas/base_joint.py')
+    parser.add_argument(
+        '--config',
+        default='configs/vimnas/base_joint.py',
+        help='a joint search (default: configs/vimnas/base_joint.py)',
+    )
     parser.add_argument('--root', type=Path, help='folder of the data and the work dir (default: a temporary one)')
     parser.add_argument('--steps', type=int, default=4, help='steps of each of the two epochs')
     parser.add_argument('--clips', type=int, default=20, help='training clips of each set; a tenth is held out for α')

@@ -205,9 +205,9 @@ def row(case: Case, name: str, rounds: int, compiled: bool) -> list[object]:
 def main() -> None:
     """The table, as Markdown and with ``--out`` as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--dtype', choices=list(DTYPES), default='bf16')
+    parser.add_argument('--dtype', choices=list(DTYPES), default='bf16', help='of what is stored (default: bf16)')
     parser.add_argument('--only', default='*', help='shell pattern of the names')
-    parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--rounds', type=int, default=20, help='measurements of each kernel (default: 20)')
     parser.add_argument('--compiled', action='store_true', help='registers, spills and instructions on sm_90')
     add_json(parser)
     args = parser.parse_args()

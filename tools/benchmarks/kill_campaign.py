@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from common import show
+from common import add_json, show
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -333,11 +333,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=20, help='SIGKILLs of each method')
     parser.add_argument('--terms', type=int, default=4, help='SIGTERMs of each method')
-    parser.add_argument('--methods', nargs='+', choices=HOOKS, default=list(HOOKS), metavar='METHOD')
-    parser.add_argument('--data', choices=('videos', 'toy'), default='videos')
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        choices=HOOKS,
+        default=list(HOOKS),
+        metavar='METHOD',
+        help=f'kinds of search (default: all): {", ".join(HOOKS)}',
+    )
+    parser.add_argument(
+        '--data',
+        choices=('videos', 'toy'),
+        default='videos',
+        help='video files, or vectors (toy), which are quick (default: videos)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--folder', help='for data and runs (default: a temporary one, removed if all survive)')
-    parser.add_argument('--out', help='JSON file for the table')
+    add_json(parser)
     args = parser.parse_args()
     folder = Path(args.folder or tempfile.mkdtemp()).resolve()
     folder.mkdir(parents=True, exist_ok=True)

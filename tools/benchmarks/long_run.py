@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from common import show
+from common import add_json, show
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
@@ -107,10 +107,10 @@ def search(method: str, steps: int, batch: int, folder: str) -> list[tuple[float
 def main() -> int:
     """Run the search and print its tenths."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--steps', type=int, default=5000)
-    parser.add_argument('--method', choices=HOOKS, default='parsec')
-    parser.add_argument('--batch', type=int, default=2)
-    parser.add_argument('--out', help='JSON file for the table')
+    parser.add_argument('--steps', type=int, default=5000, help='of the search (default: 5000)')
+    parser.add_argument('--method', choices=HOOKS, default='parsec', help='kind of search (default: parsec)')
+    parser.add_argument('--batch', type=int, default=2, help='clips a step (default: 2)')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from common import Interleaved, show
+from common import Interleaved, add_json, show
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -57,7 +57,7 @@ def main() -> None:
         '--rounds', type=int, default=7, help='timed passes of each candidate; medians count (default: 7)'
     )
     parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

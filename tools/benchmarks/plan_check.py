@@ -19,7 +19,7 @@ from mmengine.config import DictAction
 from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show
+from common import add_json, show
 
 from mmnas_video.launch import build_runner, load_config
 from mmnas_video.plan import Plan
@@ -60,10 +60,19 @@ def now() -> tuple[float, float]:
 def main() -> None:
     """Plan, run, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', default='configs/demo/autox3d.py')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument(
+        'config', nargs='?', default='configs/demo/autox3d.py', help='a search (default: configs/demo/autox3d.py)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override parts of the config',
+    )
     parser.add_argument('--measured-epochs', type=int, default=2, help='epochs that the rate is taken from')
-    parser.add_argument('--out', help='write the figures as JSON')
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cfg = load_config(args.config, args.cfg_options)

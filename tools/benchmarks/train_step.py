@@ -296,15 +296,25 @@ def compare_losses(args: argparse.Namespace, setting: Setting) -> dict:
 def main() -> None:
     """The tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', default=str(ROOT / 'configs/autox3d/x3d_s.py'))
+    parser.add_argument(
+        'config',
+        nargs='?',
+        default=str(ROOT / 'configs/autox3d/x3d_s.py'),
+        help='a network (default: configs/autox3d/x3d_s.py)',
+    )
     parser.add_argument('--batch', type=int, default=32 if DEVICE == 'cuda' else 4, help='clips (GPU 32, CPU 4)')
     parser.add_argument('--clip', default='13x160', help='frames x height = width')
-    parser.add_argument('--dtype', choices=list(DTYPES), default='bf16' if DEVICE == 'cuda' else 'fp32')
+    parser.add_argument(
+        '--dtype',
+        choices=list(DTYPES),
+        default='bf16' if DEVICE == 'cuda' else 'fp32',
+        help='of autocast (GPU bf16, CPU fp32)',
+    )
     parser.add_argument('--compile', action='store_true', help='each network also under torch.compile')
     parser.add_argument('--graph', action='store_true', help='each network also as a CUDA graph; on a GPU')
     parser.add_argument('--inference', action='store_true', help='inference too')
     parser.add_argument('--channels-last', action='store_true', help="MMAction2's network also in that layout")
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=5, help='measurements of each; the median counts (default: 5)')
     parser.add_argument('--cpu-time', action='store_true', help="count the process's own time: for a busy machine")
     parser.add_argument('--loss-steps', type=int, default=0, help='instead: the loss over so many steps of training')
     add_json(parser)

@@ -17,8 +17,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets import read_list, shared_ids, video_id
-from mmnas_video.errors import ConfigError, StackError
+from mmnas_video.errors import ConfigError
 from mmnas_video.space import write_text_atomic
 
 
@@ -73,21 +74,25 @@ def write_clean(folder: Path, train: Sequence[str], val: Mapping[str, Sequence[s
     return said
 
 
+def compare(args: argparse.Namespace) -> int:
+    """Compare the lists; returns 1 where they share a video.
+
+    Raises:
+        ConfigError: a list is wrong, or cannot be read.
+    """
+    train = {path: read_list(path, '--train') for path in args.train}
+    val = {path: read_list(path, '--val') for path in args.val}
+    shared = shared_ids(train, val)
+    pairs = {(one, other): shared.get((one, other), []) for one in train for other in val}
+    print(report(pairs, {path: len(names) for path, names in train.items()}, args.examples))
+    if args.write:
+        print('\n'.join(write_clean(Path(args.write), list(train), val)))
+    return 1 if shared else 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare the lists; returns the exit status."""
-    args = parse_args(argv)
-    try:
-        train = {path: read_list(path, '--train') for path in args.train}
-        val = {path: read_list(path, '--val') for path in args.val}
-        shared = shared_ids(train, val)
-        pairs = {(one, other): shared.get((one, other), []) for one in train for other in val}
-        print(report(pairs, {path: len(names) for path, names in train.items()}, args.examples))
-        if args.write:
-            print('\n'.join(write_clean(Path(args.write), list(train), val)))
-    except (ConfigError, StackError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 1 if shared else 0
+    return run_tool(lambda: compare(parse_args(argv)), AGAIN)
 
 
 if __name__ == '__main__':

@@ -17,10 +17,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets.file_jobs import Progress, run_jobs
 from mmnas_video.datasets.video_check import READERS, VideoCheck
 from mmnas_video.datasets.video_list import read_lines
-from mmnas_video.errors import ConfigError, StackError
+from mmnas_video.errors import ConfigError
 from mmnas_video.space import write_text_atomic
 
 NAMED = 20  # bad files that are printed, if there is no --out
@@ -92,11 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the lists; returns the exit status."""
-    try:
-        return run(parse_args(argv))
-    except (ConfigError, StackError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    return run_tool(lambda: run(parse_args(argv)), AGAIN)
 
 
 if __name__ == '__main__':

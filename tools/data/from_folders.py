@@ -27,8 +27,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets import derive_seed
-from mmnas_video.errors import ConfigError, RunError, StackError
+from mmnas_video.errors import ConfigError
 from mmnas_video.space import write_text_atomic
 
 SUFFIXES = ('.mp4', '.avi', '.mkv', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.ts')
@@ -259,12 +260,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the lists; returns the exit status."""
-    try:
-        print(make_lists(parse_args(argv)))
-    except (ConfigError, StackError, RunError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return run_tool(lambda: print(make_lists(parse_args(argv))), AGAIN)
 
 
 if __name__ == '__main__':

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets.demo import SETS, DemoOptions, make_demo
 from mmnas_video.datasets.demo_join import join_demo
-from mmnas_video.errors import ConfigError, StackError
 
 HELP = {
     'seed': 'every pixel is a function of the seed and the options',
@@ -51,19 +51,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def make(args: argparse.Namespace) -> None:
+    """Make the sets.
+
+    Raises:
+        ConfigError: a bad option.
+    """
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in vars(args).items()}
+    out, sets = options.pop('out'), options.pop('sets')
+    make_demo(out, DemoOptions(**options), sets, report=lambda line: print(line, flush=True))
+    if {'motion', 'scene'} <= set(sets):
+        print(f'lists of the union of both video sets: {join_demo(out)}')
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the sets; returns the exit status (2 for a bad option)."""
-    args = vars(parse_args(argv))
-    out, sets = args.pop('out'), tuple(args.pop('sets'))
-    args = {key: tuple(value) if isinstance(value, list) else value for key, value in args.items()}
-    try:
-        make_demo(out, DemoOptions(**args), sets, report=lambda line: print(line, flush=True))
-        if {'motion', 'scene'} <= set(sets):
-            print(f'lists of the union of both video sets: {join_demo(out)}')
-    except (ConfigError, StackError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return run_tool(lambda: make(parse_args(argv)), AGAIN)
 
 
 if __name__ == '__main__':

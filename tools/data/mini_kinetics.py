@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets.seed import derive_seed
 from mmnas_video.errors import ConfigError
 
@@ -229,12 +230,7 @@ def make_lists(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the lists; returns the exit status (2 for bad input)."""
-    try:
-        make_lists(parse_args(argv))
-    except ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return run_tool(lambda: make_lists(parse_args(argv)), AGAIN)
 
 
 if __name__ == '__main__':

@@ -25,10 +25,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets.file_jobs import Progress, run_jobs
 from mmnas_video.datasets.transcode import PRESETS, Recipe, transcode
 from mmnas_video.datasets.video_list import Line, read_lines
-from mmnas_video.errors import ConfigError, StackError
+from mmnas_video.errors import ConfigError
 from mmnas_video.space import write_text_atomic
 
 MANIFEST = 'transcode.jsonl'
@@ -192,11 +193,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write videos and lists; returns the exit status."""
-    try:
-        return run(parse_args(argv))
-    except (ConfigError, StackError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    return run_tool(lambda: run(parse_args(argv)), AGAIN)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,64 @@
+"""How a command of ours ends: a message and an exit status, not a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from mmnas_video.cpu_memory import keep_freed_memory
+from mmnas_video.errors import ConfigError, RunError, StackError
+
+#: What a disk that is full, or that may not be written any more, answers.
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
+#: How a tool that keeps checkpoints goes on, and how one that needs none of them.
+RESUME = 'the same command with --resume goes on from the last checkpoint, which is intact'
+AGAIN = 'no file is left half written; give the same command again'
+
+
+def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
+    """Run a tool's ``main``; a mistake in config or files, and a disk that is full, end with one message each, not with
+    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.)
+
+    Args:
+        main: of the tool.
+        go_on: what the user is told to do after an interruption.
+
+    Returns:
+        Exit status: that of ``main`` or 0, 2 for a mistake, 3 for what befell the run, 130 after Ctrl-C and 143 after
+        SIGTERM (both of which say how to go on).
+    """
+
+    def terminate(number: int, frame: Any) -> None:
+        print(f'terminated; {go_on}', file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminate)  # until a training takes it over
+    try:
+        keep_freed_memory()
+        return main() or 0
+    except (ConfigError, StackError) as error:
+        return _fail(error, str(error), 2)
+    except RunError as error:
+        return _fail(error, str(error), 3)
+    except KeyboardInterrupt:
+        print(f'\ninterrupted; {go_on}', file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        where = f' to {error.filename!r}' if error.filename else ''
+        return _fail(error, f'cannot write{where} ({error.strerror}); {go_on}', 3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fail(error: BaseException, text: str, status: int) -> int:
+    if os.environ.get('MMNAS_VIDEO_TRACEBACK'):
+        traceback.print_exception(error)
+    print(f'error: {text}', file=sys.stderr)
+    return status

@@ -1,0 +1,98 @@
+"""How a command of ours ends: what it says, its status, and what it leaves as it was."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmnas_video.command import AGAIN, RESUME, run_tool
+from mmnas_video.errors import ConfigError, RunError, StackError
+
+
+def raising(error):
+    """A ``main`` that ends so."""
+
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'words'),
+    [
+        (ConfigError('model: found 3'), 2, 'error: model: found 3'),
+        (StackError('mmcv'), 2, 'error: mmcv'),
+        (RunError('the data'), 3, 'error: the data'),
+        (KeyboardInterrupt(), 130, f'interrupted; {AGAIN}'),
+        (
+            OSError(errno.ENOSPC, 'No space left', 'a.pth'),
+            3,
+            f"error: cannot write to 'a.pth' (No space left); {AGAIN}",
+        ),
+    ],
+)
+def test_what_it_says_and_its_status(error, status, words, capsys):
+    """Rejects a traceback, a status that another end has, and the way to go on of another tool."""
+    assert run_tool(raising(error), AGAIN) == status
+    said = capsys.readouterr()
+    assert said.err.strip() == words and not said.out
+
+
+def test_an_error_that_is_ours_keeps_its_traceback():
+    """Rejects a tool that hides its own faults, those of the operating system among them."""
+    with pytest.raises(ZeroDivisionError):
+        run_tool(raising(ZeroDivisionError()))
+    with pytest.raises(ConnectionResetError):
+        run_tool(raising(ConnectionResetError(errno.ECONNRESET, 'reset')))
+
+
+def test_the_status_of_a_main_that_has_one():
+    """Rejects a check that found something and ends with 0, and a ``None`` that is passed on."""
+    assert (run_tool(lambda: 1), run_tool(lambda: None), run_tool(lambda: 0)) == (1, 0, 0)
+
+
+def test_sigterm_says_how_to_go_on(capsys):
+    """Rejects a handler that stays after the tool, one that is silent, and one that lets the tool go on."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 143 and capsys.readouterr().err.strip() == f'terminated; {RESUME}'
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_in_a_data_tool(tmp_path):
+    """Rejects tracebacks of the tool or of its processes, and processes that outlive it: a terminal's Ctrl-C goes to
+    all of them."""
+    fifo = tmp_path / 'never.mp4'
+    os.mkfifo(fifo)  # its reader waits for a writer
+    (tmp_path / 'list.txt').write_text('never.mp4 0\n')
+    command = ['tools/data/check_videos.py', str(tmp_path / 'list.txt'), '--root', str(tmp_path), '--processes', '2']
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=Path(__file__).parents[1],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    while not children.read_text():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)  # until the first of them listens
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.strip() == f'interrupted; {AGAIN}'
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
