@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import hashlib
 import inspect
@@ -20,16 +19,16 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
-from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart, derive_seed
+from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import DATASETS
 from mmnas_video.space import Arch, SearchSpace
 
 from .calibration import Calibration
 from .data_lists import data_lists
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
+from .held_out import check_parts, held_out_config
 from .indicator import batch_loss
 from .record import SearchRecord
 from .stream import BatchStream
@@ -218,31 +217,10 @@ class SearchHook(Hook):
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
-        self.held_out_cfg = dict(self.arch_dataloader or {})
-        if 'dataset' not in self.held_out_cfg:
-            self.held_out_cfg = {**held_out_part(train, source), **self.held_out_cfg}
-        # Workers of its own load ahead while the training batch is worked on; without any, each batch is waited for.
-        for key in ('num_workers', 'persistent_workers', 'pin_memory'):
-            if key in train and 'num_workers' not in (self.arch_dataloader or {}):
-                self.held_out_cfg.setdefault(key, train[key])
-        if self.held_out_clips is not None:
-            self.held_out_cfg = with_clips(self.held_out_cfg, self.held_out_clips, source)
+        self.held_out_cfg = held_out_config(train, self.arch_dataloader or {}, self.held_out_clips, source)
         stream = TaskStreams if is_joint(self.held_out_cfg) else BatchStream
         self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source)
-        parts = {'train_dataloader': runner.train_dataloader.dataset, source: self.held_out.dataset}
-        if runner._val_loop is not None:
-            parts['val_dataloader'] = runner.val_dataloader.dataset
-        test = runner.cfg.get('test_dataloader')
-        if test and test.get('dataset') != (runner.cfg.get('val_dataloader') or {}).get('dataset'):
-            parts['test_dataloader'] = DATASETS.build(test['dataset'])
-        files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}
-        check_not_empty(files)
-        learned = {key: files.pop(key) for key in ('train_dataloader', source) if key in files}
-        check_disjoint(learned)
-        for key, listed in files.items():  # validation and test may be one list, seen through two pipelines
-            check_disjoint({**learned, key: listed})
-        if is_joint(self.held_out_cfg):  # several datasets may have one video under different paths
-            check_videos_apart({f'{source}.dataset': parts.pop(source), **parts})
+        check_parts(runner, self.held_out.dataset, source)
 
     def _say(self, runner: Runner) -> None:
         text = f'{type(self).__name__}: space {self.space.name!r} of {self.space.size:.3g} architectures'
@@ -450,49 +428,6 @@ class SearchHook(Hook):
                 'data': self.data,
             }
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
-
-
-def held_out_part(train: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """A DataLoader config for the held-out part of the training list.
-
-    Raises:
-        ConfigError: the training dataset does not hold a part out.
-    """
-    held = train['dataset'].get('held_out')
-    if not held or held.get('part') != 'train':
-        raise ConfigError(
-            f'{source}: found none, expected held-out data: name a DataLoader, or let the training dataset '
-            "hold a part out (dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.2), "
-            'dataset=...))'
-        )
-    kept = {
-        k: v
-        for k, v in train.items()
-        if k in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'collate_fn', 'drop_last')
-    }
-    sizes = (train.get('batch_sampler') or {}).get('batch_sizes')  # of a joint dataset
-    kept |= {'batch_sizes': dict(sizes)} if sizes else {}
-    return {**kept, 'dataset': {**train['dataset'], 'held_out': {**held, 'part': 'held_out'}}}
-
-
-def with_clips(loader: Mapping[str, Any], clips: int, source: str) -> dict[str, Any]:
-    """A DataLoader config whose pipeline samples so many clips of each video.
-
-    Raises:
-        ConfigError: the dataset has no pipeline with a ``SampleFrames`` step.
-    """
-    made = copy.deepcopy(dict(loader))
-    dataset = made['dataset']
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
-    steps = [step for step in dataset.get('pipeline') or [] if step['type'] == 'SampleFrames']
-    if len(steps) != 1:
-        raise ConfigError(
-            f'{source}: found {len(steps)} SampleFrames steps in the pipeline of the held-out data, expected one to '
-            f'set num_clips={clips} in (indicator.num_clips)'
-        )
-    steps[0]['num_clips'] = clips
-    return made
 
 
 def _short(value: float) -> str:

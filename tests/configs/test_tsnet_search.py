@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmnas_video.entangle import find_searchable
 from mmnas_video.registry import MODELS, TASK_UTILS
 from mmnas_video.search import Pins, opened, read_stages, search_hook, stage_config
-from mmnas_video.search.base import held_out_part, with_clips
+from mmnas_video.search.held_out import held_out_part, with_clips
 from tests.configs.test_autox3d import learning_rates
 
 STAGES = ('sparse', 'dense', 'attention')

@@ -75,7 +75,7 @@ def test_no_held_out_data():
 def test_part_of_a_loader_is_merged_into_the_held_out_one():
     """``arch_dataloader=dict(batch_size=...)`` changes the batch of the held-out part. Rejects it being taken for
     data."""
-    from mmnas_video.search.base import held_out_part
+    from mmnas_video.search.held_out import held_out_part
 
     train = dict(
         batch_size=5,

@@ -11,7 +11,7 @@ from mmengine.structures import BaseDataElement
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import ArchDistribution, PARSECSearchHook, VideoAccuracy
-from mmnas_video.search.base import with_clips
+from mmnas_video.search.held_out import with_clips
 from mmnas_video.space import Arch
 
 from .toy import CLASSES, SPACE, loader, prepared, runner

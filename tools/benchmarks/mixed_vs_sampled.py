@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.entangle import Mixture
 from mmnas_video.models.backbones import SuperMBConv3D, SuperViT
 
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
     add_json(parser)
     args = parser.parse_args()
+    keep_freed_memory()  # as our tools do
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = []

@@ -21,6 +21,7 @@ from common import Interleaved, add_json, show
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.entangle import copy_slices
 from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, SuperViT
 from mmnas_video.space import Arch
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, help="clips (or images) a batch (default: each case's own, for a CPU)")
     add_json(parser)
     args = parser.parse_args()
+    keep_freed_memory()  # as our tools do
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = [row for name in args.only for row in measure(name, args.rounds, args.clock, args.batch)]

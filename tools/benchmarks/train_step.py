@@ -32,6 +32,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 import mmnas_video
+from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.errors import ConfigError
 from mmnas_video.kernels.choose import SWITCH
 from mmnas_video.models import x3d_state_dict
@@ -319,6 +320,7 @@ def main() -> None:
     parser.add_argument('--loss-steps', type=int, default=0, help='instead: the loss over so many steps of training')
     add_json(parser)
     args = parser.parse_args()
+    keep_freed_memory()  # as our tools do
     frames, size = map(int, args.clip.split('x'))
     args.graph &= DEVICE == 'cuda'
     if DEVICE == 'cpu':
