@@ -1,0 +1,107 @@
+"""Held-out data of a search: which loader it is, and that nothing in it is trained on or tested with."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.runner import Runner
+
+from mmnas_video.datasets import JointDataset, check_disjoint, check_not_empty, check_videos_apart
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import DATASETS
+
+
+def held_out_config(
+    train: Mapping[str, Any], given: Mapping[str, Any], clips: int | None, source: str
+) -> dict[str, Any]:
+    """A DataLoader config of the held-out data.
+
+    Args:
+        train: the training DataLoader's config.
+        given: what the user wants of it; without a ``dataset``, the held-out part of the training list.
+        clips: of each video; None leaves the pipeline's own.
+        source: config key that errors name.
+
+    Raises:
+        ConfigError: no held-out part, or no pipeline that ``clips`` could be set in.
+    """
+    made = dict(given)
+    if 'dataset' not in made:
+        made = {**held_out_part(train, source), **made}
+    # Workers of its own load ahead while the training batch is worked on; without any, each batch is waited for.
+    for key in ('num_workers', 'persistent_workers', 'pin_memory'):
+        if key in train and 'num_workers' not in given:
+            made.setdefault(key, train[key])
+    return made if clips is None else with_clips(made, clips, source)
+
+
+def check_parts(runner: Runner, held_out: Any, source: str) -> None:
+    """Refuse held-out data that is empty, or shares a video with training, validation or test.
+
+    Args:
+        runner: has the other DataLoaders.
+        held_out: the data set.
+        source: config key that it is called by.
+
+    Raises:
+        ConfigError: names both parts and a video.
+    """
+    parts = {'train_dataloader': runner.train_dataloader.dataset, source: held_out}
+    if runner._val_loop is not None:
+        parts['val_dataloader'] = runner.val_dataloader.dataset
+    test = runner.cfg.get('test_dataloader')
+    if test and test.get('dataset') != (runner.cfg.get('val_dataloader') or {}).get('dataset'):
+        parts['test_dataloader'] = DATASETS.build(test['dataset'])
+    files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}
+    check_not_empty(files)
+    learned = {key: files.pop(key) for key in ('train_dataloader', source) if key in files}
+    check_disjoint(learned)
+    for key, listed in files.items():  # validation and test may be one list, seen through two pipelines
+        check_disjoint({**learned, key: listed})
+    if isinstance(held_out, JointDataset):  # several datasets may have one video under different paths
+        check_videos_apart({f'{source}.dataset': parts.pop(source), **parts})
+
+
+def held_out_part(train: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A DataLoader config for the held-out part of the training list.
+
+    Raises:
+        ConfigError: the training dataset does not hold a part out.
+    """
+    held = train['dataset'].get('held_out')
+    if not held or held.get('part') != 'train':
+        raise ConfigError(
+            f'{source}: found none, expected held-out data: name a DataLoader, or let the training dataset '
+            "hold a part out (dataset=dict(type='SeededDataset', held_out=dict(part='train', fraction=0.2), "
+            'dataset=...))'
+        )
+    kept = {
+        k: v
+        for k, v in train.items()
+        if k in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'collate_fn', 'drop_last')
+    }
+    sizes = (train.get('batch_sampler') or {}).get('batch_sizes')  # of a joint dataset
+    kept |= {'batch_sizes': dict(sizes)} if sizes else {}
+    return {**kept, 'dataset': {**train['dataset'], 'held_out': {**held, 'part': 'held_out'}}}
+
+
+def with_clips(loader: Mapping[str, Any], clips: int, source: str) -> dict[str, Any]:
+    """A DataLoader config whose pipeline samples so many clips of each video.
+
+    Raises:
+        ConfigError: the dataset has no pipeline with a ``SampleFrames`` step.
+    """
+    made = copy.deepcopy(dict(loader))
+    dataset = made['dataset']
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    steps = [step for step in dataset.get('pipeline') or [] if step['type'] == 'SampleFrames']
+    if len(steps) != 1:
+        raise ConfigError(
+            f'{source}: found {len(steps)} SampleFrames steps in the pipeline of the held-out data, expected one to '
+            f'set num_clips={clips} in (indicator.num_clips)'
+        )
+    steps[0]['num_clips'] = clips
+    return made
