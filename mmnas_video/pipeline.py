@@ -97,7 +97,7 @@ def _extract(runner: Runner, cfg: Config) -> SearchHook:
     hook = next(hook for hook in runner.hooks if isinstance(hook, SearchHook))
     if is_main_process():
         pinned, pinned_cfg = extract_model(cfg, hook.bare, hook.chosen)
-        Calibration(pinned, cfg.train_dataloader, hook.calibration_clips, runner.seed, runner.logger).run()
+        Calibration(pinned, cfg, hook.calibration_clips, runner.seed, runner.logger).run()
         save_extracted(Path(runner.work_dir) / 'search', pinned, pinned_cfg, {'arch': dict(hook.chosen)})
     barrier()
     return hook

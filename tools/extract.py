@@ -64,7 +64,7 @@ def main() -> None:
     pinned, pinned_cfg = extract_model(cfg, model, arch)
     seed = (cfg.get('randomness') or {}).get('seed') or 0
     if args.calibration_clips and space.open:
-        Calibration(pinned, cfg.train_dataloader, args.calibration_clips, seed, MMLogger.get_current_instance()).run()
+        Calibration(pinned, cfg, args.calibration_clips, seed, MMLogger.get_current_instance()).run()
     folder = args.out or Path(args.arch or args.checkpoint).parent
     for path in save_extracted(folder, pinned, pinned_cfg, {'arch': dict(arch), 'config': args.config}):
         print(path)

@@ -21,6 +21,7 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-5),
     paramwise_cfg=dict(norm_decay_mult=0.0),
     clip_grad=dict(max_norm=5))
+default_hooks = dict(bad_samples=dict(max_bad_share=0.1))  # one file is more than 1 % of a small folder
 # Over all epochs, however many max_epochs says.
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0, by_epoch=True, convert_to_iter_based=True)]
 custom_hooks = [

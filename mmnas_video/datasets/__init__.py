@@ -7,8 +7,8 @@
 ``'FileWatchHook'`` names the file on which a worker died or hangs.
 """
 
-from .bad_sample import BadSample, BadSampleCounter, skip_bad_collate
-from .bad_sample_hook import BadSampleHook
+from .bad_sample import MAX_SHARE, BadSample, BadSampleCounter, skip_bad_collate
+from .bad_sample_hook import BadSampleHook, bad_share
 from .checks import check_disjoint, check_not_empty
 from .clip_transforms import ClipRandomErasing, ImageAsClip
 from .demo import DemoOptions, make_demo
@@ -33,6 +33,7 @@ from .video_ids import read_list, shared_ids, video_id
 from .workers import close_runner_workers, close_workers
 
 __all__ = [
+    'MAX_SHARE',
     'BadSample',
     'BadSampleCounter',
     'BadSampleHook',
@@ -56,6 +57,7 @@ __all__ = [
     'TaskSchedule',
     'TorchcodecDecode',
     'TorchcodecInit',
+    'bad_share',
     'check_classes',
     'check_disjoint',
     'check_not_empty',

@@ -24,6 +24,8 @@ from mmnas_video.errors import ConfigError, StackError
 from .checks import is_local
 
 KEY = 'bad_samples'  # of a batch: list of (path, reason)
+#: Share of a dataset's clips that may be bad, unless a config says otherwise.
+MAX_SHARE = 0.01
 LISTED = 20  # bad files that an error names; the log has named all
 # Raised by a wrong pipeline or a missing package, whatever the file: never taken for a bad file.
 MISTAKES = (ImportError, NameError, TypeError, KeyError, MemoryError, ConfigError, StackError)
@@ -92,7 +94,7 @@ class BadSampleCounter:
     Each process counts what it meets itself.
     """
 
-    def __init__(self, key: str, total: int, max_share: float = 0.01) -> None:
+    def __init__(self, key: str, total: int, max_share: float = MAX_SHARE) -> None:
         if not 0 <= max_share <= 1:
             raise ConfigError(f'max_bad_share: found {max_share}, expected a number from 0 to 1.')
         self.key, self.total, self.max_share = key, total, max_share
@@ -117,7 +119,7 @@ class BadSampleCounter:
                 print_log(f"{self.key}: skipped '{path}': {reason} ({counted})", 'current', logging.WARNING)
         if found and len(self.bad) > self.max_share * self.total:
             raise ConfigError(
-                f'{self.key}: found {len(self.bad)} of {self.total} clips that cannot be read, expected at '
+                f'{self.key}: found {len(self.bad)} of {self.total} clips that cannot be read, expected '
                 f'at most a share of {self.max_share} (max_bad_share of BadSampleHook): '
                 f'{_listing(list(self.bad.items()))}. '
                 'Mend them, take them out of the annotation list, or allow more.'

@@ -1,6 +1,6 @@
 """Count and skip bad files in MMEngine's train, val and test loops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
-from .bad_sample import BadSampleCounter, is_empty
+from .bad_sample import MAX_SHARE, BadSampleCounter, is_empty
 
 # Loops that record losses in a validation demand a last output, and take it off if it holds nothing else.
 NOTHING = [BaseDataElement(loss={})] if hasattr(loops, '_update_losses') else []
@@ -25,7 +25,7 @@ class BadSampleHook(Hook):
     the log says so; a batch of which nothing could be read does not come to the model there.
 
     Args:
-        max_bad_share: share of a dataset's clips that may be bad, 0 to 1.
+        max_bad_share: share of a dataset's clips that may be bad, 0 to 1; it holds for what a search loads too.
 
     Raises:
         ConfigError: at once for a share that is none, in a run when more clips are bad; lists them.
@@ -33,7 +33,7 @@ class BadSampleHook(Hook):
 
     priority = 'VERY_HIGH'  # before a search hook looks at the batch
 
-    def __init__(self, max_bad_share: float = 0.01) -> None:
+    def __init__(self, max_bad_share: float = MAX_SHARE) -> None:
         if not 0 <= max_bad_share <= 1:
             raise ConfigError(f'BadSampleHook.max_bad_share: found {max_bad_share}, expected a number from 0 to 1.')
         self.max_bad_share = max_bad_share
@@ -70,6 +70,13 @@ class BadSampleHook(Hook):
             runner.logger.warning(
                 f'{counter.key}: {count} of {counter.total} clips skipped so far, they cannot be read'
             )
+
+
+def bad_share(cfg: Mapping[str, Any]) -> float:
+    """The share of bad clips that a config's :class:`BadSampleHook` allows, for what is loaded beside the loops."""
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
+    ours = (hook for hook in hooks if isinstance(hook, Mapping) and HOOKS.get(hook['type']) is BadSampleHook)
+    return next((hook.get('max_bad_share', MAX_SHARE) for hook in ours), MAX_SHARE)
 
 
 def _unless_empty(step: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
-from mmnas_video.datasets import derive_seed
+from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace
@@ -143,7 +143,7 @@ class SearchHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop) or hasattr(self, 'searchable'):
             return
         self._check_config(runner)
-        self.runner, self.seed = runner, runner.seed
+        self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
         self.bare: nn.Module = bare_model(runner.model)
         name, searchable = find_searchable(self.bare)
         self.searchable: Searchable = searchable
@@ -212,15 +212,16 @@ class SearchHook(Hook):
 
     def _build_streams(self, runner: Runner) -> None:
         train = runner.cfg.train_dataloader
-        self.calibration = Calibration(self.bare, train, self.calibration_clips, self.seed, runner.logger)
+        self.calibration = Calibration(self.bare, runner.cfg, self.calibration_clips, self.seed, runner.logger)
         self.held_out: BatchStream | TaskStreams | None = None
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
         self.held_out_cfg = held_out_config(train, self.arch_dataloader or {}, self.held_out_clips, source)
-        stream = TaskStreams if is_joint(self.held_out_cfg) else BatchStream
-        self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source)
-        check_parts(runner, self.held_out.dataset, source)
+        joint = is_joint(self.held_out_cfg)
+        stream = TaskStreams if joint else BatchStream
+        self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source, self.max_bad_share)
+        check_parts(runner, self.held_out.dataset, joint, source)
 
     def _say(self, runner: Runner) -> None:
         text = f'{type(self).__name__}: space {self.space.name!r} of {self.space.size:.3g} architectures'

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmnas_video.datasets import bad_share
 from mmnas_video.entangle import kept_statistics, norm_layers, rank_statistics, recalibrate
 
 from .stream import BatchStream
@@ -27,18 +28,17 @@ class Calibration:
 
     Args:
         model: the bare recognizer.
-        train: the config's training DataLoader.
+        cfg: has the training DataLoader, and how many of its clips may be unreadable.
         clips: how many; 0 turns calibration off.
         seed: the run's.
         logger: told how many clips were used.
     """
 
-    def __init__(
-        self, model: nn.Module, train: Mapping[str, Any], clips: int, seed: int, logger: logging.Logger
-    ) -> None:
+    def __init__(self, model: nn.Module, cfg: Mapping[str, Any], clips: int, seed: int, logger: logging.Logger) -> None:
         self.model, self.clips, self.seed, self.logger = model, clips, seed, logger
+        self.max_bad_share = bad_share(cfg)
         self._cfg = {
-            **{k: v for k, v in train.items() if k in ('batch_size', 'dataset', 'collate_fn')},
+            **{k: v for k, v in cfg['train_dataloader'].items() if k in ('batch_size', 'dataset', 'collate_fn')},
             'num_workers': 0,
         }
         self._batches: list[dict[str, Any]] | None = None
@@ -47,7 +47,7 @@ class Calibration:
         """The clips, in batches of the training loader's size."""
         if self._batches is None:
             args = (self._cfg, self.seed, 'calibration', 'train_dataloader')
-            whole = {'shared': False}
+            whole = {'shared': False, 'max_bad_share': self.max_bad_share}
             joint = is_joint(self._cfg)
             streams = list(TaskStreams(*args, **whole).streams.values()) if joint else [BatchStream(*args, **whole)]
             number = -(-self.clips // streams[0].loader.batch_size)

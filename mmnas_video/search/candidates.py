@@ -142,7 +142,8 @@ def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
 
 def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str, Any]]]:
     """The first so many batches of each held-out dataset, at most one pass; the clips are kept as they were decoded."""
-    args, whole = (hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader'), {'shared': False}
+    args = (hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
+    whole = {'shared': False}
     joint = is_joint(hook.held_out_cfg)
     streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
     found: dict[str, list[dict[str, Any]]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import JointDataset, check_disjoint, check_not_empty, check_videos_apart
+from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
@@ -37,12 +37,13 @@ def held_out_config(
     return made if clips is None else with_clips(made, clips, source)
 
 
-def check_parts(runner: Runner, held_out: Any, source: str) -> None:
+def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None:
     """Refuse held-out data that is empty, or shares a video with training, validation or test.
 
     Args:
         runner: has the other DataLoaders.
         held_out: the data set.
+        joint: whether it is of several named ones, which may have one video under different paths.
         source: config key that it is called by.
 
     Raises:
@@ -60,7 +61,7 @@ def check_parts(runner: Runner, held_out: Any, source: str) -> None:
     check_disjoint(learned)
     for key, listed in files.items():  # validation and test may be one list, seen through two pipelines
         check_disjoint({**learned, key: listed})
-    if isinstance(held_out, JointDataset):  # several datasets may have one video under different paths
+    if joint:
         check_videos_apart({f'{source}.dataset': parts.pop(source), **parts})
 
 

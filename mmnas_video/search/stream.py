@@ -10,7 +10,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import BadSampleCounter, close_workers, derive_seed
+from mmnas_video.datasets import MAX_SHARE, BadSampleCounter, close_workers, derive_seed
 from mmnas_video.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ class BatchStream:
         seed: int,
         purpose: str,
         source: str,
-        max_bad_share: float = 0.01,
+        max_bad_share: float = MAX_SHARE,
         shared: bool = True,
     ) -> None:
         cfg = ConfigDict(copy.deepcopy(dict(loader)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmnas_video.datasets import JointDataset
+from mmnas_video.datasets import MAX_SHARE, JointDataset
 from mmnas_video.errors import ConfigError
 
 from .stream import BatchStream
@@ -43,7 +43,7 @@ class TaskStreams:
         seed: int,
         purpose: str,
         source: str,
-        max_bad_share: float = 0.01,
+        max_bad_share: float = MAX_SHARE,
         shared: bool = True,
     ) -> None:
         cfg = copy.deepcopy(dict(loader))

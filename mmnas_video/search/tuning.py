@@ -40,7 +40,7 @@ class Tuning:
         self.hook, self.iters, self.optim_wrapper = hook, iters, runner.optim_wrapper
         own = ('sampler', 'batch_sampler', 'num_batch_per_epoch')
         cfg = {k: v for k, v in runner.cfg.train_dataloader.items() if k not in own}
-        args = (hook.seed, 'tuning', 'train_dataloader')
+        args = (hook.seed, 'tuning', 'train_dataloader', hook.max_bad_share)
         self.shares: dict[str, float] = {}
         if is_joint(cfg):
             sampler = runner.train_dataloader.batch_sampler

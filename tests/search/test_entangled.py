@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import shutil
 from collections import Counter
 from itertools import product
 
@@ -217,6 +218,30 @@ def test_without_freezing_the_rest_moves(root, tmp_path):
             if (name, kind) in before and not torch.equal(value[~mask], before[name, kind][~mask]):
                 outside[name.partition('.')[0]] += 1
     assert outside['backbone'] > 10 and outside['cls_head'] > 0
+
+
+def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path):
+    """Every fifth video is text: with the share that the config allows, training, α's batches, scores, tuning and
+    calibration go on; with less, the first of them ends. Rejects a search whose own loaders keep the default."""
+    data = shutil.copytree(root, tmp_path / 'data')
+    for video in sorted(data.glob('*/videos/*.mp4'))[::5]:
+        video.write_text('no video')
+    for share in (0.01, 0.8):
+        hook = dict(eval_batches=1, tune_iters=1, calibration_clips=8)
+        cfg = joint_config(data, tmp_path / str(share), hook, *BACKBONES['SuperMBConv3D'])
+        cfg.custom_hooks[2].max_bad_share = share
+        runner = Runner.from_cfg(cfg)
+        search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
+        if share < 0.1:
+            with pytest.raises(ConfigError, match=r'clips that cannot be read, expected at most a share of 0\.01'):
+                runner.train()
+        else:
+            runner.train()
+            assert (tmp_path / str(share) / 'search/arch.json').is_file()
+            bad = {task: stream._bad for task, stream in search.held_out.streams.items()}
+            assert any(counter.bad for counter in bad.values())
+            assert {counter.max_share for counter in bad.values()} == {search.calibration.max_bad_share} == {share}
+        close_runner_workers(runner)
 
 
 # ---------------------------------------------------------------------------- α's gradient

@@ -85,7 +85,7 @@ def options(root: Path, steps: int) -> list[str]:
         words[f'train_dataloader.dataset.validation.{task}'] = listing
     words |= {
         'train_dataloader.batch_sampler.first.epochs': 1,
-        'train_dataloader.num_batch_per_epoch': steps,
+        'train_dataloader.batch_sampler.steps_per_epoch': steps,
         'train_cfg.max_epochs': 2,
         'train_cfg.val_interval': 2,
         'param_scheduler.0.end': 1,
