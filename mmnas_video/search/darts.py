@@ -215,10 +215,15 @@ class DARTSSearchHook(SearchHook):
             return batch_loss(self.bare, batch)[0]
 
     def _update_alpha(self, device: torch.device) -> None:
+        """Move α by the mean of the ranks' gradients, and by that of the cost."""
         alpha = self.distribution.alpha
         ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         total = sum_over_ranks(alpha.grad.flatten().tolist(), device)
         alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / ranks
+        self._move_alpha()
+
+    def _move_alpha(self) -> None:
+        alpha = self.distribution.alpha
         if self.budget.needs and self.cost_weight:
             (self.cost_weight * self.cost_term()).backward()
         if alpha.grad.isfinite().all():

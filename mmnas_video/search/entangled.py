@@ -45,7 +45,8 @@ class EntanglementSearchHook(DARTSSearchHook):
     dataset where there are several, through the network in which every choice is mixed by softmax(α).
 
     Of choices with too many values to mix all of them (the tubes) a few are drawn for every mixture, and the softmax is
-    over these; the α of the others, and their moments in α's optimiser, stay bit-identical over the step. At the end
+    over these; the α of the others, and their moments in α's optimiser, stay bit-identical over the step, and on images
+    those of the tubes that only videos come by. At the end
     choices are fixed one after another by what the removal of a value costs; of the choices that are drawn from, the
     values with the largest α are looked at, one choice of a tube at a time while its others have their best value. A
     search that is killed meanwhile begins this anew when it is resumed, from the last checkpoint.
@@ -159,10 +160,13 @@ class EntanglementSearchHook(DARTSSearchHook):
         (grad,) = torch.autograd.grad(term, [self.distribution.alpha])
         return grad, torch.stack(losses).mean()
 
-    def _update_alpha(self, device: torch.device) -> None:
-        # Decay, and the momentum of other steps, would move values of which this one says nothing.
-        with frozen_entries({self.distribution.alpha: ~self._touched}, self.alpha_optimizer):
-            super()._update_alpha(device)
+    def _move_alpha(self) -> None:
+        # Decay, and the momentum of other steps, would move values of which this one says nothing: those that were not
+        # drawn, and on images the tubes that only videos come by, whose gradient is exactly 0.
+        alpha = self.distribution.alpha
+        told = self._touched & (alpha.grad != 0)
+        with frozen_entries({alpha: ~told}, self.alpha_optimizer):
+            super()._move_alpha()
         self._touched = torch.zeros_like(self._touched)
 
     # ------------------------------------------------------------------ selection

@@ -220,6 +220,38 @@ def test_without_freezing_the_rest_moves(root, tmp_path):
     assert outside['backbone'] > 10 and outside['cls_head'] > 0
 
 
+def test_images_leave_the_tubes_of_videos_alone(root, tmp_path):
+    """α of the 3-D tube and Adam's moments, bit for bit over each step on images, under decay and with moments from
+    videos; on videos they move. Rejects a mask of what was drawn alone: most steps of a joint search are on images, and
+    decay, momentum and a second moment that fades would move what these say nothing of."""
+    adam = dict(type='Adam', lr=0.1, betas=(0.5, 0.999), weight_decay=0.1)
+    hook = dict(selection='argmax', arch_optimizer=adam, init_std=0.5)
+    cfg = joint_config(root, tmp_path, hook, *BACKBONES['SuperViT'])
+    runner = Runner.from_cfg(cfg)
+    search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
+    original, still, moved = search._arch_step, Counter(), Counter()
+
+    def look(batch, *args):
+        alpha = search.distribution.alpha
+        state = search.alpha_optimizer.state.get(alpha, {})
+        before = copy.deepcopy([alpha.detach(), state.get('exp_avg'), state.get('exp_avg_sq')])
+        loss = original(batch, *args)
+        state = search.alpha_optimizer.state[alpha]
+        task, names = batch['data_samples'][0].task, [choice.name for choice in search.space]
+        for old, new in zip(before, (alpha.detach(), state['exp_avg'], state['exp_avg_sq']), strict=True):
+            for name, row, other in zip(names, torch.zeros_like(new) if old is None else old, new, strict=True):
+                (still if torch.equal(row, other) else moved)[task, name] += 1
+        return loss
+
+    search._arch_step = look
+    runner.train()
+    close_runner_workers(runner)
+    tube = ('tube2.kernel', 'tube2.stride', 'tube2.offset')
+    assert all(still['image', name] > 3 and not moved['image', name] for name in tube)
+    assert all(moved['scene', name] + moved['motion', name] > 3 for name in tube)
+    assert all(moved['image', name] > 3 for name in ('layer1.mlp_ratio', 'embed_dim'))
+
+
 def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path):
     """Every fifth video is text: with the share that the config allows, training, α's batches, scores, tuning and
     calibration go on; with less, the first of them ends. Rejects a search whose own loaders keep the default."""
