@@ -75,6 +75,12 @@ class JointDataset(Dataset):
         """The names, in the order of the config."""
         return tuple(self.parts)
 
+    def alone(self, task: str) -> 'JointDataset':
+        """One dataset of them, by itself, without the clips that the others keep from it; a seed of its own."""
+        view = copy.copy(self)
+        view.parts = {task: self.parts[task]}
+        return view
+
     @property
     def seed(self) -> int | None:
         """Seed of the samples; the sampler sets it where the config gives none."""

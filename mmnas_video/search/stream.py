@@ -22,7 +22,8 @@ class BatchStream:
     would draw from the generators that the training's dropout draws from.
 
     Args:
-        loader: DataLoader config as MMEngine knows it, without a sampler: an ``EndlessSampler`` is put in.
+        loader: DataLoader config as MMEngine knows it, without a sampler: an ``EndlessSampler`` is put in. Its dataset
+            may be a config or a dataset.
         seed: the run's seed.
         purpose: what the stream is for; streams of different purposes have different orders.
         source: config key for errors.
@@ -42,7 +43,11 @@ class BatchStream:
         max_bad_share: float = MAX_SHARE,
         shared: bool = True,
     ) -> None:
-        cfg = ConfigDict(copy.deepcopy(dict(loader)))
+        whole, dataset = dict(loader), loader.get('dataset')
+        kept = (
+            {} if dataset is None or isinstance(dataset, Mapping) else {'dataset': whole.pop('dataset')}
+        )  # built: not copied
+        cfg = ConfigDict({**copy.deepcopy(whole), **kept})
         if cfg.pop('sampler', None) is not None:
             raise ConfigError(
                 f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '

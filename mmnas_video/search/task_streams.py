@@ -10,6 +10,7 @@ import numpy as np
 
 from mmnas_video.datasets import MAX_SHARE, JointDataset
 from mmnas_video.errors import ConfigError
+from mmnas_video.registry import DATASETS
 
 from .stream import BatchStream
 
@@ -52,18 +53,19 @@ class TaskStreams:
         if cfg.pop('batch_sampler', None) is not None:
             raise ConfigError(f'{source}.batch_sampler: found one, expected none: the search asks for a dataset itself')
         sizes, dataset = cfg.pop('batch_sizes', None) or {}, cfg.pop('dataset')
-        named = _by_name(dataset['datasets'])
-        unknown = sorted(set(sizes) - set(named))
+        # All of them at once: what one holds out, another may not give.
+        joint: JointDataset = DATASETS.build({**dataset, 'config_key': f'{source}.dataset'})
+        unknown = sorted(set(sizes) - set(joint.tasks))
         if unknown:
             raise ConfigError(
-                f'{source}.batch_sizes: found the name {unknown[0]!r}, expected one of {", ".join(named)}'
+                f'{source}.batch_sizes: found the name {unknown[0]!r}, expected one of {", ".join(joint.tasks)}'
             )
         self.streams = {
             task: BatchStream(
                 {
                     **cfg,
                     'batch_size': sizes.get(task, cfg['batch_size']),
-                    'dataset': {**dataset, 'datasets': {task: own}, 'config_key': f'{source}.dataset'},
+                    'dataset': joint.alone(task),
                 },
                 seed,
                 f'{purpose} {task}',
@@ -71,7 +73,7 @@ class TaskStreams:
                 max_bad_share,
                 shared,
             )
-            for task, own in named.items()
+            for task in joint.tasks
         }
 
     @property
@@ -135,9 +137,3 @@ class TaskStreams:
 def is_joint(loader: Mapping[str, Any]) -> bool:
     """Whether a DataLoader config is of joint data."""
     return loader['dataset'].get('type') in ('JointDataset', JointDataset)
-
-
-def _by_name(datasets: Any) -> dict[str, Any]:
-    if isinstance(datasets, Mapping):
-        return dict(datasets)
-    return {cfg['name']: {k: v for k, v in cfg.items() if k != 'name'} for cfg in datasets}

@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 
 from mmnas_video.datasets import JointDataset, SeededDataset, check_disjoint
 from mmnas_video.errors import ConfigError
+from mmnas_video.search import TaskStreams
 
 from .joint import image_part, parts, video_part
 
@@ -145,6 +146,24 @@ def test_a_video_held_out_in_one_dataset_is_trained_on_in_none(kinetics, seed):
     train, out = ({n for task in ('old', 'new') for n in numbers(split[part], task)} for part in split)
     assert not train & out and not (train | out) & {18, 19, 20, 21}
     assert len(train | out) == 24
+
+
+def test_streams_of_a_search_train_on_nothing_that_is_held_out(kinetics):
+    """Rejects a stream that knows its own dataset only: tuning would train on what selection scores with, where two
+    sets share videos (as Kinetics-400 and -600 do)."""
+    cfg, val, _ = kinetics
+    found = {}
+    for part in ('train', 'held_out'):
+        held = dict(part=part, fraction=0.4, by='path')
+        dataset = dict(type='JointDataset', datasets=cfg, held_out=held, validation=dict(k400=val), overlap='drop')
+        streams = TaskStreams(dict(dataset=dataset, batch_size=2, num_workers=0), 7, 'tuning', 'train_dataloader')
+        whole = JointDataset(**{key: value for key, value in copy.deepcopy(dataset).items() if key != 'type'})
+        assert {task: len(stream.dataset) for task, stream in streams.streams.items()} == {
+            task: len(part) for task, part in whole.parts.items()
+        }
+        assert streams.next('new')['data_samples'][0].task == 'new'
+        found[part] = set(streams.ids().tolist())
+    assert not found['train'] & found['held_out'] and len(found['train']) > 5
 
 
 def test_datasets_of_the_same_videos_hold_out_the_same(kinetics):
