@@ -5,9 +5,12 @@
 
 Makes the demo images and videos, trains and searches one supernet on them together, and then lets evolution find a
 network of at most half the found one's cost in it. Nothing is trained again: the table has the top-1 of each network
-with the weights that it inherits, beside random networks that cost as much as the searched one.
+with the weights that it inherits, beside random networks that cost as much as the searched one. The searched one is
+what the search leaves (extracted.pth: its weights have been tuned a little while choices were fixed); the others are
+of the supernet's last checkpoint.
 """
 
+import copy
 import statistics
 import sys
 from collections.abc import Mapping
@@ -64,8 +67,8 @@ def config(path: str, work_dir: Path, data: Path, seed: int, options: Mapping[st
 
 
 def inherited(cfg: Config, checkpoint: Path, work_dir: Path) -> Runner:
-    """A Runner on the supernet of ``cfg`` with the weights of a checkpoint, to test its networks with."""
-    cfg = cfg.copy()
+    """A Runner on the network of ``cfg`` with the weights of a checkpoint, to test it (of a supernet: its networks)."""
+    cfg = copy.deepcopy(cfg)
     cfg.custom_hooks, cfg.load_from, cfg.work_dir = [], str(checkpoint), str(work_dir)
     runner = build_runner(cfg)
     runner.load_or_resume()
@@ -123,7 +126,9 @@ def run(
     evolved = read_arch_file(run_search(evolution, retrain=False)['arch'])['arch']
     phases.begin('test')
     runner = inherited(cfg, checkpoint, work_dir / 'test')
-    rows = [tested(runner, arch, 'searched', shape), tested(runner, evolved, 'evolved, half the MACs', shape)]
+    extracted = quiet(load_config(str(found['config'])), 'extracted')
+    left = inherited(extracted, found['weights'], work_dir / 'test_searched')
+    rows = [tested(left, arch, 'searched', shape), tested(runner, evolved, 'evolved, half the MACs', shape)]
     for i, other in enumerate(same_cost_archs(model, shape, macs, count, seed), start=1):
         rows.append(tested(runner, other, f'random {i}', shape))
     phases.begin('report')

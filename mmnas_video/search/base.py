@@ -91,6 +91,8 @@ class SearchHook(Hook):
         self.dropped, self.finite = 0, FiniteUpdates(self, max_lost_updates)
         self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
+        self._found: Arch | None = None  # what the search has ended with
+        self._validated: Arch | None = None  # with the weights as they are
 
     @classmethod
     def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
@@ -243,8 +245,11 @@ class SearchHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Give the model its step back and write the final architecture."""
         runner.model.__dict__.pop('train_step', None)
-        arch = self.select(runner)
+        arch = self._found = self.select(runner)
         self._write_arch(runner, arch, epoch=runner.epoch, final=True)
+        if runner._val_loop is not None and self._validated != arch:
+            runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
+            runner.val_loop.run()
         if self.held_out:
             self.held_out.close()
         if self.record:
@@ -286,7 +291,7 @@ class SearchHook(Hook):
         scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all. Without
         a finite gradient the step is only counted."""
         self._pending.extend(archs)
-        good = True
+        self._validated, good = None, True
         if optim_wrapper.should_sync():
             self.complete_gradients()
             good = self.finite.gradient(optim_wrapper, self._pending)
@@ -345,9 +350,11 @@ class SearchHook(Hook):
         runner.logger.info(f'Search(epoch) [{runner.epoch + 1}]  {shown}')
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Validate the architecture that the search would name now, with recalibrated BatchNorm statistics."""
+        """Validate the architecture that the search would name now, or has ended with, with recalibrated BatchNorm
+        statistics."""
         if hasattr(self, 'searchable'):
-            self._validation.enter_context(self.inherited(self.choose()))
+            self._validated = self._found or self.choose()
+            self._validation.enter_context(self.inherited(self._validated))
             runner.model.eval()
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

@@ -163,8 +163,9 @@ class EntanglementSearchHook(DARTSSearchHook):
     def _move_alpha(self) -> None:
         # Decay, and the momentum of other steps, would move values of which this one says nothing: those that were not
         # drawn, and on images the tubes that only videos come by, whose gradient is exactly 0.
-        alpha = self.distribution.alpha
-        told = self._touched & (alpha.grad != 0)
+        alpha, told = self.distribution.alpha, self._touched
+        if self.arch_mode == 'mixed':
+            told = told & (alpha.grad != 0)
         with frozen_entries({alpha: ~told}, self.alpha_optimizer):
             super()._move_alpha()
         self._touched = torch.zeros_like(self._touched)

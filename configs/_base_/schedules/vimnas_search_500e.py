@@ -3,6 +3,7 @@
 #   fixed by what the removal of their values costs. The 100 steps after each of them have the rate that the cosine has
 #   ended with, 1 % of the first. The model needs local weights: backbone=dict(local_weights=dict(groups=2)).
 _base_ = ['vimnas_joint_500e.py']
+train_cfg = dict(val_interval=500)  # official validation is for what was found: nothing is chosen by it
 # Decay would pull the assignments of the local weights towards equal ones.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'local_weights': dict(decay_mult=0.0)}))
 custom_hooks = [

@@ -1,0 +1,77 @@
+"""What a search validates: the architecture that it would name, and at its end the one that it has named."""
+
+import json
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmnas_video.search import SearchHook
+from mmnas_video.space import Arch
+
+from .toy import loader, runner
+
+DARTS = dict(type='DARTSSearchHook', score_batches=1, init_std=0.5)
+
+
+class Validations(Hook):
+    """Architecture and top-1 of each."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, search):
+        self.search, self.seen, self.archs = search, [], []
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.archs.append(self.active)
+
+    def after_val_epoch(self, runner, metrics=None):
+        (arch,) = set(self.archs)
+        self.seen.append((arch, metrics['top1']))
+        self.archs = []
+
+
+def searched(hook, tmp_path):
+    """Run a search of three epochs; returns its hook, its model and the validations."""
+    made = runner(
+        dict(hook), work_dir=str(tmp_path), epochs=3, val_dataloader=loader(2, size=211), val_cfg={},
+        val_evaluator=dict(type='ToyMetric'),
+    )  # fmt: skip
+    search = next(h for h in made.hooks if isinstance(h, SearchHook))
+    validations = Validations(search)
+    made.model.backbone.register_forward_pre_hook(
+        lambda module, _: setattr(validations, 'active', module.arch) if not torch.is_grad_enabled() else None
+    )
+    made.register_hook(validations)
+    made.train()
+    return made, search, validations.seen
+
+
+def accuracy(made, search, arch):
+    """Top-1 of a network on the validation list with the weights as they are, apart from the loop."""
+    right = []
+    with search.inherited(arch), torch.no_grad():
+        made.model.eval()
+        for batch in made.val_dataloader:
+            right += [int(s.pred_score.argmax()) == int(s.gt_label) for s in made.model.val_step(batch)]
+    return sum(right) / len(right)
+
+
+@pytest.mark.parametrize(
+    ('hook', 'count'),
+    [
+        (dict(type='PARSECSearchHook', num_archs=2), 3),
+        ({**DARTS, 'selection': 'perturbation', 'tune_iters': 7, 'tune_lr': 1.0}, 4),
+        ({**DARTS, 'selection': 'perturbation', 'tune_iters': 0}, (3, 4)),
+    ],
+)
+def test_the_last_validation_is_of_what_was_found(hook, count, tmp_path):
+    """Rejects a run whose last figures are of the architecture before the selection, or of the weights before its
+    tuning; and a validation of the same network with the same weights twice."""
+    made, search, seen = searched(hook, tmp_path)
+    found = Arch(json.loads((tmp_path / 'search/arch.json').read_text())['arch'])
+    arch, top1 = seen[-1]
+    assert arch == found and top1 == pytest.approx(accuracy(made, search, found))
+    assert len(seen) in (count if isinstance(count, tuple) else (count,))
+    if isinstance(count, tuple):  # nothing was trained: anew only where the selection has changed its mind
+        assert len(seen) == (3 if seen[2][0] == found else 4)
