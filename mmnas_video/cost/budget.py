@@ -65,16 +65,28 @@ class Budget:
         Raises:
             ConfigError: a bounded quantity was not given.
         """
-        return not any(self._excess(name, found) for name in self.needs)
+        return not self.violation(**found)
 
-    def _excess(self, name: str, found: Mapping[str, float]) -> bool:
+    def violation(self, **found: float) -> float:
+        """How far a cost is outside: the sum, over the bounded quantities, of the distance to the bound as a share of
+        it; 0 exactly where :meth:`admits`.
+
+        Raises:
+            ConfigError: a bounded quantity was not given.
+        """
+        return sum(self._excess(name, found) for name in self.needs)
+
+    def _excess(self, name: str, found: Mapping[str, float]) -> float:
         if name not in found:
             raise ConfigError(
                 f'budget: bounds {name}, but only {sorted(found)} can be computed here'
                 + (' (latency needs a latency table)' if name == 'latency_ms' else '')
             )
         low, high = getattr(self, name)
-        return (low is not None and found[name] < low) or (high is not None and found[name] > high)
+        value = found[name]
+        if low is not None and value < low:
+            return (low - value) / low
+        return (value - high) / (high or 1) if high is not None and value > high else 0.0
 
     def check_reachable(self, **reach: tuple[float, float]) -> None:
         """Refuse a budget that no architecture meets.

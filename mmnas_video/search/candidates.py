@@ -15,8 +15,8 @@ from mmnas_video.entangle import Mixture
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch
 
+from .admitted import Draws, unmet
 from .indicator import Likelihood, VideoAccuracy
-from .population import MAX_DRAWS
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .weighted import sum_over_ranks
@@ -159,27 +159,29 @@ def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str,
     return found
 
 
-def sample_admitted(hook: SearchHook, rng: random.Random) -> Arch:
-    """One architecture drawn uniformly from those that the budget admits (by rejection).
+def sample_admitted(hook: SearchHook, rng: random.Random, count: int) -> list[Arch]:
+    """Architectures drawn uniformly from those that the budget admits; where chance finds none, some that were moved to
+    it (:mod:`~.admitted`).
 
     Raises:
-        ConfigError: none of :data:`MAX_DRAWS` draws was admitted.
+        ConfigError: none was found.
     """
-    for _ in range(MAX_DRAWS):
-        arch = hook.space.sample(rng)
-        if not hook.budget.needs or hook.budget.admits(**hook.cost(arch)._asdict()):
-            return arch
-    raise ConfigError(
-        f'budget: found {hook.budget.to_dict()}, which none of {MAX_DRAWS:,} random architectures meets; '
-        'expected a wider one (a lower bound far from the middle of the space is rarely met by chance)'
-    )
+
+    def violation(arch: Arch) -> float:
+        return hook.budget.violation(**hook.cost(arch)._asdict()) if hook.budget.needs else 0.0
+
+    draws = Draws(hook.space, rng, violation)
+    found = [draws.first() for _ in range(count)]
+    if None in found:
+        raise ConfigError(unmet(hook.budget.to_dict()))
+    return found
 
 
 def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
     """The best of some random architectures under the budget, by inherited weights; all go to the history."""
     rng = random.Random(derive_seed(hook.seed, 'candidates'))
     score = CandidateScorer(hook, batches)
-    archs = [sample_admitted(hook, rng) for _ in range(candidates)]
+    archs = sample_admitted(hook, rng, candidates)
     drawn = list({hook.searchable.canonical(arch): arch for arch in archs}.values())
     scores = score.score_all(drawn, progress=True)
     _record(hook, drawn, scores)

@@ -15,11 +15,10 @@ from mmnas_video.cost import Budget, Cost, TimedCost
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace
 
+from .admitted import Draws, unmet
 from .nsga2 import crowded_order, non_dominated
 from .operators import UNITS, check_probability, cross, mutate, mutation_rates, units_of
 
-#: Draws for one random architecture before the rest of the space counts as used up, or the budget as too narrow.
-MAX_DRAWS = 1000
 #: Children tried for each that is wanted (AutoFormer); parents alike have few new ones.
 TRIES = 10
 #: Rank of a score that is no number: finite, because distances between ranks are compared.
@@ -144,14 +143,14 @@ class Evolution:
             for share, child in ((options.crossover_share, self._child), (options.mutation_share, self._mutant)):
                 count = round(share * options.population)
                 self._fill(asked, min(len(asked) + count, options.population), child, rng, TRIES * count)
+        random_ones = Draws(self.space, rng, self._violation)
         while len(asked) < options.population:
-            if not self._fill(asked, len(asked) + 1, self.space.sample, rng, MAX_DRAWS):
+            arch = random_ones.first(lambda arch: self._is_new(arch, asked))
+            if arch is None:
                 break
+            asked[self.canonical(arch)] = arch
         if not asked and not self.seen:
-            raise ConfigError(
-                f'budget: found {self.budget.to_dict()}, which none of {MAX_DRAWS:,} random architectures meets; '
-                'expected a wider one (a bound far from the middle of the space is rarely met by chance)'
-            )
+            raise ConfigError(unmet(self.budget.to_dict()))
         return list(asked.values())
 
     def _child(self, rng: random.Random) -> Arch:
@@ -163,7 +162,10 @@ class Evolution:
 
     def admits(self, arch: Arch) -> bool:
         """Whether the cost of ``arch`` is within the budget."""
-        return not self.budget.needs or self.budget.admits(**self.cost(arch)._asdict())
+        return not self._violation(arch)
+
+    def _violation(self, arch: Arch) -> float:
+        return self.budget.violation(**self.cost(arch)._asdict()) if self.budget.needs else 0.0
 
     def _fill(
         self,
@@ -172,16 +174,18 @@ class Evolution:
         propose: Callable[[random.Random], Arch],
         rng: random.Random,
         tries: int,
-    ) -> bool:
-        """Add what is new and admitted until there are ``count``; whether there are after so many tries."""
+    ) -> None:
+        """Add what is new and admitted until there are ``count``, or after so many tries."""
         for _ in range(tries):
             if len(asked) >= count:
-                return True
+                return
             arch = propose(rng)
-            key = self.canonical(arch)
-            if key not in self.seen and key not in asked and self.admits(arch):
-                asked[key] = arch
-        return len(asked) >= count
+            if self._is_new(arch, asked) and self.admits(arch):
+                asked[self.canonical(arch)] = arch
+
+    def _is_new(self, arch: Arch, asked: Mapping[Arch, Arch]) -> bool:
+        key = self.canonical(arch)
+        return key not in self.seen and key not in asked
 
     # ------------------------------------------------------------------ tell
     def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> list[Candidate]:

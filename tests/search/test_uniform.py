@@ -70,4 +70,4 @@ def test_a_budget_too_narrow_to_meet_by_chance():
     """Rejects an endless loop of rejected draws."""
     _, hook = prepared({**UNIFORM, 'budget': dict(macs=(30, 35))})
     with pytest.raises(ValueError, match='none of 1,000 random architectures meets'):
-        sample_admitted(hook, hook.rng)
+        sample_admitted(hook, hook.rng, 1)
