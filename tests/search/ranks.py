@@ -25,7 +25,7 @@ from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.launch import build_runner
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import DATASETS, HOOKS, MODELS
-from mmnas_video.search import SearchHook, preemption
+from mmnas_video.search import SearchHook
 
 from . import rank_layers
 from .test_conflict import settled
@@ -237,14 +237,14 @@ class Told(Hook):
     """Sends SIGTERM to the second rank after so many steps."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == 6 and dist.get_rank() == 1:
+        if runner.iter + 1 == 8 and dist.get_rank() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def preempt(folder: Path, ranks: int) -> dict:
     """This rank's running means at the end of each epoch of a search, undisturbed, and of one that was told to end
-    after 3 of 5 steps of its second epoch and has gone on; each rank has its own statistics."""
-    preemption.ASK_EVERY = 4
+    after 3 of 5 steps of its second epoch and has gone on, and the steps that it then had done; each rank has its own
+    statistics."""
     means = {}
     for name, work_dir in (('whole', 'whole'), ('told', 'told'), ('resumed', 'told')):
         cfg = make('statistics of each rank', folder / work_dir, ranks)
@@ -256,6 +256,7 @@ def preempt(folder: Path, ranks: int) -> dict:
             runner.train()
         except SystemExit as end:
             assert name == 'told' and end.code == 143
+            means['steps'] = runner.iter + 1
         means[name] = next(hook for hook in runner.hooks if isinstance(hook, Watch)).means
     return means
 

@@ -81,11 +81,12 @@ def test_several_machines_find_each_other(tmp_path):
 
 def test_the_slurm_job(tmp_path):
     """What is asked for, and what the job then runs, with stand-ins for Slurm's own commands. Rejects a job that begins
-    anew after a preemption or is not queued again, one launcher a GPU (each starts all of a node's processes), nodes
-    that do not know of each other, and a config that falls apart at its space."""
+    anew after a preemption, is not queued again or is told too late to save, one launcher a GPU (each starts all of a
+    node's processes), nodes that do not know of each other, and a config that falls apart at its space."""
     done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
     asked = [line.removeprefix('#SBATCH ') for line in done.stdout.splitlines() if line.startswith('#SBATCH')]
-    assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32', '--requeue'} <= {*asked}
+    assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32'} <= {*asked}
+    assert {'--requeue', '--signal=TERM@60'} <= {*asked}
     for name, text in (('scontrol', "printf '%s\\n' first second"), ('srun', RUN)):
         (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
         (tmp_path / name).chmod(0o755)
