@@ -56,7 +56,11 @@ CASES = {
     'uniform': (dict(type='UniformSearchHook', num_archs=2, candidates=4, score_batches=1), {}),
     'conflict-aware': (
         dict(type='ConflictAwareSearchHook', candidates=4, score_batches=1),
-        dict(settled=True, norm=False, sync_bn=None),  # else no gradients would be in conflict
+        dict(settled=True, norm=False, sync_bn=None),  # not settled, no gradients would be in conflict
+    ),
+    'conflict-aware, synced': (
+        dict(type='ConflictAwareSearchHook', candidates=4, score_batches=1),
+        dict(settled=True),
     ),
     'stages': (
         dict(type='PARSECSearchHook', num_archs=3),
@@ -204,7 +208,7 @@ def run(name: str, folder: Path, ranks: int, weights: dict) -> dict:
     runner = build_runner(cfg)
     bare = getattr(runner.model, 'module', runner.model)
     if CASES[name][1].get('settled'):
-        bare.load_state_dict(weights)
+        bare.load_state_dict(weights[CASES[name][1].get('norm', True)])
     runner.train()
     end = {'weights': {key: value.clone() for key, value in bare.state_dict().items()}}
     watch = next(hook for hook in runner.hooks if isinstance(hook, Watch))
@@ -264,7 +268,7 @@ def preempt(folder: Path, ranks: int) -> dict:
 def rank_main(folder: Path, rank: int, ranks: int) -> None:
     """Everything, on one rank."""
     init_default_scope('mmaction')
-    weights = settled()  # before there are other ranks: of the whole data
+    weights = {norm: settled(norm) for norm in (False, True)}  # before there are other ranks: of the whole data
     if ranks > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks))
         dist.init_process_group(

@@ -31,6 +31,7 @@ FORWARDS = {
     'entanglement, sampled': 1 + 4,
     'uniform': 2,
     'conflict-aware': 2 + 2,
+    'conflict-aware, synced': 2 + 2,
 }
 
 
