@@ -12,12 +12,17 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from .config_keys import REGISTRIES, components, found_in_registries, name_of, options_of
+from .config_keys import REGISTRIES, components, found_in_registries, name_of, options_of, parts
 from .errors import ConfigError, RunError, StackError, unknown_key
 
 #: Functions of MMEngine that build a part of a config, which is their argument ``cfg``.
 BUILDERS = ('build_from_cfg', 'build_model_from_cfg', 'build_runner_from_cfg', 'build_scheduler_from_cfg')
+#: What MMEngine calls with options of a config and no registry knows.
+CALLED = (DataLoader,)
+#: What Python says of an option that a function or a class does not take.
+UNEXPECTED = re.compile(r"(\S+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 #: A full disk is no mistake in a config.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -61,9 +66,8 @@ def explained(error: Exception, cfg: Mapping[str, Any]) -> ConfigError:
     part = _part_of(error.__traceback__)
     where = 'config' if part is None else f'{_place_of(part, cfg)} ({name_of(part.get("type"))})'
     text = str(error)
-    if found := re.search(r"unexpected keyword argument '(\w+)'", text):
-        kinds = found_in_registries(part.get('type')) if part else []
-        return unknown_key(where, found[1], (options_of(kinds[0]) if len(kinds) == 1 else None) or ())
+    if found := UNEXPECTED.search(text):
+        return _unexpected(found[1].rpartition('.')[2], found[2], part, where, cfg)
     if found := re.match(r"[\"']?(\S+) is not in the \S+ registry", text):
         names = {name for one in REGISTRIES for name in one.module_dict}
         near = difflib.get_close_matches(found[1], sorted(names), 1)
@@ -74,6 +78,38 @@ def explained(error: Exception, cfg: Mapping[str, Any]) -> ConfigError:
         f'{where}: found what cannot be built or run ({type(error).__name__}: {(lines or ["no reason"])[0][:300]}), '
         'expected options that fit together (MMNAS_VIDEO_TRACEBACK=1 in the environment shows where it fails)'
     )
+
+
+def _unexpected(name: str, key: str, part: Mapping[str, Any] | None, where: str, cfg: Mapping[str, Any]) -> ConfigError:
+    """The error for an option that a class or function does not take.
+
+    Not all is built by a registry that stands in the traceback: hooks build optimisers, and MMEngine and torch call
+    collate functions and loaders. Then the part is the one that has this option and is of this name.
+    """
+    kind = part['type'] if part and key in part else name
+    where = where if part else name
+    for path, one in parts(cfg):
+        if key in one and _fits(path, one, {name, _short(kind)}):
+            kind = one.get('type', name)
+            where = f'{path} ({name_of(kind)})'
+            break
+    kinds = found_in_registries(kind) or [one for one in CALLED if one.__name__ == kind]
+    known = options_of(kinds[0]) if len(kinds) == 1 else None
+    if known is None:
+        return ConfigError(f'{where}: found the unknown key {key!r}, expected only what {name_of(kind)} takes')
+    return unknown_key(where, key, known)
+
+
+def _fits(path: str, part: Mapping[str, Any], names: set[str]) -> bool:
+    """Whether a part of a config is for something of one of these names (a loader's names no type)."""
+    if 'type' in part:
+        return _short(part['type']) in names
+    return path.lower().endswith(tuple(name.lower() for name in names))
+
+
+def _short(kind: Any) -> str:
+    """The name of a component without its scope."""
+    return name_of(kind).rpartition('.')[2]
 
 
 def _part_of(traceback: TracebackType | None) -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -34,18 +34,22 @@ def check_keys(cfg: Mapping[str, Any]) -> None:
                 raise unknown_key(f'{path} ({name_of(part["type"])})', key, known)
 
 
-def components(cfg: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+def components(cfg: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every part of a config that names a type, with its place (``custom_hooks[0].indicator``)."""
+    return ((path, part) for path, part in parts(cfg) if 'type' in part)
+
+
+def parts(cfg: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every part of a config, with its place."""
     if isinstance(cfg, Config):  # which is no Mapping
         cfg = cfg._cfg_dict
     if isinstance(cfg, Mapping):
-        if 'type' in cfg:
-            yield path or 'config', cfg
+        yield path or 'config', cfg
         for key, value in cfg.items():
-            yield from components(value, f'{path}.{key}' if path else str(key))
+            yield from parts(value, f'{path}.{key}' if path else str(key))
     elif isinstance(cfg, (list, tuple)):
         for i, value in enumerate(cfg):
-            yield from components(value, f'{path}[{i}]')
+            yield from parts(value, f'{path}[{i}]')
 
 
 def name_of(kind: Any) -> str:
@@ -54,27 +58,37 @@ def name_of(kind: Any) -> str:
 
 
 def found_in_registries(kind: Any) -> list[Any]:
-    """What is registered under a name, in all registries; the class itself, if it is one."""
+    """What is registered under a name, in all registries and those that they inherit from (torch's optimisers are in
+    MMEngine's); the class itself, if it is one."""
     if not isinstance(kind, str):
         return [kind] if callable(kind) else []
-    name = kind.rpartition('.')[2]
-    found = [one.module_dict[name] for one in REGISTRIES if name in one.module_dict]
+    name, found = kind.rpartition('.')[2], []
+    for one in REGISTRIES:
+        while one is not None and name not in one.module_dict:
+            one = one.parent
+        if one is not None:
+            found.append(one.module_dict[name])
     return list(dict.fromkeys(found))
 
 
 def known_keys(kind: Any) -> set[str] | None:
     """The options of a component of ours; None for others, and for one that takes any."""
     found = found_in_registries(kind)
-    if len(found) != 1 or not inspect.isclass(found[0]) or not found[0].__module__.startswith('mmnas_video.'):
+    if len(found) != 1 or not str(getattr(found[0], '__module__', '')).startswith('mmnas_video.'):
         return None
     return options_of(found[0])
 
 
-def options_of(kind: type) -> set[str] | None:
+def options_of(kind: Callable) -> set[str] | None:
     """Names that a class's ``__init__`` takes, by itself or handed on to a base (``**kwargs``); None if any name.
 
-    Parameters that are called ``**unknown`` are there to be refused.
+    Of a function those that have a default: the others are what it is called with. Parameters that are called
+    ``**unknown`` are there to be refused.
     """
+    if not inspect.isclass(kind):
+        parameters = inspect.signature(kind).parameters.values()
+        any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        return None if any_name else {p.name for p in parameters if p.default is not p.empty}
     names: set[str] = set()
     for base in kind.__mro__:
         if '__init__' not in vars(base) or base is object:

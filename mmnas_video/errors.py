@@ -5,7 +5,7 @@ an exception from its type and its text.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 #: Longest message of a ConfigError (characters): what it refuses may be a megabyte, and be quoted.
 MOST = 2500
@@ -47,7 +47,19 @@ def unknown_key(where: str, key: object, known: Iterable[str]) -> ConfigError:
     offered = sorted(known)
     near = difflib.get_close_matches(str(key), offered, 1)
     hint = f'. Did you mean {near[0]!r}?' if near else ''
-    return ConfigError(f'{where}: found the unknown key {shown(key)}, expected one of {offered}{hint}')
+    expected = f'one of {offered}' if offered else 'none'
+    return ConfigError(f'{where}: found the unknown key {shown(key)}, expected {expected}{hint}')
+
+
+def refuse_unknown(where: str, given: Iterable[object] | None, known: Collection[str]) -> None:
+    """Look at the keys of a part of a config; None is a part that is not there.
+
+    Raises:
+        ConfigError: the first key that nothing reads, with the nearest one that something does.
+    """
+    for key in given or ():
+        if key not in known:
+            raise unknown_key(where, key, known)
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -13,12 +13,15 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import LOOPS, dry_run, load_config, train
 from mmnas_video.registry import DATASETS
 from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
 from mmnas_video.space import write_text_atomic
 from mmnas_video.staged import dry_stages, run_stages
+
+#: What ``retrain`` may say.
+RETRAIN = ('config', 'cfg_options')
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
@@ -82,14 +85,34 @@ def check_retrain(retrain: Mapping[str, Any]) -> None:
     """Read the config of the retraining and look for its data: what is missing is said now, not after the search.
 
     Raises:
-        ConfigError: no such config, or what a dataset of it says.
+        ConfigError: what :func:`load_retrain` refuses, or what a dataset of it says.
     """
-    cfg = load_config(retrain['config'], retrain.get('cfg_options'))
+    cfg = load_retrain(retrain)
     for key in filter(cfg.get, LOOPS.values()):
         try:
             DATASETS.build(copy.deepcopy(cfg[key].dataset))
         except ConfigError as error:
             raise ConfigError(f'retrain.config={retrain["config"]!r}: {error}') from None
+
+
+def load_retrain(retrain: Mapping[str, Any]) -> Config:
+    """The config that a search's ``retrain=dict(config=PATH, cfg_options={...})`` names, with its options merged in.
+
+    Raises:
+        ConfigError: something else than these two keys, or no such config.
+    """
+    if not isinstance(retrain, Mapping):
+        raise ConfigError(f'retrain: found {shown(retrain)}, expected dict(config=PATH)')
+    refuse_unknown('retrain', retrain, RETRAIN)
+    path, options = (retrain.get(key) for key in RETRAIN)
+    if not isinstance(path, str):
+        raise ConfigError(f'retrain.config: found {shown(path)}, expected the path of a config')
+    if not isinstance(options, (Mapping, type(None))):
+        raise ConfigError(f'retrain.cfg_options: found {shown(options)}, expected a dict')
+    try:
+        return load_config(path, options)
+    except ConfigError as error:
+        raise ConfigError(f'retrain.{error}') from None
 
 
 def _extract(runner: Runner, cfg: Config) -> SearchHook:
@@ -142,7 +165,7 @@ def retrain_config(
     backbone: Mapping[str, Any] | None = None,
 ) -> Config:
     """The config that :func:`retrain_arch` trains; arguments as there."""
-    cfg = load_config(retrain['config'], retrain.get('cfg_options'))
+    cfg = load_retrain(retrain)
     if backbone is not None:
         cfg.model.backbone = dict(backbone)
     cfg.model.backbone.arch = arch if isinstance(arch, str) or arch is None else dict(arch)

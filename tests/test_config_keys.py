@@ -1,7 +1,6 @@
 """Keys that nothing reads, types that nobody registered, options that do not fit: one error with its place."""
 
 import glob
-import inspect
 import re
 
 import pytest
@@ -12,6 +11,7 @@ from mmnas_video.building import building
 from mmnas_video.config_keys import REGISTRIES, check_keys, components, options_of
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config, train
+from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.registry import DATASETS
 from mmnas_video.testing import toy
 
@@ -19,8 +19,7 @@ OURS = {
     kind.__name__: kind
     for one in REGISTRIES
     for kind in one.module_dict.values()
-    if inspect.isclass(kind)
-    and kind.__module__.startswith('mmnas_video.')
+    if kind.__module__.startswith('mmnas_video.')
     and not kind.__module__.startswith(('mmnas_video.testing', 'mmnas_video.compat'))
 }
 
@@ -41,7 +40,7 @@ def test_every_component_of_ours_is_looked_at(name):
             OURS[name](no_such_key=1)
         return
     key = f'{max(known, key=len, default="option")}x'
-    hint = f"Did you mean '{key[:-1]}'" if known else 'expected one of'
+    hint = f"Did you mean '{key[:-1]}'" if known else 'expected none'
     cfg = {'a': [{'b': {'type': name, key: 1}}]}
     with pytest.raises(ConfigError, match=rf"^a\[0\]\.b \({name}\): found the unknown key '{key}'.*{re.escape(hint)}"):
         check_keys(cfg)
@@ -77,6 +76,24 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
         ),
         ({'train_dataloader.dataset.sise': 7}, r"^train_dataloader\.dataset \(ToyDataset\).*'sise'.*'size'"),
         ({'default_hooks.checkpoint.interval': 'x'}, r"checkpoint\.interval: found 'x', expected a whole number"),
+        (
+            {'custom_hooks.0.arch_optimizer': dict(type='Adam', lrr=0.1), 'optim_wrapper.optimizer.type': 'Adam'},
+            r"^custom_hooks\[0\]\.arch_optimizer \(Adam\): found the unknown key 'lrr'.*Did you mean 'lr'",
+        ),
+        ({'optim_wrapper.optimizer.lrr': 1}, r"^optim_wrapper\.optimizer \(SGD\): .*'lrr'.*Did you mean 'lr'"),
+        ({'default_hooks.logger': dict(type='LoggerHook', intervall=3)}, r"logger \(LoggerHook\).*mean 'interval'"),
+        (
+            {'train_dataloader.collate_fn': dict(type='skip_bad_collate', colate='pseudo_collate')},
+            r"^train_dataloader\.collate_fn \(skip_bad_collate\): .*'colate', expected one of \['collate'\]",
+        ),
+        (
+            {'custom_hooks.0.arch_dataloader.collate_fn': dict(type='pseudo_collate', x=1)},
+            r"^custom_hooks\[0\]\.arch_dataloader\.collate_fn \(pseudo_collate\): .*'x', expected none$",
+        ),
+        (
+            {'train_dataloader.persistant_workers': True},
+            r"^train_dataloader \(DataLoader\): .*Did you mean 'persistent_workers'",
+        ),
         ({'optim_wrapper.optimizer.lr': 'fast'}, r'^optim_wrapper\.optimizer \(SGD\): found .*TypeError'),
         ({'train_cfg.max_epochs': 'many'}, r'ValueError.*many'),
         ({'train_cfg': None}, r'^config'),
@@ -116,6 +133,28 @@ def test_our_own_errors_pass_unchanged():
     """Rejects an error in an error."""
     with pytest.raises(ConfigError, match=r'^budget: found'), building({}):
         raise ConfigError('budget: found')
+
+
+@pytest.mark.parametrize(
+    ('retrain', 'message'),
+    [
+        (dict(config='configs/demo/autox3d_retrain.py', cfg_option={}), r"^retrain: .*'cfg_option'.*'cfg_options'\?$"),
+        (dict(confg='configs/demo/autox3d_retrain.py'), r"^retrain: found the unknown key 'confg'.*mean 'config'"),
+        (dict(cfg_options={'x': 1}), r'^retrain\.config: found None, expected the path of a config'),
+        (dict(config='configs/nowhere.py'), r"^retrain\.config: found no file 'configs/nowhere.py'"),
+        (dict(config='configs/demo/autox3d_retrain.py', cfg_options=[1]), r'^retrain\.cfg_options: found \[1\]'),
+        ('configs/demo/autox3d_retrain.py', r"^retrain: found 'configs/demo/autox3d_retrain.py', expected dict"),
+    ],
+    ids=['an option', 'the config', 'no config', 'no file', 'a list', 'a path'],
+)
+@pytest.mark.parametrize('begin', [run_search, dry_search])
+def test_a_retraining_that_is_misspelt_is_refused_before_the_search(begin, retrain, message, tmp_path):
+    """Rejects a retraining without the options that were meant, and a KeyError when the search is done."""
+    cfg = toy.config(PARSEC, epochs=1, work_dir=str(tmp_path))
+    cfg.retrain = retrain
+    with pytest.raises(ConfigError, match=message):
+        begin(cfg)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_demo_config_with_a_typo_says_so_before_anything_is_built():

@@ -21,6 +21,7 @@ from mmengine.config import Config, DictAction
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config
+from mmnas_video.pipeline import load_retrain
 from mmnas_video.plan import BACKWARD, Plan
 from mmnas_video.staged import plan_stages
 
@@ -48,7 +49,7 @@ def phases_of(cfg: Config, known: dict[str, int]) -> Iterator[tuple[str, Plan]]:
     else:
         yield 'run', Plan(cfg, known)
     if cfg.get('retrain'):
-        retrain = load_config(cfg.retrain['config'], cfg.retrain.get('cfg_options'))
+        retrain = load_retrain(cfg.retrain)
         if isinstance(retrain.model.backbone.get('arch'), str) and not Path(retrain.model.backbone.arch).is_file():
             retrain.model.backbone.arch = None  # not found yet: the mean of the space
         yield 'retrain', Plan(retrain, known)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # tools/search.py as a Slurm job of one or several nodes:
 #     PARTITION=gpu NODES=8 GPUS_PER_NODE=8 tools/slurm_search.sh CONFIG [options of tools/search.py]
-# One torchrun a node, which find each other by the job's id. A job that is preempted (SIGTERM) leaves a checkpoint and is
-# queued again; it then goes on from there, because --resume is always given and starts anew where there is nothing yet.
+# One torchrun a node, which find each other by the job's id. A job that is preempted (SIGTERM, a minute before its
+# end) leaves a checkpoint and is queued again; it then goes on from there, because --resume is always given and starts
+# anew where there is nothing yet.
 # From the environment: PARTITION, NODES (1), GPUS_PER_NODE (8), CPUS_PER_GPU (8), TIME (7-00:00:00), JOB_NAME, PYTHON, and
 # SBATCH_ARGS for anything else. DRY_RUN=1 prints the job and submits nothing.
 set -euo pipefail
@@ -24,6 +25,7 @@ job="#!/usr/bin/env bash
 #SBATCH --cpus-per-task=$((gpus * cpus))
 #SBATCH --time=${TIME:-7-00:00:00}
 #SBATCH --requeue
+#SBATCH --signal=TERM@60
 #SBATCH --open-mode=append
 #SBATCH --output=$name-%j.log
 export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1) MASTER_PORT=$port

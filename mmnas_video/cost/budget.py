@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown
 
 #: What can be bounded, with its unit.
 UNITS = {'macs': 'MACs', 'params': 'parameters', 'latency_ms': 'ms'}
@@ -44,10 +44,7 @@ class Budget:
         """A budget from a config's ``budget=dict(macs=2e9)``."""
         if isinstance(cfg, Budget):
             return cfg
-        known = [*UNITS, 'latency_table']
-        unknown = [key for key in cfg or {} if key not in known]
-        if unknown:
-            raise ConfigError(f'budget: found the keys {unknown}, expected some of {known}')
+        refuse_unknown('budget', cfg, [*UNITS, 'latency_table'])
         return cls(**(cfg or {}))
 
     def to_dict(self) -> dict[str, list[float | None]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown
 from mmnas_video.space import Value
 
 from .mixture import Mixture
@@ -161,9 +161,7 @@ def add_local_weights(owner: Searchable, cfg: Mapping[str, Any] | None) -> None:
     Raises:
         ConfigError: an unknown key, a number of groups that is none, or patterns that fit nothing.
     """
-    unknown = [key for key in cfg or {} if key not in KEYS]
-    if unknown:
-        raise ConfigError(f'backbone.{NAME}: found the key {unknown[0]!r}, expected some of {list(KEYS)}')
+    refuse_unknown(f'backbone.{NAME}', cfg, KEYS)
     cfg = dict(cfg or {'groups': 1})
     groups, std, names = cfg.get('groups'), cfg.get('init_std', 1.0), cfg.get('names', ('*norm*',))
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:

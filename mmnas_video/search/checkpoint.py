@@ -14,7 +14,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmnas_video.errors import ConfigError, shown, unknown_key
+from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
@@ -70,9 +70,8 @@ class AtomicCheckpointHook(CheckpointHook):
                     'files on a disk; MMEngine has CheckpointHook for other storage'
                 )
         known = set(inspect.signature(CheckpointHook.__init__).parameters) - {'self', 'kwargs'}
-        for key in kwargs:  # the stock hook hands them on, and fails when it writes the first checkpoint
-            if key not in known:
-                raise unknown_key('default_hooks.checkpoint (AtomicCheckpointHook)', key, known)
+        # The stock hook hands them on, and fails when it writes the first checkpoint.
+        refuse_unknown('default_hooks.checkpoint (AtomicCheckpointHook)', kwargs, known)
         for key in ('interval', 'max_keep_ckpts', 'save_begin'):  # looked at only when the first one is due
             value = kwargs.get(key, 1)
             if isinstance(value, bool) or not isinstance(value, int):

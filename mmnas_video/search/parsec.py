@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
 from mmnas_video.space import Arch
 
@@ -30,6 +30,8 @@ from .weighted import WeightedGradient, effective_sample_size, fill_gradients, s
 MODES = ('joint', 'alternating')
 COST_TERMS = ('weight', 'score')
 RANK_ARCHS = ('same', 'own')
+#: When it is warned of a collapse; see ``collapse_guard``.
+GUARD = {'entropy': 0.05, 'macs': 0.8}
 
 
 @HOOKS.register_module()
@@ -76,7 +78,7 @@ class PARSECSearchHook(SearchHook):
         **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
 
     Raises:
-        ConfigError: K < 2, or an option that is unknown or has no such value.
+        ConfigError: K < 2, or an option (or key of ``collapse_guard``) that is unknown or has no such value.
     """
 
     def __init__(
@@ -109,7 +111,13 @@ class PARSECSearchHook(SearchHook):
         self.held_out_clips = getattr(self.indicator, 'num_clips', None)
         self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=0.02, weight_decay=0))
         self.control_variate, self.warmup_epochs = control_variate, warmup_epochs
-        self.guard = {'entropy': 0.05, 'macs': 0.8, **(collapse_guard or {})}
+        refuse_unknown('PARSECSearchHook.collapse_guard', collapse_guard, GUARD)
+        self.guard = {**GUARD, **(collapse_guard or {})}
+        for key, value in self.guard.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise ConfigError(
+                    f'PARSECSearchHook.collapse_guard.{key}: found {shown(value)}, expected a number from 0'
+                )
         self._scores: list[float] = []
         self.dropped = 0
 

@@ -23,8 +23,6 @@ from .weighted import sum_over_ranks
 
 #: Exit status of a process that SIGTERM ends.
 STATUS = 128 + signal.SIGTERM
-#: Steps between two questions to the other ranks whether one of them has been told to end.
-ASK_EVERY = 10
 #: Key of the place within an epoch in a checkpoint.
 KEY = 'preempted'
 
@@ -39,7 +37,8 @@ class Preemption:
     running (validation, the selection at the end, a generation of an evolution), the process ends at once, and the
     last checkpoint stands.
 
-    Several ranks ask each other every :data:`ASK_EVERY` steps, and end after the same one.
+    Several ranks ask each other at every step, and end after the same one: torchrun sends SIGKILL 30 s after SIGTERM,
+    and a step of a large search takes half of that.
 
     Args:
         save: writes a checkpoint, given the Runner and MMEngine's ``meta`` (epoch, iter) of it.
@@ -100,7 +99,7 @@ class Preemption:
     def after_step(self, runner: Runner, batch_idx: int) -> None:
         """Leave between two updates, if a rank has been told to end."""
         loop = runner.train_loop
-        if not self._ask(runner, (runner.iter + 1) % ASK_EVERY == 0) or not runner.optim_wrapper.should_update():
+        if not self._ask(runner) or not runner.optim_wrapper.should_update():
             return
         done = 0
         if not isinstance(loop, IterBasedTrainLoop):
@@ -118,16 +117,16 @@ class Preemption:
             runner: of the run.
             saved: whether this epoch's checkpoint has been written already.
         """
-        if self._ask(runner, True):
+        if self._ask(runner):
             if saved:
                 self._end(runner)
             self._leave(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
         self._stepping = False
 
-    def _ask(self, runner: Runner, due: bool) -> bool:
+    def _ask(self, runner: Runner) -> bool:
         if get_world_size() == 1:
             return self._told
-        if due and not self._agreed:
+        if not self._agreed:
             self._agreed = sum_over_ranks([float(self._told)], next(runner.model.parameters()).device)[0] > 0
         return self._agreed
 

@@ -64,7 +64,7 @@ def test_a_bounded_quantity_must_be_known():
     ('cfg', 'parts'),
     [
         (dict(flops=2e9), ['budget', 'flops', "'macs'", "'latency_ms'"]),
-        (dict(macs=2e9, mac=1), ['budget', "['mac']"]),
+        (dict(macs=2e9, mac=1), ['budget', "key 'mac'", "Did you mean 'macs'"]),
         (dict(macs='2G'), ['budget.macs', "'2G'", 'MACs', '(low, high)']),
         (dict(macs=-1), ['budget.macs', '-1']),
         (dict(macs=True), ['budget.macs', 'True']),

@@ -360,7 +360,7 @@ def test_frozen():
         (dict(groups=True), r'local_weights\.groups: found True'),
         (dict(names='*'), r'local_weights\.groups: found None'),
         (dict(groups=2, init_std=0), r'local_weights\.init_std: found 0, expected a positive'),
-        (dict(groups=2, name='*'), r"local_weights: found the key 'name', expected some of \['groups'"),
+        (dict(groups=2, name='*'), r"local_weights: found the unknown key 'name'.*Did you mean 'names'"),
         (
             dict(groups=2, names='bn*'),
             r"names: found the pattern 'bn\*', expected one that fits .* such as 'norm.bias'",

@@ -271,7 +271,7 @@ def test_attention_is_offered_where_it_is_told():
         (dict(streams=()), ['backbone.streams', 'sparse']),
         (dict(streams=('sparse', 'slow')), ['backbone.streams', 'slow', 'dense']),
         (dict(streams=('sparse', 'sparse')), ['backbone.streams']),
-        (dict(sparse=dict(stem_chanels=3)), ['backbone.sparse', 'stem_chanels', 'stem_channels']),
+        (dict(sparse=dict(stem_chanels=3)), ['backbone.sparse', 'stem_chanels', "mean 'stem_channels'"]),
         (dict(dense=dict(arch='x.json')), ['backbone.dense', 'arch']),
         (
             dict(attention_sites=None, dense=dict(SMALL['dense'], stages=(((2, 4, 2), (2,)),))),

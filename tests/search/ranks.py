@@ -25,7 +25,7 @@ from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.launch import build_runner
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import DATASETS, HOOKS, MODELS
-from mmnas_video.search import SearchHook, preemption
+from mmnas_video.search import SearchHook
 
 from . import rank_layers
 from .test_conflict import settled
@@ -56,7 +56,11 @@ CASES = {
     'uniform': (dict(type='UniformSearchHook', num_archs=2, candidates=4, score_batches=1), {}),
     'conflict-aware': (
         dict(type='ConflictAwareSearchHook', candidates=4, score_batches=1),
-        dict(settled=True, norm=False, sync_bn=None),  # else no gradients would be in conflict
+        dict(settled=True, norm=False, sync_bn=None),  # not settled, no gradients would be in conflict
+    ),
+    'conflict-aware, synced': (
+        dict(type='ConflictAwareSearchHook', candidates=4, score_batches=1),
+        dict(settled=True),
     ),
     'stages': (
         dict(type='PARSECSearchHook', num_archs=3),
@@ -204,7 +208,7 @@ def run(name: str, folder: Path, ranks: int, weights: dict) -> dict:
     runner = build_runner(cfg)
     bare = getattr(runner.model, 'module', runner.model)
     if CASES[name][1].get('settled'):
-        bare.load_state_dict(weights)
+        bare.load_state_dict(weights[CASES[name][1].get('norm', True)])
     runner.train()
     end = {'weights': {key: value.clone() for key, value in bare.state_dict().items()}}
     watch = next(hook for hook in runner.hooks if isinstance(hook, Watch))
@@ -237,14 +241,14 @@ class Told(Hook):
     """Sends SIGTERM to the second rank after so many steps."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == 6 and dist.get_rank() == 1:
+        if runner.iter + 1 == 8 and dist.get_rank() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def preempt(folder: Path, ranks: int) -> dict:
     """This rank's running means at the end of each epoch of a search, undisturbed, and of one that was told to end
-    after 3 of 5 steps of its second epoch and has gone on; each rank has its own statistics."""
-    preemption.ASK_EVERY = 4
+    after 3 of 5 steps of its second epoch and has gone on, and the steps that it then had done; each rank has its own
+    statistics."""
     means = {}
     for name, work_dir in (('whole', 'whole'), ('told', 'told'), ('resumed', 'told')):
         cfg = make('statistics of each rank', folder / work_dir, ranks)
@@ -256,6 +260,7 @@ def preempt(folder: Path, ranks: int) -> dict:
             runner.train()
         except SystemExit as end:
             assert name == 'told' and end.code == 143
+            means['steps'] = runner.iter + 1
         means[name] = next(hook for hook in runner.hooks if isinstance(hook, Watch)).means
     return means
 
@@ -263,7 +268,7 @@ def preempt(folder: Path, ranks: int) -> dict:
 def rank_main(folder: Path, rank: int, ranks: int) -> None:
     """Everything, on one rank."""
     init_default_scope('mmaction')
-    weights = settled()  # before there are other ranks: of the whole data
+    weights = {norm: settled(norm) for norm in (False, True)}  # before there are other ranks: of the whole data
     if ranks > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks))
         dist.init_process_group(

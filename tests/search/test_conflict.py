@@ -37,10 +37,11 @@ def fixed(hook, archs=ARCHS):
 
 
 @functools.cache
-def settled():
+def settled(norm=False):
     """Weights at which the mean loss of the four networks over all clips has hardly a gradient: what one of them wants,
     the others do not, so on batches many gradients are in conflict."""
-    made, _ = prepared(HOOK, **{**PLAIN, 'train_dataloader': loader(0, 30)})
+    model = dict(PLAIN['model'], backbone=dict(type='ToyBackbone', norm=norm))
+    made, _ = prepared(HOOK, model=model, train_dataloader=loader(0, 30))
     data = made.model.data_preprocessor(next(iter(made.train_dataloader)), True)
     optimizer = torch.optim.LBFGS(made.model.parameters(), max_iter=25)
 

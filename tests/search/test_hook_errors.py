@@ -39,7 +39,10 @@ def test_config_that_a_search_cannot_run_with(changes, message):
         (dict(num_archs=1), 'num_archs: found 1'),
         (dict(num_archs=True), 'num_archs: found True'),
         (dict(indicator=dict(type='Likelihood', reduction='max')), "reduction: found 'max'"),
-        (dict(budget=dict(flops=1)), "budget: found the keys \\['flops'\\]"),
+        (dict(budget=dict(mac=1)), "budget: found the unknown key 'mac'.*Did you mean 'macs'"),
+        (dict(collapse_guard=dict(entropi=1)), "collapse_guard: .* unknown key 'entropi'.*mean 'entropy'"),
+        (dict(collapse_guard=dict(macs='0.8')), "collapse_guard.macs: found '0.8', expected a number"),
+        (dict(collapse_guard=dict(entropy=float('nan'))), 'collapse_guard.entropy: found nan, expected a number'),
     ],
 )
 def test_unknown_options_and_values(options, message):

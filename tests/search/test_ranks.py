@@ -31,6 +31,7 @@ FORWARDS = {
     'entanglement, sampled': 1 + 4,
     'uniform': 2,
     'conflict-aware': 2 + 2,
+    'conflict-aware, synced': 2 + 2,
 }
 
 
@@ -105,9 +106,11 @@ def test_statistics_of_each_rank(ranks, ends):
 @pytest.mark.slow
 def test_statistics_of_each_rank_survive_a_preemption(ends):
     """One of two ranks is told to end (SIGTERM) within an epoch. Rejects a checkpoint that has the mean of the ranks'
-    statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own."""
+    statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own; and ranks that
+    ask each other once in a while, when SIGKILL comes first."""
     for rank in ends[2]:
         means = rank['preempted']
+        assert means['steps'] == 8, 'told in that step'
         assert [len(means[name]) for name in ('whole', 'told', 'resumed')] == [2, 1, 1]
         assert torch.equal(means['whole'][1], means['resumed'][0])
     one, other = (rank['preempted']['whole'][1] for rank in ends[2])

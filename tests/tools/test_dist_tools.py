@@ -4,14 +4,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 
 from mmnas_video import launch
 from mmnas_video.datasets import seeded_sampler
 
-from ..search.toy import config
+from ..search.toy import config, loader
 from .conftest import ENV, ROOT, SEARCH
 
 BASH = shutil.which('bash')
@@ -36,11 +38,9 @@ def test_a_search_in_two_processes(videos, tiny, tmp_path):
     """The demo's search, as a user starts it, with synced BatchNorm. Rejects a launcher that asks for a GPU or for
     find_unused_parameters, one that runs two searches side by side (twice the steps of half the clips each), a script
     that runs in the repository only, and options that do not reach the tool."""
-    import sys
-
     options = ['--no-retrain', '--cfg-options', 'sync_bn=torch', *tiny(), *SEARCH]
-    config = ROOT / 'configs/demo/autox3d.py'
-    done = script('dist_search.sh', config, 2, '--work-dir', tmp_path / 'run', *options, PYTHON=sys.executable)
+    demo = ROOT / 'configs/demo/autox3d.py'
+    done = script('dist_search.sh', demo, 2, '--work-dir', tmp_path / 'run', *options, PYTHON=sys.executable)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (tmp_path / 'run/search/history.jsonl').read_text().splitlines()]
     # 24 training clips, a quarter of them held out: 9 a rank, and 4 a batch of one rank.
@@ -48,6 +48,28 @@ def test_a_search_in_two_processes(videos, tiny, tmp_path):
     assert json.loads((tmp_path / 'run/search/arch.json').read_text())['search']['final']
     assert (tmp_path / 'run/search/extracted.pth').is_file()
     assert done.stdout.count('arch: ') == 1, 'one rank speaks for all'
+
+
+@pytest.mark.slow
+def test_a_training_in_two_processes(tmp_path):
+    """A network on vectors. Rejects two trainings side by side (6 steps an epoch, not 3), ranks whose updates are their
+    own (synced BatchNorm: the weights of one process with the whole batch), and a script that starts another tool."""
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=dict(scale=2.0, width=3)))
+    saved = {}
+    for ranks in (1, 2):
+        cfg = config({}, 1, str(tmp_path / str(ranks)), model=model, train_dataloader=loader(0, 10 // ranks))
+        cfg.custom_hooks, cfg.sync_bn = [], 'torch'
+        cfg.custom_imports = dict(imports=['mmnas_video.testing.toy'])
+        cfg.dump(tmp_path / f'{ranks}.py')
+        if ranks == 1:
+            launch.train(cfg)
+        else:
+            done = script('dist_train.sh', tmp_path / '2.py', 2, PYTHON=sys.executable)
+            assert done.returncode == 0, done.stderr[-3000:]
+        saved[ranks] = torch.load(tmp_path / str(ranks) / 'epoch_1.pth', weights_only=True)
+    assert [saved[ranks]['meta']['iter'] for ranks in saved] == [3, 3]
+    for name, value in saved[1]['state_dict'].items():
+        torch.testing.assert_close(saved[2]['state_dict'][name], value, rtol=0, atol=1e-9, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +103,12 @@ def test_several_machines_find_each_other(tmp_path):
 
 def test_the_slurm_job(tmp_path):
     """What is asked for, and what the job then runs, with stand-ins for Slurm's own commands. Rejects a job that begins
-    anew after a preemption or is not queued again, one launcher a GPU (each starts all of a node's processes), nodes
-    that do not know of each other, and a config that falls apart at its space."""
+    anew after a preemption, is not queued again or is told too late to save, one launcher a GPU (each starts all of a
+    node's processes), nodes that do not know of each other, and a config that falls apart at its space."""
     done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
     asked = [line.removeprefix('#SBATCH ') for line in done.stdout.splitlines() if line.startswith('#SBATCH')]
-    assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32', '--requeue'} <= {*asked}
+    assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32'} <= {*asked}
+    assert {'--requeue', '--signal=TERM@60'} <= {*asked}
     for name, text in (('scontrol', "printf '%s\\n' first second"), ('srun', RUN)):
         (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
         (tmp_path / name).chmod(0o755)

@@ -1,23 +1,84 @@
-"""The campaign of kills and the mutated files, in short: the scripts say how many, these that all of them pass."""
+"""The campaign of kills, the mutated files and what is measured over days, in short: the scripts say how many, these
+that all of them pass."""
 
+import json
 import re
+import runpy
 
 import pytest
+
+from .conftest import ROOT, SEARCH
 
 SCRIPTS = 'tools/benchmarks'
 
 
 @pytest.mark.slow
-def test_a_search_survives_its_kills(tool):
-    """A search on vectors: killed at a random moment, with half a file written, one rank of two; told to end. Rejects
-    whatever makes a resumed search another one; what it is, the script names."""
-    done = tool(f'{SCRIPTS}/kill_campaign.py', '--data', 'toy', '--methods', 'parsec', '--kills', 4, '--terms', 1)
-    assert 'survived 5 of 5' in done.ok().out, done.out
+@pytest.mark.parametrize(('method', 'kills', 'terms'), [('parsec', 4, 1), ('entanglement', 2, 0)])
+def test_a_search_survives_its_kills(method, kills, terms, tool):
+    """A search on vectors: killed at a random moment, with half a file written, one rank of two (from the fourth kill
+    on); told to end. Rejects whatever makes a resumed search another one; what it is, the script names."""
+    counts = ('--kills', kills, '--terms', terms)
+    done = tool(f'{SCRIPTS}/kill_campaign.py', '--data', 'toy', '--methods', method, *counts)
+    assert f'survived {kills + terms} of {kills + terms}' in done.ok().out, done.out
+
+
+@pytest.mark.slow
+def test_a_worker_that_decodes_is_measured(tool, tmp_path):
+    """Rejects a script that has fallen behind the library, and a bound that so short a run can break."""
+    table = tmp_path / 'table.json'
+    done = tool(f'{SCRIPTS}/decode_memory.py', '--decodes', 3, 7, '--json', table).ok()
+    assert 'does not count: 3 decodes' in done.out
+    row = json.loads(table.read_text())['rows'][0]
+    assert row[0] == 'Decord' and all(float(value) > 50 for value in row[1:3])
+
+
+def test_a_long_search_is_measured(tool):
+    """As above; a row for each tenth."""
+    done = tool(f'{SCRIPTS}/long_run.py', '--method', 'uniform', '--steps', 20).ok()
+    assert len(re.findall(r'^\| \d+ \|', done.out, re.M)) == 10
+    assert 'does not count: 20 steps' in done.out
+
+
+@pytest.mark.slow
+def test_a_plan_is_held_against_its_run(tool, tiny):
+    """As above; the steps are exact in a short run too."""
+    options = [*tiny(epochs=2), *SEARCH]
+    done = tool(f'{SCRIPTS}/plan_check.py', '--measured-epochs', 1, '--cfg-options', *options).ok()
+    assert '| steps | 8 | 8 | 1.000 |' in done.out and 'within the bounds: steps' in done.out  # 18 clips, 4 a step
+    assert 'does not count: 8 steps' in done.out
+
+
+@pytest.mark.slow
+def test_an_evolution_is_timed(tool, videos):
+    """As above; with one process, because starting two takes longer than all the rest."""
+    hook = dict(population=3, top_k=2, eval_batches=1, calibration_clips=4)
+    options = [f'custom_hooks.0.{key}={value}' for key, value in hook.items()]
+    options += ['custom_hooks.0.arch_dataloader.batch_size=4', 'train_dataloader.batch_size=4']
+    few = ('--ranks', 1, '--generations', 2, '--rounds', 1)
+    done = tool(f'{SCRIPTS}/evolution_ranks.py', *few, '--data', f'{videos}/', '--cfg-options', *options).ok()
+    assert 'same history: True' in done.out and re.search(r'^\| 1 \| [\d.]+ \| 1.00 \|', done.out, re.M)
+
+
+@pytest.mark.parametrize(
+    ('found', 'size', 'status', 'words'),
+    [
+        (1.05, 1000, 0, 'within the bounds: memory'),
+        (1.06, 1000, 1, 'out of bounds: memory 1.060, expected 0.8 to 1.05'),
+        (0.7, 1001, 1, 'out of bounds: memory 0.700'),
+        (float('nan'), 1000, 1, 'out of bounds'),
+        (1.06, 999, 0, '(does not count: 999 steps, bounds count from 1,000)'),
+    ],
+)
+def test_a_bound_that_is_broken_is_a_status(found, size, status, words, capsys):
+    """Rejects a benchmark that prints its failure and ends well."""
+    verdict = runpy.run_path(f'{ROOT}/{SCRIPTS}/common.py')['verdict']
+    assert verdict({'memory': (0.8, found, 1.05)}, size, 1000, 'steps') == status
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_mutated_files_are_taken_or_refused(tool):
     """Rejects a TypeError, KeyError or hang for a file or config that someone has mangled."""
-    done = tool(f'{SCRIPTS}/fuzz.py', '--archs', 300, '--configs', 30)
+    done = tool(f'{SCRIPTS}/fuzz.py', '--archs', 300, '--configs', 120)
     assert done.code == 0, done.out[-3000:]
-    assert re.search(r'arch files \| 300 \| 0', done.out) and re.search(r'configs \| 30 \| 0', done.out)
+    assert re.search(r'arch files \| 300 \| 0', done.out) and re.search(r'configs \| 120 \| 0', done.out)

@@ -120,6 +120,26 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], out: 
     return table
 
 
+def verdict(ratios: Mapping[str, tuple[float, float, float]], size: int, least: int, unit: str) -> int:
+    """Print whether what was found is within its bounds; the status of the benchmark: 1 if it is not.
+
+    Args:
+        ratios: name to the lowest that is good, what was found, and the highest.
+        size: length of the run.
+        least: length from which the bounds count: what a shorter run finds is start-up and noise.
+        unit: what length is counted in.
+    """
+    wrong = [
+        f'{name} {found:.3f}, expected {low:g} to {high:g}'
+        for name, (low, found, high) in ratios.items()
+        if not low <= found <= high
+    ]
+    counts = size >= least
+    short = '' if counts else f' (does not count: {size:,} {unit}, bounds count from {least:,})'
+    print(f'{"out of bounds" if wrong else "within the bounds"}: {"; ".join(wrong or ratios)}{short}')
+    return int(counts and bool(wrong))
+
+
 def write_json(out: str | None, found: Any) -> None:
     """What a run has found, as a file where one is wanted."""
     if out:

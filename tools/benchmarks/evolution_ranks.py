@@ -5,7 +5,8 @@
 Needs python tools/data/make_demo.py once. The supernet is as it is initialised: what it would have learned changes no
 time. Start-up and the first generation, which decodes the clips, are not counted. One thread a process. The numbers of
 processes take turns. Seconds are medians by the clock, and of the busiest process on its CPU: what the clock would say
-were there nothing else on the machine, and no waiting for one another but for the largest share.
+were there nothing else on the machine, and no waiting for one another but for the largest share. The status is 1 if
+the histories differ.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import DictAction
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
@@ -50,7 +53,7 @@ def work(folder: Path, generations: int, data: str) -> None:
     from mmnas_video.registry import MODELS
 
     torch.set_num_threads(1)
-    cfg = load_config(CONFIG)
+    cfg = load_config(CONFIG, json.loads((folder / 'options.json').read_text()))
     cfg.work_dir, cfg.launcher = str(folder), 'pytorch' if 'RANK' in os.environ else 'none'
     cfg.train_cfg.update(max_epochs=generations, val_interval=generations + 1)
     cfg.log_level = 'WARNING'
@@ -59,7 +62,6 @@ def work(folder: Path, generations: int, data: str) -> None:
     cfg.custom_hooks = cfg.custom_hooks[:1]
     cfg.custom_hooks[0].checkpoint = str(folder / f'supernet{os.environ.get("RANK", 0)}.pth')
     torch.manual_seed(0)
-    folder.mkdir(parents=True, exist_ok=True)
     torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, cfg.custom_hooks[0].checkpoint)
     runner, timer = build_runner(cfg), Timer()
     runner.register_hook(timer)
@@ -67,10 +69,13 @@ def work(folder: Path, generations: int, data: str) -> None:
     (folder / f'seconds{get_rank()}.json').write_text(json.dumps(timer.seconds[1:]))
 
 
-def measured(ranks: int, generations: int, data: str) -> tuple[list[float], list[float], bytes]:
+def measured(
+    ranks: int, generations: int, data: str, overrides: dict[str, Any]
+) -> tuple[list[float], list[float], bytes]:
     """Clock and CPU seconds of each generation of one evolution, of its slowest process, and its history."""
     with tempfile.TemporaryDirectory(prefix='evolution-') as name:
         folder = Path(name)
+        (folder / 'options.json').write_text(json.dumps(overrides))
         launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}'] if ranks > 1 else []
         options = ['--worker', name, '--generations', str(generations), '--data', data]
         env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
@@ -85,24 +90,32 @@ def _by_kind(found: list[list[list[float]]]) -> list[list[list[float]]]:
     return [[[pair[kind] for pair in rank] for rank in found] for kind in (0, 1)]
 
 
-def main() -> None:
-    """Start each number of processes in turn, and print the ratios."""
+def main() -> int:
+    """Start each number of processes in turn, and print the ratios; the status is 1 if they do not find the same."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--ranks', type=int, nargs='+', default=[1, 2], help='numbers of processes (default: 1 2)')
     parser.add_argument('--generations', type=int, default=6, help='of each evolution (default: 6)')
     parser.add_argument('--rounds', type=int, default=3, help='evolutions with each number of processes')
     parser.add_argument('--data', default='data/demo/motion/', help='demo set (default: data/demo/motion/)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override parts of the config',
+    )
     add_json(parser)
     parser.add_argument('--worker', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         work(args.worker, args.generations, args.data)
-        return
+        return 0
     seconds = {ranks: ([], []) for ranks in args.ranks}
     histories, begin = [], (*cpu_times(), time.perf_counter())
     for _ in range(args.rounds):
         for ranks, kinds in seconds.items():
-            *found, history = measured(ranks, args.generations, args.data)
+            *found, history = measured(ranks, args.generations, args.data, args.cfg_options)
             histories.append(history)
             for kind, more in zip(kinds, found, strict=True):
                 kind += more
@@ -122,7 +135,8 @@ def main() -> None:
         args.out,
     )
     print(f'same history: {len(set(histories)) == 1}; other work took {(busy - own) / clock:.2f} of a core meanwhile')
+    return int(len(set(histories)) > 1)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

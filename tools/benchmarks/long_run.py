@@ -5,8 +5,9 @@
 
 The supernet is that of the demo on 8 x 32 x 32 clips of noise, run by MMEngine's Runner with checkpoints, history and
 log. Prints resident memory, the time of a step and how many entries the network's own tables have, by tenths of the
-run; what counts is the last tenth against the second. The time is the process's own on the CPU: what else runs on the
-machine is not in it.
+run; what counts is the last tenth against the second. Bounds: at most 5 % more memory, and 20 % more time by the
+median; otherwise the status is 1. They count from 1,000 steps on. The time is the process's own on the CPU: what else
+runs on the machine is not in it.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from common import add_json, show
+from common import add_json, show, verdict
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
@@ -29,6 +30,8 @@ from mmnas_video.registry import DATASETS
 from mmnas_video.registry import HOOKS as HOOK_TYPES
 from mmnas_video.testing import table_entries, toy
 
+#: Most that the last tenth may take of the second's memory and time, and steps from which it counts.
+MEMORY, TIME, LEAST = 1.05, 1.2, 1000
 HOOKS = {
     'parsec': dict(type='PARSECSearchHook', num_archs=2, mode='joint'),
     'uniform': dict(type='UniformSearchHook', candidates=2, score_batches=1),
@@ -107,11 +110,13 @@ def search(method: str, steps: int, batch: int, folder: str) -> list[tuple[float
 def main() -> int:
     """Run the search and print its tenths."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--steps', type=int, default=5000, help='of the search (default: 5000)')
+    parser.add_argument('--steps', type=int, default=5000, help='of the search, at least 20 (default: 5000)')
     parser.add_argument('--method', choices=HOOKS, default='parsec', help='kind of search (default: parsec)')
     parser.add_argument('--batch', type=int, default=2, help='clips a step (default: 2)')
     add_json(parser)
     args = parser.parse_args()
+    if args.steps < 20:
+        parser.error(f'--steps: found {args.steps}, expected at least 20')
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         tenths = search(args.method, args.steps, args.batch, folder)
@@ -122,8 +127,10 @@ def main() -> int:
     header = ['steps', 'resident MiB', 'mean CPU ms a step', 'median', 'table entries']
     show(f'A long search ({args.method})', header, rows, args.out)
     second, last = tenths[1], tenths[-1]
-    print(f'last tenth / second: memory {last[0] / second[0]:.3f}, median CPU time {last[2] / second[2]:.3f}')
-    return 0
+    memory, median = last[0] / second[0], last[2] / second[2]
+    print(f'last tenth / second: memory {memory:.3f}, median CPU time {median:.3f}')
+    bounds = {'memory': (0.0, memory, MEMORY), 'median CPU time': (0.0, median, TIME)}
+    return verdict(bounds, args.steps, LEAST, 'steps')
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mmnas_video.errors import ConfigError, shown
+from mmnas_video.errors import ConfigError, refuse_unknown
 from mmnas_video.space import DENSE_STAGES, SPARSE_STAGES, STREAMS, Group, mbconv3d_groups
 
 #: What differs between the streams (Table 1); the rest is in docs/papers.md.
@@ -45,9 +45,7 @@ def frame_ratio(sparse_frames: int, dense_frames: int) -> int:
 
 def checked(name: str, given: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any]:
     """``backbone.NAME`` as a dict, none of whose keys is unknown."""
-    unknown = [key for key in given or {} if key not in keys]
-    if unknown:
-        raise ConfigError(f'backbone.{name}: found the keys {shown(unknown)}, expected some of {list(keys)}')
+    refuse_unknown(f'backbone.{name}', given, keys)
     return dict(given or {})
 
 
