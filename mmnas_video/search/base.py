@@ -247,6 +247,11 @@ class SearchHook(Hook):
         runner.model.__dict__.pop('train_step', None)
         arch = self._found = self.select(runner)
         self._write_arch(runner, arch, epoch=runner.epoch, final=True)
+        if self.violation(arch):
+            runner.logger.warning(
+                f'Search: found an architecture of {self.cost(arch)._asdict()}, outside the budget '
+                f'{self.budget.to_dict()}: raise cost_weight, or let EvolutionSearchHook find one in the checkpoint'
+            )
         if runner._val_loop is not None and self._validated != arch:
             runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
             runner.val_loop.run()
@@ -317,6 +322,10 @@ class SearchHook(Hook):
         table; zero where no shape is given."""
         cost = self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
         return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
+
+    def violation(self, arch: Arch) -> float:
+        """How far the cost is outside the budget, 0 within; see :meth:`~mmnas_video.cost.Budget.violation`."""
+        return self.budget.violation(**self.cost(arch)._asdict()) if self.budget.needs else 0.0
 
     def hinge(self, arch: Arch) -> float:
         """Σ over the bounded costs of max(cost - T, 0) / T (AutoX3D, Eq. 2)."""

@@ -166,11 +166,7 @@ def sample_admitted(hook: SearchHook, rng: random.Random, count: int) -> list[Ar
     Raises:
         ConfigError: none was found.
     """
-
-    def violation(arch: Arch) -> float:
-        return hook.budget.violation(**hook.cost(arch)._asdict()) if hook.budget.needs else 0.0
-
-    draws = Draws(hook.space, rng, violation)
+    draws = Draws(hook.space, rng, hook.violation)
     found = [draws.first() for _ in range(count)]
     if None in found:
         raise ConfigError(unmet(hook.budget.to_dict()))

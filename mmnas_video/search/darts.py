@@ -24,6 +24,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, OPTIMIZERS
 from mmnas_video.space import Arch, Value
 
+from .admitted import moved
 from .base import SearchHook
 from .bilevel import HESSIANS, Bilevel, VirtualStep, check_linear, placed
 from .candidates import CandidateScorer
@@ -84,7 +85,8 @@ class DARTSSearchHook(SearchHook):
             ``'mixture'``, or the ``'arch'`` that it stands for, with inherited weights.
         score_batches: number of held-out batches for it.
         selection: ``'argmax'``: by α, as ``derive`` says; ``'perturbation'``: at the end, one choice after another, the
-            value without which the held-out score of the mixture is lowest (the last α; the budget is not asked).
+            value without which the held-out score of the mixture is lowest (the last α), of those that leave an
+            architecture within the budget.
         tune_iters: steps on training data after each choice that perturbation has fixed.
         tune_lr: their rate; None leaves what the schedule has ended with.
         watch: values whose number in the architecture is written at every step, such as ``'skip'``.
@@ -280,7 +282,7 @@ class DARTSSearchHook(SearchHook):
 
     def _perturbed(self, runner: Runner) -> Arch:
         rng = random.Random(derive_seed(self.seed, 'perturbation'))
-        selection = PerturbationSelection(self.space, lambda: self.selected_from(selection), rng)
+        selection = PerturbationSelection(self.space, lambda: self.selected_from(selection), rng, self._feasible)
 
         start, todo = time.monotonic(), len(selection.order)
 
@@ -307,6 +309,14 @@ class DARTSSearchHook(SearchHook):
         self._score = self._scoring()(arch)
         return arch
 
+    def _feasible(self, fixed: Mapping[str, Value]) -> bool:
+        """Whether the choices that are left can bring the cost within the budget."""
+        if not self.budget.needs:
+            return True
+        space = self.space.fix(fixed)
+        rng = random.Random(derive_seed(self.seed, 'perturbation budget'))
+        return not self.violation(moved(space, Arch({**self.choose(), **fixed}), rng, self.violation))
+
     def selected_from(self, selection: PerturbationSelection) -> Mixture:
         """The weights that perturbation looks at where ``selection`` stands."""
         return self.mixture()
@@ -332,7 +342,7 @@ class DARTSSearchHook(SearchHook):
         self._score = self._scoring()(self.mixture() if self.score == 'mixture' else arch)
         counts = self.counts(arch)
         stop = any(counts[str(value)] >= count for value, count in self.stop_when.items())
-        within = not self.budget.needs or self.budget.admits(**self.cost(arch)._asdict())
+        within = not self.violation(arch)
         self.epochs.add(runner.epoch + 1, self.space.encode(arch), self._score, within, stop)
         super().after_train_epoch(runner)
         if stop:

@@ -52,10 +52,18 @@ class PerturbationSelection:
         space: what is chosen in.
         weights: see :data:`Weights`.
         rng: draws the order; nothing else is drawn.
+        feasible: whether an architecture within the budget is left when choices are fixed so (name to value); a value
+            with which none is left is not kept, unless that holds for all of them.
     """
 
-    def __init__(self, space: SearchSpace, weights: Weights, rng: random.Random) -> None:
-        self.space, self.weights = space, weights
+    def __init__(
+        self,
+        space: SearchSpace,
+        weights: Weights,
+        rng: random.Random,
+        feasible: Callable[[Mapping[str, Value]], bool] = lambda fixed: True,
+    ) -> None:
+        self.space, self.weights, self.feasible = space, weights, feasible
         self.order = [choice.name for choice in space.open]
         rng.shuffle(self.order)
         self.fixed: dict[str, Value] = {}
@@ -117,8 +125,10 @@ class PerturbationSelection:
         without = self.drops(name, score)
         # A score that is no number counts as the lowest: without this value the network is broken.
         scores = [math.inf if found is None else -math.inf if math.isnan(found) else found for found in without]
-        keys = [(found, -weight) for found, weight in zip(scores, weights, strict=True)]
-        value = self.space[name].values[min(range(len(keys)), key=keys.__getitem__)]
+        values = self.space[name].values
+        over = [not self.feasible({**self.fixed, name: value}) for value in values]
+        keys = list(zip(over, scores, (-weight for weight in weights), strict=True))
+        value = values[min(range(len(keys)), key=keys.__getitem__)]
         self.fixed[name] = value
         return {'choice': name, 'value': value, 'without': without, 'weights': weights}
 

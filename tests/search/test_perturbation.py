@@ -16,7 +16,7 @@ from mmnas_video.space import Choice, SearchSpace
 
 from ..conftest import forget_runs
 from .toy import SPACE as TOY
-from .toy import config, prepared
+from .toy import config, prepared, runner
 
 SPACE = SearchSpace(
     'perturbed',
@@ -179,3 +179,34 @@ def test_a_selection_that_is_made_again_ends_the_same(tmp_path):
     saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['state_dict']
     assert not torch.equal(saved['backbone.weight'], ends[0]['backbone.weight']), 'nothing was tuned'
     assert [name for name in saved if not torch.equal(ends[0][name], ends[1][name])] == []
+
+
+def test_a_value_that_leaves_nothing_within_the_budget_is_not_kept():
+    """Rejects a selection that never asks, and one that ends where all values are over."""
+    space = SearchSpace('two', [Choice('a', (1, 2, 3)), Choice('b', (5, 7))])
+    weights = lambda: {'a': torch.tensor([0.2, 0.3, 0.5]), 'b': torch.tensor([0.6, 0.4])}  # noqa: E731
+
+    def score(mixture):  # without a = 3 and without b = 7 it is lowest
+        return float(mixture['a'][2] - mixture['a'][0] + mixture['b'][1])
+
+    def selected(feasible):
+        return select_by_perturbation(PerturbationSelection(space, weights, random.Random(0), feasible), score)
+
+    free = selected(lambda fixed: True)
+    assert selected(lambda fixed: fixed.get('a') != free['a'])['a'] != free['a']
+    assert selected(lambda fixed: False) == free
+
+
+@pytest.mark.parametrize('most', [29, 36, 50])
+def test_the_budget_holds_for_what_a_search_selects(most, tmp_path):
+    """The toy's widths cost 29, 36 and 50 multiply-adds. Rejects a budget that the selection does not know."""
+    hook = dict(
+        type='DARTSSearchHook', selection='perturbation', tune_iters=1, score_batches=2, cost_weight=0.0,
+        budget=dict(macs=most),
+    )  # fmt: skip
+    found = set()
+    for seed in range(3):
+        made = runner(hook, work_dir=str(tmp_path / str(seed)), randomness=dict(seed=seed))
+        made.train()
+        found.add(json.loads((tmp_path / str(seed) / 'search/arch.json').read_text())['cost']['macs'])
+    assert max(found) <= most
