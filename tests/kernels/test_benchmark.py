@@ -103,7 +103,8 @@ def test_a_step_of_any_network(config, clip, script, monkeypatch, tmp_path):
 
 
 def test_one_command_for_a_gpu(script, capsys):
-    """Rejects a step whose script is not there, options that it does not know, and 0 where nothing was measured."""
+    """Rejects a step whose script is not there, options that it does not know, batches of a CPU, and 0 where
+    nothing was measured."""
     gpu_all = script('gpu_all')
     assert gpu_all.main(['--list']) == 0
     assert capsys.readouterr().out.count('\n') == len((*gpu_all.CHECKS, *gpu_all.WARM, *gpu_all.TIMED))
@@ -112,6 +113,8 @@ def test_one_command_for_a_gpu(script, capsys):
         options = [part for part in step.command[1:] if part.startswith('--')]
         assert all(f"'{option}'" in text for option in options), step
         assert 'add_json(parser)' in text
+    commands = {step.name: step.command[1:] for step in gpu_all.TIMED}
+    assert int(commands['sampled_vs_extracted'][commands['sampled_vs_extracted'].index('--batch') + 1]) >= 32
     if not torch.cuda.is_available():
         assert gpu_all.main([]) == 1
         assert 'No GPU here' in capsys.readouterr().out
