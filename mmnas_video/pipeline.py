@@ -19,6 +19,7 @@ from mmnas_video.registry import DATASETS
 from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
 from mmnas_video.space import write_text_atomic
 from mmnas_video.staged import dry_stages, run_stages
+from mmnas_video.visualization import ReportHook
 
 #: What ``retrain`` may say.
 RETRAIN = ('config', 'cfg_options')
@@ -116,12 +117,14 @@ def load_retrain(retrain: Mapping[str, Any]) -> Config:
 
 
 def _extract(runner: Runner, cfg: Config) -> SearchHook:
-    """Leave the found network beside its arch.json; returns the search hook."""
+    """Leave the found network, and the report if no hook has written it, beside arch.json; returns the search hook."""
     hook = next(hook for hook in runner.hooks if isinstance(hook, SearchHook))
     if is_main_process():
         pinned, pinned_cfg = extract_model(cfg, hook.bare, hook.chosen)
         Calibration(pinned, cfg, hook.calibration_clips, runner.seed, runner.logger).run()
         save_extracted(Path(runner.work_dir) / 'search', pinned, pinned_cfg, {'arch': dict(hook.chosen)})
+    if not any(isinstance(other, ReportHook) for other in runner.hooks):
+        ReportHook().after_run(runner)  # on the main process; what goes wrong in it is a warning
     barrier()
     return hook
 

@@ -176,8 +176,7 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
         done.append(before)
     if is_main_process():
         _collect(work_dir, done)
-        if any(hook['type'] == 'ReportHook' for hook in cfg.custom_hooks):
-            _report(work_dir)
+        _report(work_dir)
     barrier()
     return done
 

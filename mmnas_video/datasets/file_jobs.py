@@ -12,7 +12,7 @@ from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from typing import Any, TextIO
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, RunError
 
 from .bad_sample import MISTAKES, bad_reason
 
@@ -50,7 +50,8 @@ def run_jobs(
     process, however it ends.
 
     Raises:
-        ConfigError: ``work`` raised :class:`StopJobs`, or what no file is to blame for; with its text.
+        RunError: ``work`` raised :class:`StopJobs`; with its text.
+        ConfigError: ``work`` raised what is a mistake of its own; with its text.
     """
     todo, workers = iter(paths), []
     try:
@@ -102,13 +103,13 @@ def _serve(work: Callable[[str], Any], connection: Connection, inherited: list[C
         except EOFError:
             return
         try:
-            answer = (work(path), None, False)
+            answer = (work(path), None, None)
         except StopJobs as stop:
-            answer = (None, str(stop), True)
+            answer = (None, str(stop), RunError)
         except MISTAKES as error:
-            answer = (None, f'{type(error).__name__}: {error}', True)
+            answer = (None, f'{type(error).__name__}: {error}', ConfigError)
         except Exception as error:
-            answer = (None, bad_reason(path, error), False)
+            answer = (None, bad_reason(path, error), None)
         try:
             connection.send(answer)
         except BrokenPipeError:
@@ -139,7 +140,7 @@ def _outcome(worker: _Worker, timeout: float) -> tuple[Outcome, bool]:
         worker.process.join()
         return Outcome(worker.path, reason=f'the process died on it ({_death(worker.process.exitcode)})'), False
     if stop:
-        raise ConfigError(reason)
+        raise stop(reason)
     return Outcome(worker.path, value, reason), True
 
 

@@ -33,7 +33,8 @@ from mmnas_video.launch import load_config
 from mmnas_video.search.population import Evolution, EvolutionOptions
 from mmnas_video.testing.toy import FEATURES, SPACE, ToyBackbone
 from mmnas_video.timing import Bench, Setting, check_table, measure_table, spread_archs
-from tests.search.toy import prepared
+from tests.conftest import forget_runs
+from tests.search.toy import checkpoint, prepared, runner
 
 
 # ---------------------------------------------------------------------- the fit
@@ -371,3 +372,53 @@ def test_evolution_under_a_latency_and_against_it(table):
     assert [found.cost.latency_ms for found in search.front] == [4.0, 5.75]
     with pytest.raises(ConfigError, match='pareto'):
         EvolutionOptions(pareto='ms')
+
+
+ADAM = dict(type='Adam', lr=0.1)
+#: Search hooks with a budget. The first three are moved by the price of cost, the others never leave the budget.
+PRICED = {
+    'PARSECSearchHook': dict(num_archs=7, cost_weight=9, arch_optimizer=ADAM),
+    'DARTSSearchHook': dict(score_batches=1, cost_weight=9, arch_optimizer=ADAM),
+    'EntanglementSearchHook': dict(score_batches=1, cost_weight=9, arch_optimizer=ADAM),
+}
+BOUND = {
+    'UniformSearchHook': dict(candidates=7, score_batches=1),
+    'ConflictAwareSearchHook': dict(candidates=7, score_batches=1),
+    'EvolutionSearchHook': dict(population=3, top_k=2, eval_batches=1),
+}
+
+
+def search(kind, bound, table, folder, **options):
+    """One epoch of a real search; what its arch.json says, and the lines of its history by kind."""
+    runner(
+        dict(type=kind, budget=dict(latency_ms=bound, latency_table=table), **options), epochs=1, work_dir=str(folder)
+    ).train()
+    forget_runs()
+    history = [json.loads(line) for line in (folder / 'search/history.jsonl').read_text().splitlines()]
+    lines = {name: [line for line in history if line['kind'] == name] for name in ('epoch', 'candidate')}
+    return json.loads((folder / 'search/arch.json').read_text()), lines
+
+
+@pytest.mark.parametrize('kind', PRICED)
+def test_a_search_pays_for_latency(kind, table, tmp_path):
+    """Rejects a price of cost without the latency, and a history without it: under 5 ms, which width 2 alone keeps, it
+    becomes more probable than under a bound that all keep."""
+    probable = {}
+    for bound in (5, 9.25):
+        found, lines = search(kind, bound, table, tmp_path / str(bound), **PRICED[kind])
+        (epoch,) = lines['epoch']
+        assert epoch['latency_ms'] == {2: 4.0, 3: 5.75, 5: 9.25}[SPACE.decode(epoch['most_probable'])['width']]
+        assert found['search']['budget']['latency_ms'] == [None, bound] and 'latency_ms' in found['cost']
+        probable[bound] = epoch['probs']['width'][0]
+    assert probable[5] > probable[9.25] + 0.05, probable
+
+
+@pytest.mark.parametrize('kind', BOUND)
+def test_a_search_keeps_a_latency(kind, table, tmp_path):
+    """Rejects candidates beyond the latency, and a history without it: width 5 takes 9.25 ms."""
+    options = BOUND[kind] | ({'checkpoint': checkpoint()} if kind == 'EvolutionSearchHook' else {})
+    found, lines = search(kind, 6, table, tmp_path, **options)
+    assert found['cost']['latency_ms'] <= 6 and found['arch']['width'] <= 3
+    assert len(lines['candidate']) >= 3 and max(line['latency_ms'] for line in lines['candidate']) <= 6
+    (epoch,) = lines['epoch']
+    assert epoch['latency_ms'] == {2: 4.0, 3: 5.75, 5: 9.25}[SPACE.decode(epoch['most_probable'])['width']]

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mmnas_video.datasets.file_jobs import Progress, StopJobs, run_jobs
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, RunError
 
 
 def work(path):
@@ -48,10 +48,14 @@ def test_every_file_is_answered_for(tmp_path):
     assert list(run_jobs(work, [], processes=3)) == []
 
 
-@pytest.mark.parametrize(('name', 'text'), [('stops', 'the disk is full'), ('mistake', 'TypeError: a wrong call')])
-def test_what_is_no_files_fault_ends_the_run(name, text):
-    """Rejects a run that calls ten thousand files bad because its disk is full or its pipeline is wrong."""
-    with pytest.raises(ConfigError, match=text):
+@pytest.mark.parametrize(
+    ('name', 'error', 'text'),
+    [('stops', RunError, 'the disk is full'), ('mistake', ConfigError, 'TypeError: a wrong call')],
+)
+def test_what_is_no_files_fault_ends_the_run(name, error, text):
+    """Rejects a run that calls ten thousand files bad because its disk is full or its pipeline is wrong, and one that
+    takes the one for the other."""
+    with pytest.raises(error, match=text):
         list(run_jobs(work, ['a', name, 'b'], processes=1))
 
 

@@ -1,4 +1,4 @@
-"""Every command of README and docs is run by a test or says what it needs, and its options are those of its tool."""
+"""Every command of the pages is run by a test or says what it needs, and its options are those of its tool."""
 
 import argparse
 import ast
@@ -12,11 +12,22 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [
+    ROOT / 'README.md',
+    ROOT / 'CONTRIBUTING.md',
+    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'configs').glob('*/README.md')),
+]
+#: Tools by their file names, which a page may call them by; of two of one name it means the benchmark.
+TOOLS = {
+    path.name: path.relative_to(ROOT).as_posix()
+    for folder in ('tools', 'tools/data', 'tools/benchmarks')
+    for path in sorted((ROOT / folder).glob('*.py'))
+}
 #: What a comment behind a command says that no test here can give.
 MARKERS = ('needs data', 'needs a GPU', 'GPUs', 'needs Slurm', 'hours', 'each of 8 machines')
 #: Pages in which a command stands beside what it printed when it was run by hand.
-RECORDS = ('benchmarks.md',)
+RECORDS = ('docs/benchmarks.md',)
 #: A command, from its start, and the test that runs it (or one like it); the first that fits counts. Configs that are
 #: searched, trained or tested without a marker are those of the demo, a user's own or a name in capitals.
 OWN = r'(configs/demo/\S+|data/mine/\S+|work_dirs/\S+|[A-Z_]+)'
@@ -47,10 +58,15 @@ RUN_BY = (
     (r'python tools/data/check_overlap.py', 'tests/tools/test_check_overlap.py::test_clean_lists_are_written'),
     (r'python tools/data/from_folders.py', 'tests/tools/test_from_folders.py::test_from_a_folder_to_a_report'),
     (rf'(bash )?tools/dist_search.sh {OWN}', 'tests/tools/test_dist_tools.py::test_a_search_in_two_processes'),
+    (r'torchrun ', 'tests/tools/test_dist_tools.py::test_a_search_in_two_processes'),
     (r'.*RDZV_ID=\S+ .*tools/dist_search.sh', 'tests/tools/test_dist_tools.py::test_several_machines_find_each_other'),
     (r'.*tools/slurm_search.sh', 'tests/tools/test_dist_tools.py::test_the_slurm_job'),
 )
-START = re.compile(r'(?:[A-Z_]+=\S+ )*(?:python |make |bash |source |pip (?:install|wheel) |tools/|\.ci/run)')
+START = re.compile(r'(?:[A-Z_]+=\S+ )*(?:python |torchrun |make |bash |source |pip (?:install|wheel) |tools/|\.ci/run)')
+#: A command in backquotes, over lines too: ``python ...``, or a script with its options, also without its folder.
+SPAN = re.compile(r'`((?:python|make|torchrun)\s[^`]+|(?:tools/)?[\w/]+\.py\s+-[^`]+)`')
+#: What stands before the script that is run.
+BEFORE = re.compile(r'^(?:[A-Z_]+=\S+ )*(?:python |torchrun (?:--\S+ \S+ )*)?(?=(?:tools/)?\w[\w/]*\.py\b)')
 
 
 class Command(NamedTuple):
@@ -67,8 +83,8 @@ class Command(NamedTuple):
 
 
 def commands_of(page: str, text: str) -> list[Command]:
-    """Commands in fenced blocks that are no Python, and ``python tools/...`` or ``python -m ...`` in backquotes."""
-    found, fence, above, lines, i = [], None, '', text.splitlines(), 0
+    """Commands in fenced blocks that are no Python, and in backquotes those that :data:`SPAN` says."""
+    found, fence, above, prose, lines, i = [], None, '', [], text.splitlines(), 0
     while i < len(lines):
         line, number = lines[i], i + 1
         i += 1
@@ -82,13 +98,28 @@ def commands_of(page: str, text: str) -> list[Command]:
                 above = comment  # a line of comment goes with the commands below it; a blank one ends that
             elif START.match(words.strip()):
                 found.append(Command(page, number, words.strip(), f'{above} {comment}'.strip(), True))
-        elif fence is None:
-            spans = re.findall(r'`((?:python|make) [^`]+)`', line)
-            found += [Command(page, number, span, '', False) for span in spans]
-    return found
+        elif fence is None and line.strip():
+            prose.append(line)
+            continue
+        found += in_prose(page, number - len(prose), '\n'.join(prose))
+        prose = []
+    return found + in_prose(page, len(lines) + 1 - len(prose), '\n'.join(prose))
 
 
-COMMANDS = [command for page in PAGES for command in commands_of(page.name, page.read_text(encoding='utf-8'))]
+def in_prose(page: str, line: int, paragraph: str) -> list[Command]:
+    """The commands in backquotes of a paragraph that begins at ``line``."""
+    return [
+        Command(page, line + paragraph.count('\n', 0, span.start()), ' '.join(span[1].split()), '', False)
+        for span in SPAN.finditer(paragraph)
+    ]
+
+
+def name_of(page: Path) -> str:
+    """Its path below the root."""
+    return page.relative_to(ROOT).as_posix()
+
+
+COMMANDS = [command for page in PAGES for command in commands_of(name_of(page), page.read_text(encoding='utf-8'))]
 
 
 def covered(command: Command) -> str | None:
@@ -97,20 +128,32 @@ def covered(command: Command) -> str | None:
         return 'marked'
     if command.page in RECORDS and command.text.startswith('python tools/benchmarks/'):
         return 'record'
-    if not command.fenced and re.fullmatch(r'(python )?tools/\S+\.py', command.text.partition(' -')[0]):
+    if not command.fenced and re.fullmatch(r'\S+\.py', BEFORE.sub('', command.text).partition(' -')[0]):
         return 'named'
     return next((test for pattern, test in RUN_BY if re.match(pattern, command.text)), None)
 
 
 def test_the_pages_have_commands():
     """Rejects a reader that finds nothing, with which all else would pass."""
-    assert len(COMMANDS) > 60 and {'README.md', 'quickstart.md', 'scaling.md'} <= {c.page for c in COMMANDS}
+    pages = {'README.md', 'docs/quickstart.md', 'docs/scaling.md', 'configs/autox3d/README.md', 'configs/vit/README.md'}
+    assert len(COMMANDS) > 90 and pages <= {c.page for c in COMMANDS}
+    assert 'kill_campaign.py --terms' in {c.text for c in COMMANDS}
     read = commands_of(
-        'x', '```bash\nA=1 python tools/a.py b \\\n    --c  # needs data\n```\nor `python tools/d.py --e`\n'
+        'x',
+        '```bash\nA=1 python tools/a.py b \\\n    --c  # needs data\n```\nor `python tools/d.py --e`,\n'
+        '`d.py --f\n1 2`, never `d.py`, nor\n\n`torchrun --n 2 tools/d.py --g`',
     )
     assert read == [
         Command('x', 2, 'A=1 python tools/a.py b --c', 'needs data', True),
         Command('x', 5, 'python tools/d.py --e', '', False),
+        Command('x', 6, 'd.py --f 1 2', '', False),
+        Command('x', 9, 'torchrun --n 2 tools/d.py --g', '', False),
+    ]
+    assert [tool_and_words(command) for command in read] == [
+        ('tools/a.py', ['b', '--c']),
+        ('tools/d.py', ['--e']),
+        ('d.py', ['--f', '1', '2']),
+        ('tools/d.py', ['--g']),
     ]
 
 
@@ -134,7 +177,7 @@ def test_the_tests_are_there(name):
     assert any(found.startswith(function) for found in names), f'{file}: found no test {function}'
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_links_lead_to_files(page):
     """Rejects a link to what was renamed. (Sphinx looks at links between pages only, and not at README.md.)"""
     links = re.findall(r'\]\((?!https?:|#)([^)#\s]+)', page.read_text(encoding='utf-8'))
@@ -172,8 +215,8 @@ def tool_and_words(command: Command) -> tuple[str, list[str]] | None:
     text = re.sub(r'^(?:[A-Z_]+=\S+ )*', '', command.text)
     if found := re.match(r'(?:bash )?tools/(?:dist|slurm)_(search|train)\.sh (\S+)(?: \d+)?(.*)', text):
         return f'tools/{found[1]}.py', shlex.split(f'{found[2]} {found[3]}')
-    found = re.match(r'python (tools/\S+\.py)(.*)', text)
-    return (found[1], shlex.split(found[2].partition('`')[0])) if found else None
+    script, _, words = BEFORE.sub('', text).partition(' ')
+    return (TOOLS.get(script, script), shlex.split(words)) if BEFORE.match(text) else None
 
 
 def test_options_are_those_of_the_tools(parser_of, capsys):

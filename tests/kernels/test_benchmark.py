@@ -88,8 +88,23 @@ def test_both_networks_learn_the_same(script):
     assert first == pytest.approx(second, abs=1e-3) and first[0] != first[1]
 
 
+@pytest.mark.parametrize(
+    ('config', 'clip'), [('p3d/train_ucf101_example.py', '4x32'), ('vit/autoformer_tiny.py', '1x32')]
+)
+def test_a_step_of_any_network(config, clip, script, monkeypatch, tmp_path):
+    """Rejects labels that a head of few classes has not, and a head as wide as the whole space on a network of one of
+    its architectures: either would be a row with an error in the place of a time."""
+    train_step, out = script('train_step'), tmp_path / 'step.json'
+    chosen = ['--clip', clip, '--batch', '2', '--dtype', 'fp32', '--rounds', '1', '--inference', '--out', str(out)]
+    monkeypatch.setattr(sys, 'argv', ['train_step.py', str(CONFIG.parents[1] / config), *chosen])
+    train_step.main()
+    rows = [row for table in json.loads(out.read_text()) for row in table['rows']]
+    assert len(rows) == 2 and all(row[0] == 'ours' and float(row[1]) > 0 for row in rows), rows
+
+
 def test_one_command_for_a_gpu(script, capsys):
-    """Rejects a step whose script is not there, options that it does not know, and 0 where nothing was measured."""
+    """Rejects a step whose script is not there, options that it does not know, batches of a CPU, and 0 where
+    nothing was measured."""
     gpu_all = script('gpu_all')
     assert gpu_all.main(['--list']) == 0
     assert capsys.readouterr().out.count('\n') == len((*gpu_all.CHECKS, *gpu_all.WARM, *gpu_all.TIMED))
@@ -98,6 +113,8 @@ def test_one_command_for_a_gpu(script, capsys):
         options = [part for part in step.command[1:] if part.startswith('--')]
         assert all(f"'{option}'" in text for option in options), step
         assert 'add_json(parser)' in text
+    commands = {step.name: step.command[1:] for step in gpu_all.TIMED}
+    assert int(commands['sampled_vs_extracted'][commands['sampled_vs_extracted'].index('--batch') + 1]) >= 32
     if not torch.cuda.is_available():
         assert gpu_all.main([]) == 1
         assert 'No GPU here' in capsys.readouterr().out

@@ -171,3 +171,23 @@ def test_it_describes_its_blocks(small):
     """Rejects block counts of the table without the depth scale: pictures would show another network."""
     assert small.build().describe() == {'blocks': {'s1.g1': 1, 's1.g2': 2, 's2.g1': 2}}
     assert small.build(depth_scale=2.0).describe() == {'blocks': {'s1.g1': 2, 's1.g2': 4, 's2.g1': 4}}
+
+
+def test_deterministic_and_twice_the_same_bit_for_bit(small):
+    """Rejects an operation that torch refuses in its deterministic mode (``randomness=dict(deterministic=True)``), and
+    a step that is another the second time. (On our kernels: tests/kernels/interpreted/test_networks.py.)"""
+    found = []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            model, x = small.build(), torch.randn(2, 3, 5, 13, 11, dtype=torch.float64, generator=seeded())
+            y = model.train()(x)
+            y.square().sum().backward()
+            found.append([y, *(p.grad for p in model.parameters() if p.grad is not None), *model.buffers()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert len(found[0]) > 50 and all(map(torch.equal, *found))
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

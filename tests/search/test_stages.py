@@ -40,6 +40,13 @@ def mmaction_scope():
     init_default_scope('mmaction')
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """A report takes longer than a search of these; tests/visualization has its own."""
+    for place in ('visualization.report', 'staged'):
+        monkeypatch.setattr(f'mmnas_video.{place}.write_report', lambda *args, **options: None)
+
+
 @HOOKS.register_module()
 class Spy(Hook):
     """Keeps the weights that each training begins with, and the parameters of α at its end; can be told to die."""

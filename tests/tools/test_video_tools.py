@@ -71,6 +71,24 @@ def test_transcode(originals, tmp_path, capfd):
     assert len((tmp_path / 'all/train.txt').read_text(encoding='utf-8').splitlines()) == 7
 
 
+def test_a_full_disk_ends_with_its_own_status(originals, tmp_path, monkeypatch, capfd):
+    """Rejects the status of a mistake (2) or of bad videos (1) for a disk that is full, whoever meets it: a process
+    that writes a video, or the one that writes manifest and lists."""
+
+    def full(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    assert run(originals, tmp_path / 'begun', '--preset', 'ultrafast') == 1
+    (tmp_path / 'begun/videos/one.mp4').unlink()
+    monkeypatch.setattr('os.fsync', full)
+    for folder, said in (('begun', "--out: cannot write '"), ('new', "transcode.jsonl'")):
+        capfd.readouterr()
+        assert run(originals, tmp_path / folder, '--preset', 'ultrafast') == 3
+        error = capfd.readouterr().err
+        assert said in error and 'No space left on device' in error
+    assert '3 for a disk that is full' in transcode.__doc__
+
+
 def test_transcode_goes_on(originals, tmp_path, capfd):
     """Rejects a run that starts anew after a kill, trusts half a file or a torn line of the manifest, keeps what was
     made from another original, or mixes two recipes."""

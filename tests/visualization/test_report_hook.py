@@ -12,7 +12,9 @@ from mmengine.hooks.hook import Hook
 from mmengine.runner.priority import get_priority
 
 from mmnas_video.errors import ConfigError
+from mmnas_video.pipeline import run_search
 from mmnas_video.registry import HOOKS
+from mmnas_video.testing import toy
 from mmnas_video.visualization.report_hook import ReportHook
 
 
@@ -122,6 +124,46 @@ def test_writes_a_real_report(runner, make_search):
     ReportHook().after_train_epoch(runner)
     assert not runner.log and (work_dir / 'search' / 'report.html').is_file()
     assert not list((work_dir / 'search' / 'figures').glob('*.png'))
+
+
+TWO_STAGES = [dict(name='scale', opens=['scale'], fixes={'width': 3}), dict(name='width', opens=['width'])]
+
+
+@pytest.mark.parametrize('stages', [None, TWO_STAGES], ids=['one search', 'in stages'])
+def test_a_search_without_the_hook_ends_with_a_report_too(stages, tmp_path):
+    """Rejects a search that leaves no report because no ReportHook is named, the stages' own reports missing (the
+    whole one links to them), and a report drawn before the network was extracted."""
+    changes = {'stages': stages} if stages else {}
+    cfg = toy.config(dict(type='UniformSearchHook', candidates=2), epochs=1, work_dir=str(tmp_path), **changes)
+    run_search(cfg)
+    folders = [tmp_path, *(sorted(tmp_path.glob('[12]_*')) if stages else [])]
+    assert len(folders) == (3 if stages else 1)
+    for folder in folders:
+        report = folder / 'search/report.html'
+        assert report.stat().st_mtime_ns >= (folder / 'search/arch.json').stat().st_mtime_ns
+        assert 'Uniform on toy' in report.read_text()
+        assert stages or report.stat().st_mtime_ns >= (folder / 'search/extracted.pth').stat().st_mtime_ns
+
+
+def test_a_report_that_fails_does_not_fail_the_search(tmp_path, monkeypatch):
+    """Rejects a search of days that ends with the traceback of a picture, and one that does not say so."""
+
+    def broken(*args, **kwargs):
+        raise MemoryError('no room for a picture')
+
+    monkeypatch.setattr('mmnas_video.visualization.report.write_report', broken)
+    warned = []
+    monkeypatch.setattr(ReportHook, '_warn', lambda self, runner, message: warned.append(message))
+    found = run_search(toy.config(dict(type='UniformSearchHook', candidates=2), epochs=1, work_dir=str(tmp_path)))
+    assert found['weights'].is_file() and len(warned) == 1 and 'no room for a picture' in warned[0]
+
+
+def test_a_search_with_the_hook_writes_one_last_report(tmp_path, written):
+    """Rejects two reports at the end of a search whose config has a ReportHook."""
+    cfg = toy.config(dict(type='UniformSearchHook', candidates=2), epochs=1, work_dir=str(tmp_path))
+    cfg.custom_hooks.append(dict(type='ReportHook', interval=-1))
+    run_search(cfg)
+    assert written == [(str(tmp_path), True)]
 
 
 @pytest.mark.parametrize('interval', [0, -2, 1.5, '1', True])

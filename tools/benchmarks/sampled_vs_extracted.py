@@ -6,7 +6,7 @@
 Every space at its smallest architecture, the median of 101 random ones (by multiply-adds) and the largest. Goal: at
 most 1.10 for the median and the largest. Beside the time the number of tensor operations that are no views, which does
 not depend on the machine: on a GPU each is about one kernel to launch. The optimiser's step, over all super-weights
-against one network's, is reported apart. Where there is a GPU it is measured, at larger batches (--batch).
+against one network's, is reported apart. Where there is a GPU it is measured: give it a batch to fill it (--batch 32).
 """
 
 import argparse

@@ -37,6 +37,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.kernels.choose import SWITCH
 from mmnas_video.models import x3d_state_dict
 from mmnas_video.registry import MODELS
+from mmnas_video.search import fit_readers
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -72,7 +73,9 @@ class Candidate(NamedTuple):
 # ------------------------------------------------------------------ models
 def build_pair(config: str) -> tuple[nn.Module, nn.Module | None]:
     """Our recognizer of ``config``, and MMAction2's with the same weights; None where it has no such network."""
-    cfg = Config.fromfile(config).model
+    whole = Config.fromfile(config)
+    fit_readers(whole)
+    cfg = whole.model
     cfg.pop('data_preprocessor', None)
     ours = MODELS.build(copy.deepcopy(cfg))
     for depth in DEPTHS:
@@ -330,7 +333,8 @@ def main() -> None:
     MMLogger.get_current_instance().setLevel('ERROR')  # else a line for every weight that is initialised
     torch.manual_seed(0)
     clips = torch.randn(args.batch, 1, 3, frames, size, size, device=DEVICE)
-    setting = Setting(clips, torch.randint(400, (args.batch,), device=DEVICE), DTYPES[args.dtype])
+    labels = torch.randint(2, (args.batch,), device=DEVICE)  # classes that every head has
+    setting = Setting(clips, labels, DTYPES[args.dtype])
     if args.loss_steps:
         tables = [compare_losses(args, setting)]
     else:

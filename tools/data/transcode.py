@@ -13,7 +13,8 @@ A video that cannot be read to its end is reported, and left out of the new list
 then names and skips it). The pixels change: train and test on files of the same kind, and compare with published
 figures on the originals.
 
-Exit status: 0 if all were written, 1 if some were not, 2 for a bad option or a full disk.
+Exit status: 0 if all were written, 1 if some were not, 2 for a bad option, 3 for a disk that is full or may not be
+written (the same command goes on).
 """
 
 import argparse
@@ -176,7 +177,8 @@ def run(args: argparse.Namespace) -> int:
     """Write videos and lists; returns 0 or 1.
 
     Raises:
-        ConfigError: an option or a list is wrong, or nothing more can be written.
+        ConfigError: an option or a list is wrong.
+        RunError: nothing more can be written.
     """
     job = Job(args.root, args.out, Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)}))
     lists = check(args)
