@@ -41,8 +41,9 @@ SMOKE = {
         'train_dataloader.batch_sampler.first': None,
         'custom_hooks.0.warmup_epochs': 0,
         'custom_hooks.0.arch_dataloader.batch_size': 4,
-        'custom_hooks.0.selection': 'argmax',
         'custom_hooks.0.score_batches': 1,
+        'custom_hooks.0.eval_batches': 1,
+        'custom_hooks.0.tune_iters': 1,
     },
     'evolution': {
         'generations': 1,

@@ -23,6 +23,8 @@ LAYER = {
     'ffn.layers.0.0': 'expand',
     'ffn.layers.1': 'project',
 }
+#: What comes before the layers.
+TOKENS = ('patch_embed.projection.weight', 'patch_embed.projection.bias', 'cls_token', 'pos_embed')
 _LAYER = re.compile(r'layers\.(\d+)\.(.+)\.(weight|bias)')
 
 
@@ -53,7 +55,14 @@ def vit_state_dict(state: Mapping[str, Tensor], backbone: SuperViT) -> dict[str,
         for leaf in ('weight', 'bias')
         if f'head.layers.head.{leaf}' in state
     }
+    strange = [key for key in state if not key.startswith((prefix, 'head.layers.head.', 'data_preprocessor.'))]
     own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    lacking = [key for key in TOKENS if key not in own]
+    if strange or lacking:
+        found = f'the key {strange[0]!r}' if strange else f'no {lacking[0]!r}'
+        raise ConfigError(
+            f"checkpoint: found {found}, expected the keys of mmpretrain's VisionTransformer with at most a linear head"
+        )
     mapped = {**_tokenizer(own, backbone), **_layers(own, backbone)}
     expected = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}
     for key, shape in expected.items():

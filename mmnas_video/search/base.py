@@ -25,6 +25,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace
 
 from .calibration import Calibration
+from .candidates import check_score_weights
 from .data_lists import data_lists
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
@@ -57,6 +58,8 @@ class SearchHook(Hook):
         max_lost_updates: so many updates of the weights may be left out one after another because no loss or gradient
             was finite; then the search ends, with its last good state. See
             :class:`~mmnas_video.search.finite.FiniteUpdates`.
+        score_weights: of joint data, name of a dataset to how much its score counts in a candidate's (a weighted mean).
+            Those that are not named count 1, and by default all do; one that counts 0 is not scored.
         freeze_unsampled: keep weight, momentum and decay of slices that no sampled architecture used bit-identical over
             a step. Off by default, as in PARSEC: with fair windows and several architectures per step little is unused.
 
@@ -80,12 +83,13 @@ class SearchHook(Hook):
         calibration_clips: int = 64,
         freeze_unsampled: bool = False,
         max_lost_updates: int = 20,
+        score_weights: Mapping[str, float] | None = None,
         **unknown: Any,
     ) -> None:
         self.refuse_unknown(unknown)
         self.budget = Budget.from_cfg(budget)
         self.cost_shape = cost_shape
-        self.arch_dataloader = arch_dataloader
+        self.arch_dataloader, self.score_weights = arch_dataloader, score_weights
         self.calibration_clips, self.freeze_unsampled = calibration_clips, freeze_unsampled
         self._restored = self._within_epoch = False
         self.dropped, self.finite = 0, FiniteUpdates(self, max_lost_updates)
@@ -223,6 +227,7 @@ class SearchHook(Hook):
         joint = is_joint(self.held_out_cfg)
         stream = TaskStreams if joint else BatchStream
         self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source, self.max_bad_share)
+        check_score_weights(self)
         check_parts(runner, self.held_out.dataset, joint, source)
 
     def _say(self, runner: Runner) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ class CandidateScorer:
     """Score of architectures with inherited weights on one fixed set of held-out clips.
 
     Every candidate sees the same clips, after its BatchNorm statistics have been recalibrated. Of several named
-    datasets (``JointDataset``) the score is the mean of each one's, whatever their sizes.
+    datasets (``JointDataset``) the score is the mean of each one's, whatever their sizes, or what the hook's
+    ``score_weights`` make of them.
 
     Several ranks share the work: of many candidates each has some (:meth:`score_all`), of a single one some batches.
     All ranks hold all clips, so a score does not depend on their number; nothing but scores goes from one to another.
@@ -47,14 +49,14 @@ class CandidateScorer:
 
     def __init__(self, hook: SearchHook, batches: int, indicator: VideoAccuracy | Likelihood | None = None) -> None:
         self.hook, self.indicator = hook, indicator or VideoAccuracy()
+        self._weights = hook.score_weights or {}
         self._batches = held_out_batches(hook, batches)
         self._ready: dict[int, dict[str, Any]] = {}
         self._room = KEPT_READY
 
     def __call__(self, arch: Arch | Mixture) -> float:
         """The score: accuracy in 0..1, or what the indicator says."""
-        scores = self.measure(arch)
-        return sum(scores.values()) / len(scores)
+        return self._mean(self.measure(arch))
 
     def score_all(self, archs: Sequence[Arch | Mixture], progress: bool = False) -> list[float]:
         """The score of each, in their order. Every rank calls this with the same candidates and gets all scores.
@@ -83,8 +85,7 @@ class CandidateScorer:
         for number in shown(deal(costs, get_world_size())[get_rank()]):
             table[number * width : (number + 1) * width] = self._sums(archs[number], self._batches)
         table = sum_over_ranks(table, next(self.hook.bare.parameters()).device)
-        rows = (self._scores(table[low : low + width]) for low in range(0, len(table), width))
-        return [sum(row.values()) / len(row) for row in rows]
+        return [self._mean(self._scores(table[low : low + width])) for low in range(0, len(table), width)]
 
     def measure(self, arch: Arch | Mixture) -> dict[str, float]:
         """The score on each dataset; the name is empty where there is only one. Every rank calls this."""
@@ -118,6 +119,10 @@ class CandidateScorer:
             self._ready[id(batch)] = ready
         return dict(self._ready[id(batch)])
 
+    def _mean(self, scores: Mapping[str, float]) -> float:
+        weights = [self._weights.get(name, 1.0) for name in scores]
+        return sum(weight * score for weight, score in zip(weights, scores.values(), strict=True)) / sum(weights)
+
     def _scores(self, sums: Sequence[float]) -> dict[str, float]:
         pairs = zip(sums[::2], sums[1::2], strict=True)
         return {
@@ -141,11 +146,13 @@ def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
 
 
 def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str, Any]]]:
-    """The first so many batches of each held-out dataset, at most one pass; the clips are kept as they were decoded."""
+    """The first so many batches of each held-out dataset that counts, at most one pass; the clips are kept as they were
+    decoded."""
     args = (hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
     whole = {'shared': False}
     joint = is_joint(hook.held_out_cfg)
     streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
+    streams = {name: stream for name, stream in streams.items() if (hook.score_weights or {}).get(name, 1.0)}
     found: dict[str, list[dict[str, Any]]] = {}
     for name, stream in streams.items():
         whole = len(stream.loader.sampler) // stream.loader.batch_size
@@ -157,6 +164,29 @@ def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str,
         found[name] = [next(stream) for _ in range(min(batches, max(whole, 1)))]
         stream.close()
     return found
+
+
+def check_score_weights(hook: SearchHook) -> None:
+    """Refuse weights of scores that say nothing, or nothing of the held-out data.
+
+    Raises:
+        ConfigError: data that is not joint, a name that no dataset has, a weight that is no number from 0, all 0.
+    """
+    weights = hook.score_weights
+    if weights is None:
+        return
+    key, held_out = f'{type(hook).__name__}.score_weights', hook.held_out
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f'{key}: found {weights!r}, expected names of datasets with their weights, dict(image=2.0)')
+    if not isinstance(held_out, TaskStreams):
+        raise ConfigError(f'{key}: found {weights!r} with data of one dataset, expected none: it is for a JointDataset')
+    for name, weight in weights.items():
+        if name not in held_out.tasks:
+            raise ConfigError(f'{key}: found the name {name!r}, expected one of {", ".join(held_out.tasks)}')
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+            raise ConfigError(f'{key}.{name}: found {weight!r}, expected a number from 0')
+    if not any(weights.get(name, 1.0) for name in held_out.tasks):
+        raise ConfigError(f'{key}: found 0 for every dataset, expected a positive weight of at least one')
 
 
 def sample_admitted(hook: SearchHook, rng: random.Random, count: int) -> list[Arch]:

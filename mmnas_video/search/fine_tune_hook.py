@@ -1,4 +1,4 @@
-"""FineTuneHook: a training that starts from the weights of a found network, all of them."""
+"""FineTuneHook: a training that starts from the weights of a found or a pretrained network, all of them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
 from .extraction import check_weights, read_checkpoint
+from .key_maps import check_keys, renamed
 
 
 @HOOKS.register_module()
@@ -29,16 +30,20 @@ class FineTuneHook(Hook):
         new: patterns of parameters and buffers that keep their initialisation, whatever the file has under these
             names, such as ``'cls_head.*'``.
         unused: patterns of what the file may hold beyond the network, such as heads of other datasets.
+        keys: whose network the file is of, where it is not of ours: ``'mmpretrain.VisionTransformer'`` (ViT, DeiT) or
+            ``'mmaction.X3D'``; see :data:`~mmnas_video.search.key_maps.KEY_MAPS`.
 
     Raises:
-        ConfigError: in ``before_run`` where there is no such file, where a pattern of ``new`` fits nothing, for weights
-            that are missing, have no place or have another shape; and for a resume without a checkpoint.
+        ConfigError: unknown ``keys``; in ``before_run`` where there is no such file, where a pattern of ``new`` fits
+            nothing, for weights that are missing, have no place or have another shape; and for a resume without a
+            checkpoint.
     """
 
     priority = 'VERY_HIGH'  # before EMA copies what has been read
 
-    def __init__(self, new: Sequence[str] = (), unused: Sequence[str] = ()) -> None:
-        self.new, self.unused = tuple(new), tuple(unused)
+    def __init__(self, new: Sequence[str] = (), unused: Sequence[str] = (), keys: str | None = None) -> None:
+        check_keys(keys, 'FineTuneHook.keys')
+        self.new, self.unused, self.keys = tuple(new), tuple(unused), keys
 
     def before_run(self, runner: Runner) -> None:
         """Look at the weights before anything is trained."""
@@ -65,6 +70,8 @@ class FineTuneHook(Hook):
     def _fitted(self, model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> dict[str, Tensor]:
         """The state dict that the network starts from."""
         own, found = model.state_dict(), checkpoint.get('state_dict', checkpoint)
+        if self.keys is not None:
+            found = renamed(found, self.keys, model, 'FineTuneHook.keys', path)
         for pattern in self.new:
             if not fnmatch.filter(own, pattern):
                 raise ConfigError(
@@ -74,12 +81,13 @@ class FineTuneHook(Hook):
         kept = {
             name: value
             for name, value in found.items()
-            if not _fits(name, self.new) and (name in own or not _fits(name, self.unused))
+            if not fits(name, self.new) and (name in own or not fits(name, self.unused))
         }
-        state = {**{name: value for name, value in own.items() if _fits(name, self.new)}, **kept}
+        state = {**{name: value for name, value in own.items() if fits(name, self.new)}, **kept}
         check_weights(model, {'state_dict': state}, path)
         return state
 
 
-def _fits(name: str, patterns: Sequence[str]) -> bool:
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is meant by one of some shell-style patterns."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

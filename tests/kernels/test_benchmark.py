@@ -10,6 +10,9 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmnas_video
+from mmnas_video.cost import count
+from mmnas_video.errors import ConfigError
+from mmnas_video.registry import MODELS
 
 FOLDER = Path(__file__).parents[2] / 'tools/benchmarks'
 CONFIG = FOLDER.parents[1] / 'configs/autox3d/x3d_s.py'
@@ -100,6 +103,24 @@ def test_a_step_of_any_network(config, clip, script, monkeypatch, tmp_path):
     train_step.main()
     rows = [row for table in json.loads(out.read_text()) for row in table['rows']]
     assert len(rows) == 2 and all(row[0] == 'ours' and float(row[1]) > 0 for row in rows), rows
+
+
+def test_the_transformer_has_the_others_multiply_adds(script):
+    """Rejects an architecture of other multiply-adds than ViT-B's 17.56 G, and a closed form that is not what the timed
+    network does."""
+    vit_step = script('vit_step')
+    arch, macs = vit_step.nearest(17_563_367_424)
+    assert abs(macs / 17_563_367_424 - 1) < 0.02
+    with torch.device('meta'):
+        network = MODELS.build({**vit_step.SPACE, 'arch': dict(arch)})
+    assert count(network, torch.empty(1, *vit_step.CLIP, device='meta'))[0].macs == macs
+
+
+@pytest.mark.skipif(importlib.util.find_spec('timm') is not None, reason='timm is here')
+def test_without_timm_it_says_so(script):
+    """Rejects a traceback for a package that this library does not ask for."""
+    with pytest.raises(ConfigError, match=r'^timm: found none .* pip install --no-deps timm$'):
+        script('vit_step').TimmRecognizer(224)
 
 
 def test_one_command_for_a_gpu(script, capsys):

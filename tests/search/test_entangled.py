@@ -18,7 +18,9 @@ from mmnas_video.datasets import DemoOptions, close_runner_workers, make_demo
 from mmnas_video.entangle import Mixture, batch_statistics
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import EntanglementSearchHook
+from mmnas_video.search.candidates import CandidateScorer, check_score_weights
 from mmnas_video.search.drawn import DrawnValues
+from mmnas_video.search.indicator import Likelihood
 from mmnas_video.search.perturbation import PerturbationSelection
 from mmnas_video.space import Arch, Choice, SearchSpace
 
@@ -274,6 +276,55 @@ def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path
             assert any(counter.bad for counter in bad.values())
             assert {counter.max_share for counter in bad.values()} == {search.calibration.max_bad_share} == {share}
         close_runner_workers(runner)
+
+
+# ---------------------------------------------------------------------------- what a joint score is
+def joint_search(root, folder, weights):
+    """The search hook of a Runner that is ready to train on joint data."""
+    cfg = joint_config(root, folder, dict(score_weights=weights, calibration_clips=0), *BACKBONES['SuperMBConv3D'])
+    runner = Runner.from_cfg(cfg)
+    search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    search.before_run(runner)
+    return search
+
+
+def test_the_joint_score_is_weighed(root, tmp_path):
+    """Rejects weights that are ignored or not divided by their sum, 0 for a dataset that is not named, and one that
+    counts 0 and is run all the same."""
+    search = joint_search(root, tmp_path, {'image': 3.0, 'motion': 0.5})
+    arch = search.space.largest
+    weighed = CandidateScorer(search, 1, Likelihood())
+    apart = weighed.measure(arch)
+    assert list(apart) == ['image', 'scene', 'motion']
+    expected = (3 * apart['image'] + apart['scene'] + 0.5 * apart['motion']) / 4.5
+    assert weighed(arch) == pytest.approx(expected, rel=1e-12) == weighed.score_all([arch])[0]
+    assert abs(expected - sum(apart.values()) / 3) > 1e-3
+    search.score_weights = {'scene': 0, 'image': 0}
+    assert CandidateScorer(search, 1, Likelihood()).measure(arch) == {'motion': apart['motion']}
+
+
+def test_weights_of_scores_that_say_nothing(root, tmp_path):
+    """Rejects a name that is left out silently, and a division by 0 at the end of the first epoch."""
+    with pytest.raises(ConfigError, match="found the name 'images', expected one of image, scene, motion"):
+        joint_search(root, tmp_path, {'images': 1})
+    search = joint_search(root, tmp_path, None)
+    for weights, text in (
+        ({'image': -1}, r'score_weights\.image: found -1, expected a number from 0'),
+        ({'image': True}, r'score_weights\.image: found True'),
+        ({'image': float('nan')}, r'score_weights\.image: found nan'),
+        ({'image': 0, 'scene': 0, 'motion': 0.0}, 'score_weights: found 0 for every dataset'),
+        ([0.5, 0.5], r'score_weights: found \[0.5, 0.5\], expected names of datasets'),
+    ):
+        search.score_weights = weights
+        with pytest.raises(ConfigError, match=f'EntanglementSearchHook.{text}'):
+            check_score_weights(search)
+
+
+def test_one_dataset_has_nothing_to_weigh():
+    """Rejects an option that is ignored where there is one dataset."""
+    with pytest.raises(ConfigError, match=r'score_weights: found .* with data of one dataset, expected none'):
+        prepared({**HOOK, 'score_weights': {'image': 1.0}}, **PLAIN)
 
 
 # ---------------------------------------------------------------------------- α's gradient

@@ -5,7 +5,8 @@
 
 First everything is compiled, by many processes at once (Triton keeps what it has compiled), while the kernels' tests
 run. Then, one after the other and alone on the GPU, the benchmarks, the most important first; what no time is left for
-is named at the end. Each leaves its output as NAME.txt and its figures as NAME.json in the folder.
+is named at the end. Each leaves its output as NAME.txt and its figures as NAME.json in the folder. vit_step.py also
+needs timm (pip install --no-deps timm), and says so.
 """
 
 import argparse
@@ -55,6 +56,7 @@ WARM = (
     script('warm norms', 'kernels.py', 240, '--rounds', '1', '--only', 'BN*'),
     script('warm step', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--inference'),
     script('warm compiled', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--compile'),
+    script('warm vit', 'vit_step.py', 240, '--rounds', '1'),
 )
 TIMED = (
     script('train_step', 'train_step.py', 100, *AMP, '--graph', '--channels-last', '--inference'),
@@ -62,6 +64,7 @@ TIMED = (
     script('train_step_compiled', 'train_step.py', 150, *AMP, '--compile'),
     script('roofline', 'roofline.py', 60, '--picture', '{folder}/roofline.svg'),
     script('loss', 'train_step.py', 80, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '16', '--clip', '13x96'),
+    script('vit_step', 'vit_step.py', 80, '--rounds', '5'),
     # The largest network of all keeps 0.63 GB a clip for its backward pass: 20 GB.
     script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90, '--batch', '32'),
     script('host_time', 'host_time.py', 30),
