@@ -3,8 +3,8 @@
 #   python tools/search.py configs/vimnas/tiny_evolution.py --checkpoint work_dirs/tiny_joint/epoch_500.pth
 # Cost (computed, not run): 20 generations x 50 candidates, each forward on 16 held-out batches of 256 clips of each
 #   of the four sets: 16.4 M forward passes. The paper: about 5 minutes for a constraint.
-# VIM-NAS-T has 5.5 M (Tab. 3). With four heads and kernels of up to 1,024 taps our space begins at 5.4 M, and of 2,000
-#   random networks none has 5.5 M, so that no population could be drawn.
+# VIM-NAS-T has 5.5 M (Tab. 3). With four heads and kernels of up to 1,024 taps our space begins at 5.4 M, so that 5.5 M
+#   leaves hardly anything to choose.
 # What comes out: work_dirs/tiny_evolution/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
 #   network for all four sets with its inherited weights.
 _base_ = ['./small_evolution.py']
