@@ -152,7 +152,7 @@ def _spy(runner: Runner, search: SearchHook) -> tuple[list[Any], list[bool]]:
     sampled: list[Any] = []
     replaced: list[bool] = []
     backbone, name = runner.model.backbone, type(search).__name__
-    step = search.step
+    step, select = search.step, search.select
 
     def noting(module: Any, inputs: Any) -> None:
         if replaced and replaced[-1]:
@@ -164,8 +164,13 @@ def _spy(runner: Runner, search: SearchHook) -> tuple[list[Any], list[bool]]:
         replaced[-1] = False
         return result
 
+    def selecting(*args: Any) -> Arch:
+        arch = select(*args)
+        assert arch in search.space, f'{name}: selected {dict(arch)}, which is not of its space'
+        return arch
+
     backbone.register_forward_pre_hook(noting)
-    search.step = stepping
+    search.step, search.select = stepping, selecting
     for verb in WATCHED:
         setattr(search, verb, _watched(getattr(search, verb), f'{name}.{verb}'))
     return sampled, replaced

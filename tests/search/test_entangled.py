@@ -262,7 +262,9 @@ def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path
         video.write_text('no video')
     for share in (0.01, 0.8):
         hook = dict(eval_batches=1, tune_iters=1, calibration_clips=8)
-        cfg = joint_config(data, tmp_path / str(share), hook, *BACKBONES['SuperMBConv3D'])
+        backbone, *rest = BACKBONES['SuperMBConv3D']
+        few = dict(fixed={'*.kernel': 't1_s3', '*.expansion': 3.0})
+        cfg = joint_config(data, tmp_path / str(share), hook, {**backbone, **few}, *rest)
         cfg.custom_hooks[2].max_bad_share = share
         runner = Runner.from_cfg(cfg)
         search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))

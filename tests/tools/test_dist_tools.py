@@ -47,7 +47,7 @@ def test_a_search_in_two_processes(videos, tiny, tmp_path):
     assert [line['step'] for line in lines if line['kind'] == 'step'] == [1, 2]
     assert json.loads((tmp_path / 'run/search/arch.json').read_text())['search']['final']
     assert (tmp_path / 'run/search/extracted.pth').is_file()
-    assert done.stdout.count('arch: ') == 1, 'one rank speaks for all'
+    assert done.stdout.count('\narch: ') == 1, 'one rank speaks for all'
 
 
 @pytest.mark.slow

@@ -472,9 +472,9 @@ def test_tool(quick, make_search, monkeypatch, capsys, tmp_path):
         sys.path.pop(0)
     work_dir, _, _ = make_search(epochs=2)
     monkeypatch.setattr(sys, 'argv', ['report.py', str(work_dir), '--out', str(tmp_path / 'x' / 'r.html')])
-    assert tool.main() == 0 and capsys.readouterr().out.strip() == str(tmp_path / 'x' / 'r.html')
+    assert tool.run_tool(tool.main) == 0 and capsys.readouterr().out.strip() == str(tmp_path / 'x' / 'r.html')
     monkeypatch.setattr(sys, 'argv', ['report.py', str(tmp_path / 'typo')])
-    assert tool.main() == 2 and 'typo' in capsys.readouterr().err
+    assert tool.run_tool(tool.main) == 2 and 'typo' in capsys.readouterr().err
 
 
 def test_a_path_as_text(quick, make_search):
