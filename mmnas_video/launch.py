@@ -32,6 +32,18 @@ DRY_STEPS = 2
 SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
 
+def add_cfg_options(parser: argparse.ArgumentParser, example: str = 'train_cfg.max_epochs=2') -> None:
+    """``--cfg-options``, as every tool that takes a config has it."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help=f'override parts of the config, e.g. {example}',
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
     """The arguments that every tool which takes a config has, named as MMAction2's.
 
@@ -55,14 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
         action='store_true',
         help='scale the learning rate with the real batch size (auto_scale_lr in the config)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override parts of the config, e.g. train_cfg.max_epochs=2',
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--depth-scale',
         type=float,

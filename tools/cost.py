@@ -11,13 +11,13 @@ import json
 import sys
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmnas_video.command import run_tool
 from mmnas_video.cost import RestCost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import load_config
+from mmnas_video.launch import add_cfg_options, load_config
 from mmnas_video.registry import MODELS
 from mmnas_video.search import fit_readers
 
@@ -53,14 +53,7 @@ def main() -> None:
         '--shape', type=int, nargs=4, metavar=('C', 'T', 'H', 'W'), help='one clip (default: cost_shape)'
     )
     parser.add_argument('--json', action='store_true', help='print JSON: params, macs, shape, space')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override parts of the config, e.g. model.backbone.sharing=prefix',
-    )
+    add_cfg_options(parser, 'model.backbone.sharing=prefix')
     args = parser.parse_args()
     found = cost_of(load_config(args.config, args.cfg_options), args.arch, args.shape)
     if args.json:

@@ -15,11 +15,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import check_work_dir, load_config
+from mmnas_video.launch import add_cfg_options, check_work_dir, load_config
 from mmnas_video.timing import DTYPES, Bench, Setting, check_table, measure_table
 
 #: What a table should reach on an idle machine.
@@ -48,14 +46,7 @@ def arguments() -> argparse.Namespace:
         metavar='N',
         help='measure N random architectures twice, against the prediction',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override parts of the config, e.g. model.backbone.sharing=prefix',
-    )
+    add_cfg_options(parser, 'model.backbone.sharing=prefix')
     return parser.parse_args()
 
 

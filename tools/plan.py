@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import load_config
+from mmnas_video.launch import add_cfg_options, load_config
 from mmnas_video.pipeline import load_retrain
 from mmnas_video.plan import BACKWARD, Plan
 from mmnas_video.staged import plan_stages
@@ -175,14 +175,7 @@ def main() -> None:
         '--clips', nargs='+', default=[], metavar='LIST=NUMBER', help='size of a list that is not there'
     )
     parser.add_argument('--json', action='store_true', help='print JSON')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override parts of the config, e.g. train_dataloader.batch_size=16',
-    )
+    add_cfg_options(parser, 'train_dataloader.batch_size=16')
     args = parser.parse_args()
     for option in ('gpus', 'clips_per_second', 'measured_macs', 'gpus_per_node', 'decode_frames_per_second'):
         value = getattr(args, option)

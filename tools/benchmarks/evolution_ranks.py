@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import add_json, cpu_times, show
+
+from mmnas_video.launch import add_cfg_options, build_runner, load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/demo/autox3d_evolution.py'
@@ -49,7 +50,6 @@ class Timer(Hook):
 
 def work(folder: Path, generations: int, data: str) -> None:
     """One rank of one evolution; it writes the seconds of its generations."""
-    from mmnas_video.launch import build_runner, load_config
     from mmnas_video.registry import MODELS
 
     torch.set_num_threads(1)
@@ -97,14 +97,7 @@ def main() -> int:
     parser.add_argument('--generations', type=int, default=6, help='of each evolution (default: 6)')
     parser.add_argument('--rounds', type=int, default=3, help='evolutions with each number of processes')
     parser.add_argument('--data', default='data/demo/motion/', help='demo set (default: data/demo/motion/)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override parts of the config',
-    )
+    add_cfg_options(parser)
     add_json(parser)
     parser.add_argument('--worker', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

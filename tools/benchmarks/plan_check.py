@@ -17,13 +17,12 @@ import time
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import add_json, show, verdict
 
-from mmnas_video.launch import build_runner, load_config
+from mmnas_video.launch import add_cfg_options, build_runner, load_config
 from mmnas_video.plan import Plan
 from mmnas_video.registry import HOOKS
 
@@ -68,14 +67,7 @@ def main() -> int:
     parser.add_argument(
         'config', nargs='?', default='configs/demo/autox3d.py', help='a search (default: configs/demo/autox3d.py)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override parts of the config',
-    )
+    add_cfg_options(parser)
     parser.add_argument('--measured-epochs', type=int, default=2, help='that the rate is taken from (default: 2)')
     add_json(parser)
     args = parser.parse_args()
