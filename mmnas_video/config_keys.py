@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmnas_video import registry
-from mmnas_video.errors import unknown_key
+from mmnas_video.errors import ConfigError, shown, unknown_key
 
 #: What MMEngine takes out of a component's config before it builds it.
 HOST = {'type', '_scope_', 'priority'}
 REGISTRIES = [getattr(registry, name) for name in registry.__all__]
+#: What MMEngine reads at the top of a config beside the arguments of its Runner, and what we read there.
+MORE = ('activation_checkpointing', 'auto_scale_lr', 'compile', 'custom_imports', 'find_unused_parameters')
+MORE += ('model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn')
+OURS = ('console', 'cost_shape', 'retrain', 'stages')
+#: All that is read there; anything else is a variable of the config's.
+SECTIONS = {*inspect.signature(Runner.__init__).parameters, *MORE, *OURS} - {'self', 'cfg'}
+#: How like the name of a section a variable has to be to be a slip, by difflib's ratio.
+SLIP = 0.85
+
+
+def check_sections(cfg: Mapping[str, Any]) -> None:
+    """Look at the names at the top of a config: one that nearly is a section's, which itself is missing, is a slip.
+
+    Raises:
+        ConfigError: names both.
+    """
+    missing = SECTIONS - {*cfg}
+    for key in cfg:
+        near = [] if key in SECTIONS else difflib.get_close_matches(str(key), missing, 1, SLIP)
+        if near:
+            raise ConfigError(
+                f'config: found {shown(key)}, which nothing reads, expected {near[0]!r}, which it has not; '
+                'rename it, also where it is a variable of your own'
+            )
+
+
+def check_options(options: Iterable[str], cfg: Mapping[str, Any]) -> None:
+    """Look at the keys of ``--cfg-options``: each changes something that the config has, or adds a section.
+
+    Raises:
+        ConfigError: names the key, and the nearest one that is known.
+    """
+    known = SECTIONS | {*cfg}
+    for option in options:
+        if option.partition('.')[0] not in known:
+            raise unknown_key('--cfg-options', option.partition('.')[0], known)
 
 
 def check_keys(cfg: Mapping[str, Any]) -> None:

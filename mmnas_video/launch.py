@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from mmnas_video import compat
 from mmnas_video.building import building
-from mmnas_video.config_keys import check_keys
+from mmnas_video.config_keys import check_keys, check_options, check_sections
 from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, RUNNERS
@@ -93,7 +93,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """A config with ``options`` merged in; MMAction2 is the scope in which its ``type`` names are looked up.
 
     Raises:
-        ConfigError: no such file.
+        ConfigError: no such file, or an option for a section that the config has not.
     """
     if not Path(path).is_file():
         raise ConfigError(
@@ -103,6 +103,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time. (The argument
     # format_python_code that is meant for this does not reach a classic config.)
     object.__setattr__(cfg, '_format_python_code', False)
+    check_options(options or {}, cfg)
     cfg.merge_from_dict(dict(options or {}))
     init_default_scope(cfg.get('default_scope') or 'mmaction')
     return cfg
@@ -112,11 +113,12 @@ def read_config(path: str, args: argparse.Namespace) -> Config:
     """The config with the command line merged in, and a work dir that can be written.
 
     Raises:
-        ConfigError: no such file, or a work dir that cannot be written.
+        ConfigError: no such file, a key that nothing reads, or a work dir that cannot be written.
     """
     cfg = load_config(path, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     _merge_arguments(cfg, args)
+    check_sections(cfg)
     check_keys(cfg)
     check_work_dir(cfg.work_dir)
     return cfg

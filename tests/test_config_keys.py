@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmnas_video.building import building
-from mmnas_video.config_keys import REGISTRIES, check_keys, components, options_of
+from mmnas_video.config_keys import REGISTRIES, check_keys, check_sections, components, options_of
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config, train
 from mmnas_video.pipeline import dry_search, run_search
@@ -53,6 +53,27 @@ def test_the_shipped_configs_pass():
     assert len(files) > 9
     for file in files:
         check_keys(Config.fromfile(file))
+
+
+@pytest.mark.parametrize(
+    'slip, meant', [('cost_shap', 'cost_shape'), ('custom_hook', 'custom_hooks'), ('retrian', 'retrain')]
+)
+def test_a_misspelt_section_is_refused(slip, meant):
+    """Rejects a config whose hooks, price or retraining are silently those of nobody, and a check that takes a
+    variable of the config's for a slip, or one beside the section that it resembles."""
+    with pytest.raises(ConfigError, match=f"config: found '{slip}', which nothing reads, expected '{meant}'"):
+        check_sections(Config({'model': {}, slip: {}}))
+    check_sections(Config({'model': {}, slip: {}, meant: {}}))
+    check_sections(Config(dict.fromkeys(('heads', 'data_root', 'epochs', 'train_pipeline', 'warm_up', 'num_classes'))))
+
+
+def test_an_option_for_a_section_that_is_not_there_is_refused():
+    """Rejects ``--cfg-options optim_wraper.optimizer.lr=1``, which MMEngine merges beside what it was meant for."""
+    demo = 'configs/demo/autox3d.py'
+    with pytest.raises(ConfigError, match=r"--cfg-options: found the unknown key 'optim_wraper'.*mean 'optim_w"):
+        load_config(demo, {'optim_wraper.optimizer.lr': 1.0})
+    found = load_config(demo, {'sync_bn': 'torch', 'optim_wrapper.optimizer.lr': 7.0})
+    assert (found.sync_bn, found.optim_wrapper.optimizer.lr) == ('torch', 7.0)
 
 
 def test_components_are_found_wherever_they_stand():
