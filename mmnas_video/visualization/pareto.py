@@ -17,15 +17,23 @@ MEGA = 1e6
 #: First word of a row's name -> marker, size, filled, zorder. A network by hand is the square.
 MARKS: dict[str, tuple[str, float, bool, int]] = {'searched': ('*', 13, True, 4), 'random': ('o', 6, False, 3)}
 BY_HAND = ('s', 6.0, True, 3)
+#: More small dots than this are a picture within an SVG: as shapes they would make the page slow.
+MOST_SHAPES = 500
 
 
-def pareto_figure(panel: Panel, records: Sequence[RecordedSearch], points: Sequence[Sequence[Evaluated]]) -> Figure:
+def pareto_figure(
+    panel: Panel,
+    records: Sequence[RecordedSearch],
+    points: Sequence[Sequence[Evaluated]],
+    others: Sequence[Sequence[Evaluated]] = (),
+) -> Figure:
     """One kind of score against MACs.
 
     Args:
         panel: which kind.
         records: the searches; of several each has its own colour.
-        points: of each search what is drawn. The front is that of these points.
+        points: of each search what is drawn in full. The front is that of these points.
+        others: of each search what else was evaluated, small dots behind; none if empty.
 
     Returns:
         A figure of one axes, x in millions of MACs.
@@ -36,6 +44,8 @@ def pareto_figure(panel: Panel, records: Sequence[RecordedSearch], points: Seque
         draw = _draw_rows if panel.name == 'trained' else _draw_cloud
         for i, (record, found) in enumerate(zip(records, points, strict=True)):
             draw(axes, found, SERIES[i % len(SERIES)], record.name if len(records) > 1 else '')
+            if others and others[i]:
+                _draw_others(axes, others[i], SERIES[i % len(SERIES)])
             front = [found[k] for k in front_of(panel, found)]
             _draw_front(axes, front, SERIES[i % len(SERIES)])
         target = next((record.target for record in records if record.target), None)
@@ -64,6 +74,11 @@ def _draw_cloud(axes: Axes, points: Sequence[Evaluated], colour: str, name: str)
     if points:
         cloud = dict(linestyle='none', marker='o', markersize=3.6, color=colour, alpha=0.7, markeredgewidth=0)
         axes.plot(*_xy(points).T, **cloud, label=name or None)
+
+
+def _draw_others(axes: Axes, points: Sequence[Evaluated], colour: str) -> None:
+    dots = dict(linestyle='none', marker='o', markersize=1.8, color=colour, alpha=0.35, markeredgewidth=0, zorder=1)
+    axes.plot(*_xy(points).T, **dots, rasterized=len(points) > MOST_SHAPES)
 
 
 def _draw_rows(axes: Axes, points: Sequence[Evaluated], colour: str, name: str) -> None:

@@ -14,8 +14,8 @@ from .networks import Networks
 from .pareto import pareto_figure, positions
 from .recorded import RecordedSearch
 
-#: Most points of all searches together in a plot, beside their fronts, where scores compare and where they do not: each
-#: point's network is drawn, and all that within 20 s.
+#: Most points of all searches together that open in a plot, beside their fronts, where scores compare and where they do
+#: not: each one's network is drawn, and all that within 20 s. The others are dots.
 POINTS, UNRANKED_POINTS = 120, 60
 
 
@@ -24,13 +24,13 @@ class Plot:
     """What is drawn of one panel.
 
     Attributes:
-        points: of each search, those drawn.
-        total: how many networks the searches have there.
+        points: of each search, those that can be opened.
+        others: of each search, those that are dots.
     """
 
     panel: Panel
     points: list[list[Evaluated]] = field(default_factory=list)
-    total: int = 0
+    others: list[list[Evaluated]] = field(default_factory=list)
 
 
 def read_plots(records: Sequence[RecordedSearch], share: int = 1) -> list[Plot]:
@@ -40,9 +40,10 @@ def read_plots(records: Sequence[RecordedSearch], share: int = 1) -> list[Plot]:
         plot, most = Plot(panel), (POINTS if panel.ranked else UNRANKED_POINTS) // share
         for record in records:
             every = panel.read(record)
-            plot.points.append([every[i] for i in shown(panel, every, most)])
-            plot.total += len(every)
-        if plot.total:
+            opened = set(shown(panel, every, most))
+            plot.points.append([point for i, point in enumerate(every) if i in opened])
+            plot.others.append([point for i, point in enumerate(every) if i not in opened])
+        if any(plot.points):
             plots.append(plot)
     return plots
 
@@ -55,7 +56,7 @@ def pareto(records: Sequence[RecordedSearch], album: Album, networks: Networks, 
     """
     html = ''
     for plot in read_plots(records, share):
-        figure = pareto_figure(plot.panel, records, plot.points)
+        figure = pareto_figure(plot.panel, records, plot.points, plot.others)
         overlay = _Overlay(plot, records, networks)
         html += album.add(plot.panel.name, figure, _caption(plot), over=overlay.html)
     if not html:
@@ -79,8 +80,10 @@ _DETAIL = (
 
 
 def _caption(plot: Plot) -> str:
-    drawn = sum(map(len, plot.points))
-    text = f'{drawn} of {plot.total:,} networks. ' if drawn < plot.total else ''
+    opened, dots = (sum(map(len, networks)) for networks in (plot.points, plot.others))
+    text = (
+        f'{opened + dots:,} networks, of which {opened} can be opened; the others are the small dots. ' if dots else ''
+    )
     if plot.panel.name == 'trained':
         return f'{text}Star: searched. Square: by hand. Circle: random. Line: those that no other beats in both.'
     if plot.panel.ranked:

@@ -82,6 +82,19 @@ def test_each_kind_of_score_has_its_own_plot(make_search):
         assert {(macs / 1e6, score) for macs, score, _ in points} <= drawn[name]
 
 
+def test_everything_evaluated_is_drawn(make_search):
+    """What cannot be opened is a dot. Rejects: a plot of 120 networks out of all that were evaluated, a dot behind each
+    point too, and a front that the dots are in."""
+    work_dir, _, _ = make_search(candidates=211, epochs=2, steps=1)
+    record = read_search(work_dir)
+    plot = next(plot for plot in read_plots([record]) if plot.panel.name == 'candidates')
+    every = sorted((p.macs / 1e6, p.score) for p in plot.panel.read(record))
+    axes = pareto_figure(plot.panel, [record], plot.points, plot.others).axes[0]
+    sets = [[*zip(*line.get_data(), strict=True)] for line in axes.lines if line.get_linestyle() == 'None']
+    points, dots = (next(found for found in sets if len(found) == size) for size in (120, 91))
+    assert sorted(points + dots) == every
+
+
 def test_a_panel_without_points_is_left_out(make_search):
     """Rejects: an empty plot beside the full one."""
     work_dir, _, _ = make_search(candidates=0, steps=0)
