@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from common import Interleaved, add_json, show
+from common import CLOCKS, Interleaved, add_json, add_timing, show
 from torch import nn
 
 from mmnas_video.models.backbones import SuperViT
@@ -77,10 +77,7 @@ def main() -> None:
     parser.add_argument('--mmrazor', type=Path, required=True, help='the folder that pip installed it into')
     parser.add_argument('--batch', type=int, default=8, help='clips or images in a batch (default: 8)')
     parser.add_argument('--archs', type=int, default=3, help='random ones')
-    parser.add_argument(
-        '--rounds', type=int, default=7, help='timed passes of each candidate; medians count (default: 7)'
-    )
-    parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
+    add_timing(parser)
     add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -89,7 +86,7 @@ def main() -> None:
     x, rng = torch.randn(args.batch, 3, 224, 224), random.Random(0)
     archs = {'smallest': ours.space.smallest, 'largest': ours.space.largest}
     archs |= {f'random {i}': ours.space.sample(rng) for i in range(args.archs)}
-    rows = []
+    rows, (now, busy) = [], CLOCKS[args.clock]
     for name, arch in archs.items():
         set_arch(theirs, arch)
         width = theirs(x[:1])[0].shape[-1]
@@ -101,13 +98,13 @@ def main() -> None:
                 return ours(x)
 
         passes = {'mmrazor': training_pass(theirs, lambda: theirs(x)[0]), 'ours': training_pass(ours, sampled)}
-        timer = Interleaved(passes)
+        timer = Interleaved(passes, busy, now)
         found = timer.run(args.rounds)
         macs = ours.cost(arch, (3, 1, 224, 224)).macs / 1e9
         times = [f'{1e3 * found[key]:.0f}' for key in passes]
-        rows.append((name, f'{macs:.2f}', *times, f'{found["ours"] / found["mmrazor"]:.3f}', timer.dropped))
+        rows.append((name, f'{macs:.2f}', *times, f'{timer.ratio("ours", "mmrazor"):.3f}', timer.dropped))
     show(
-        f'AutoFormer-T supernet, {args.batch} images of 224x224, forward + backward',
+        f'AutoFormer-T supernet, {args.batch} images of 224x224, forward + backward, {args.clock} time',
         ('arch', 'GMACs (ours)', 'mmrazor ms', 'ours ms', 'ratio', 'rounds dropped'),
         rows,
         args.out,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -50,6 +51,17 @@ def cpu_times() -> tuple[float, float]:
     return (sum(fields[:8]) - idle) / os.sysconf(
         'SC_CLK_TCK'
     ), own.user + own.system + own.children_user + own.children_system
+
+
+#: What is timed by, and the share of a core at which other processes spoil a round: they are not in our own seconds.
+CLOCKS = {'wall': (time.perf_counter, 0.25), 'cpu': (time.process_time, math.inf)}
+
+
+def add_timing(parser: argparse.ArgumentParser) -> None:
+    """``--rounds``, ``--threads`` and ``--clock`` of a benchmark that times candidates in turn."""
+    parser.add_argument('--rounds', type=int, default=7, help='measurements of each candidate (default: 7)')
+    parser.add_argument('--threads', type=int, default=2, help="torch's threads (default: 2)")
+    parser.add_argument('--clock', choices=CLOCKS, default='wall', help='what is timed (default: wall)')
 
 
 class Interleaved:

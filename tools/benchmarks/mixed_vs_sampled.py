@@ -1,6 +1,7 @@
 """What α's step costs: forward + backward of the mixed network against the largest sampled one.
 
     python tools/benchmarks/mixed_vs_sampled.py
+    python tools/benchmarks/mixed_vs_sampled.py --clock cpu --threads 1    # on a machine that others use
 
 Widths, kernels, depth and embedding are mixed, every value of them (softmax of zeros, with the gradient of α). Where
 the candidates are other operations or other tokens (attention blocks, tubes) one is fixed: those run once per candidate
@@ -13,7 +14,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from common import Interleaved, add_json, show
+from common import CLOCKS, Interleaved, add_json, add_timing, show
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,22 +55,22 @@ def macs(once: Callable[[], None]) -> int:
 def main() -> None:
     """Measure every case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--rounds', type=int, default=7, help='timed passes of each candidate; medians count (default: 7)'
-    )
-    parser.add_argument('--threads', type=int, default=2, help='of torch (default: 2)')
+    parser.add_argument('--only', nargs='+', choices=CASES, default=list(CASES), help='cases (default: all)')
+    add_timing(parser)
     add_json(parser)
     args = parser.parse_args()
     keep_freed_memory()  # as our tools do
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = []
-    for name, (build, size) in CASES.items():
+    now, busy = CLOCKS[args.clock]
+    for name in args.only:
+        build, size = CASES[name]
         model, x = build().train(), torch.randn(size)
         passes = {mode: training_pass(model, x, mode == 'mixed') for mode in ('sampled', 'mixed')}
-        timer = Interleaved(passes)
+        timer = Interleaved(passes, busy, now)
         found = timer.run(args.rounds)
-        ratio = f'{found["mixed"] / found["sampled"]:.3f}'
+        ratio = f'{timer.ratio("mixed", "sampled"):.3f}'
         macs_ratio = f'{macs(passes["mixed"]) / macs(passes["sampled"]):.3f}'
         rows.append(
             (
@@ -83,7 +84,7 @@ def main() -> None:
             )
         )
     show(
-        'Mixed against the largest sampled network, forward + backward',
+        f'Mixed against the largest sampled network, forward + backward, {args.clock} time',
         ('space', 'input', 'sampled ms', 'mixed ms', 'ratio', 'of MACs', 'rounds dropped'),
         rows,
         args.out,

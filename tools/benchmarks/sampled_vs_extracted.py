@@ -10,14 +10,12 @@ against one network's, is reported apart. Where there is a GPU it is measured: g
 """
 
 import argparse
-import math
 import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from common import Interleaved, add_json, show
+from common import CLOCKS, Interleaved, add_json, add_timing, show
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -27,8 +25,6 @@ from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, Su
 from mmnas_video.space import Arch
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-#: What is timed by, and the share of a core at which other processes spoil a round: they are not in our own seconds.
-CLOCKS = {'wall': (time.perf_counter, 0.25), 'cpu': (time.process_time, math.inf)}
 
 
 class Case(NamedTuple):
@@ -141,9 +137,7 @@ def main() -> None:
     """Measure every case at three architectures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', choices=CASES, default=list(CASES), help='cases (default: all)')
-    parser.add_argument('--rounds', type=int, default=7, help='measurements of each candidate (default: 7)')
-    parser.add_argument('--threads', type=int, default=2, help="torch's threads (default: 2)")
-    parser.add_argument('--clock', choices=CLOCKS, default='wall', help='what is timed (default: wall)')
+    add_timing(parser)
     parser.add_argument('--batch', type=int, help="clips (or images) a batch (default: each case's own, for a CPU)")
     add_json(parser)
     args = parser.parse_args()
