@@ -388,7 +388,8 @@ class SearchHook(Hook):
 
     # ------------------------------------------------------------------ checkpoints
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put everything that a resume needs into the checkpoint, and write arch.json beside it."""
+        """Put everything that a resume needs into the checkpoint, and write arch.json beside it: what the search has ended
+        with stays (``save_best`` saves once more after the last validation)."""
         if not hasattr(self, 'searchable'):
             return
         if self.trains_weights:
@@ -403,7 +404,8 @@ class SearchHook(Hook):
             'finite': self.finite.state_dict(),
             'state': self.state_dict(),
         }
-        self._write_arch(runner, self.choose(), epoch=checkpoint['meta']['epoch'], final=False)
+        arch, final = self._found or self.choose(), self._found is not None
+        self._write_arch(runner, arch, epoch=checkpoint['meta']['epoch'], final=final)
 
     def shared_state(self, runner: Runner) -> dict[str, Any]:
         """What all ranks must have in common, looked at before every checkpoint: α where there is one, the architecture

@@ -75,3 +75,20 @@ def test_the_last_validation_is_of_what_was_found(hook, count, tmp_path):
     assert len(seen) in (count if isinstance(count, tuple) else (count,))
     if isinstance(count, tuple):  # nothing was trained: anew only where the selection has changed its mind
         assert len(seen) == (3 if seen[2][0] == found else 4)
+
+
+def test_a_checkpoint_of_the_last_validation_keeps_what_was_found(tmp_path):
+    """``save_best`` saves after the validation with which the search ends. Rejects arch.json, and what is extracted,
+    becoming what the search would have named before its selection: the largest architecture, outside the budget."""
+    made = runner(
+        dict(type='UniformSearchHook', candidates=3, score_batches=1, budget=dict(macs=40)), work_dir=str(tmp_path),
+        epochs=1, val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'),
+        train_cfg=dict(by_epoch=True, max_epochs=1, val_begin=2),
+        default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', save_best='top1', rule='greater')),
+    )  # fmt: skip
+    made.train()
+    assert list(tmp_path.glob('best_top1_*.pth'))
+    search = next(h for h in made.hooks if isinstance(h, SearchHook))
+    written = json.loads((tmp_path / 'search/arch.json').read_text())
+    assert search.violation(search.chosen) == 0 and search.chosen == search._found == Arch(written['arch'])
+    assert written['search']['final'] and written['search']['epoch'] == 1
