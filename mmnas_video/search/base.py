@@ -24,6 +24,7 @@ from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchabl
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace
 
+from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
 from .data_lists import data_lists
@@ -248,9 +249,11 @@ class SearchHook(Hook):
         return self.step(self.prepare(data, training=True), optim_wrapper)
 
     def after_train(self, runner: Runner) -> None:
-        """Give the model its step back and write the final architecture."""
+        """Give the model its step back and write the final architecture; where weights are averaged (EMAHook), from
+        here on with the average."""
         runner.model.__dict__.pop('train_step', None)
-        arch = self._found = self.select(runner)
+        with averaged(runner):
+            arch = self._found = self.select(runner)
         self._write_arch(runner, arch, epoch=runner.epoch, final=True)
         if self.violation(arch):
             runner.logger.warning(
@@ -388,8 +391,8 @@ class SearchHook(Hook):
 
     # ------------------------------------------------------------------ checkpoints
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put everything that a resume needs into the checkpoint, and write arch.json beside it: what the search has ended
-        with stays (``save_best`` saves once more after the last validation)."""
+        """Put everything that a resume needs into the checkpoint, and write arch.json beside it; after the selection
+        (``save_best`` saves once more at the last validation) that of what was found."""
         if not hasattr(self, 'searchable'):
             return
         if self.trains_weights:
