@@ -332,14 +332,9 @@ class SearchHook(Hook):
         return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
 
     def violation(self, arch: Arch) -> float:
-        """How far the cost is outside the budget, 0 within; see :meth:`~mmnas_video.cost.Budget.violation`."""
+        """How far the cost is outside the budget, 0 within: of upper bounds the hinge max(cost - T, 0) / T (AutoX3D,
+        Eq. 2), of lower ones max(T - cost, 0) / T, added up; see :meth:`~mmnas_video.cost.Budget.violation`."""
         return self.budget.violation(**self.cost(arch)._asdict()) if self.budget.needs else 0.0
-
-    def hinge(self, arch: Arch) -> float:
-        """Σ over the bounded costs of max(cost - T, 0) / T (AutoX3D, Eq. 2)."""
-        cost = self.cost(arch)._asdict()
-        highs = {q: getattr(self.budget, q)[1] for q in self.budget.needs}
-        return sum(max(cost[q] - high, 0.0) / high for q, high in highs.items() if high is not None)
 
     # ------------------------------------------------------------------ epochs and validation
     def after_train_epoch(self, runner: Runner) -> None:

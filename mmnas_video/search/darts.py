@@ -67,7 +67,8 @@ class DARTSSearchHook(SearchHook):
     the same on all. An update of α that is not finite (an overflow under fp16) is left out and counted as ``dropped``.
 
     The cost does not depend on Θ or on the mixed outputs: with a budget the gradient of the expected hinge
-    E max(cost - T, 0) / T is estimated from drawn architectures (score function) and added.
+    E max(cost - T, 0) / T (of a lower bound E max(T - cost, 0) / T) is estimated from drawn architectures (score
+    function) and added.
 
     Args:
         order: 1 or 2.
@@ -237,7 +238,7 @@ class DARTSSearchHook(SearchHook):
     def cost_term(self) -> Tensor:
         """Scalar whose gradient in α estimates that of the expected cost hinge; the same draws on every rank."""
         archs = [self.distribution.sample(self.rng) for _ in range(self.cost_samples)]
-        return score_term(self.distribution.log_prob(archs), [self.hinge(arch) for arch in archs])
+        return score_term(self.distribution.log_prob(archs), [self.violation(arch) for arch in archs])
 
     def _log(self, logged: Mapping[str, Tensor]) -> None:
         if self.record:

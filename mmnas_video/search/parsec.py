@@ -40,8 +40,8 @@ class PARSECSearchHook(SearchHook):
 
     Every update draws A_1..K ~ p(A|α). On held-out data w_k = lik_k / Σ lik gives α the gradient
     Σ_k w_k ∇ log p(A_k|α); on the training batch w_k = lik_k / Σ lik gives ω the gradient Σ_k w_k ∇ log p(y|A_k), in
-    one pass and with the memory of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T, does
-    not depend on ω; it moves α
+    one pass and with the memory of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T (of a
+    lower bound the share that is lacking, max(T - cost_k, 0) / T), does not depend on ω; it moves α
 
     - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss of each clip
       (where the likelihood is summed over a batch, so is λ c_k);
@@ -65,7 +65,7 @@ class PARSECSearchHook(SearchHook):
         mode: ``'joint'`` as above, or ``'alternating'``: one architecture per training step, and an update of α from K
             architectures every K steps (about K times cheaper).
         indicator: what an architecture is weighted by, see :mod:`~mmnas_video.search.indicator`.
-        cost_weight: λ, in nats a clip for twice the target.
+        cost_weight: λ, in nats a clip for twice the target, 0 for none.
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
         warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is.
@@ -186,7 +186,7 @@ class PARSECSearchHook(SearchHook):
     def _penalties(self, archs: Sequence[Arch], clips: int) -> list[float]:
         """What the cost takes off each log-weight, for scores on so many clips."""
         weight = self.cost_weight * self.indicator.scale(clips) if self.cost_term == 'weight' else 0.0
-        return [weight * self.hinge(arch) for arch in archs]
+        return [weight * self.violation(arch) for arch in archs]
 
     @torch.no_grad()
     def score(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[list[float], int]:
@@ -225,7 +225,7 @@ class PARSECSearchHook(SearchHook):
         coefficients = weights - (1 / len(archs) if self.control_variate else 0.0)
         loss = -(coefficients * log_probs).sum()
         if self.cost_term == 'score':
-            loss = loss + self.cost_weight * score_term(log_probs, [self.hinge(arch) for arch in archs])
+            loss = loss + self.cost_weight * score_term(log_probs, [self.violation(arch) for arch in archs])
         return loss
 
     def _weight_step(
