@@ -15,7 +15,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
@@ -75,6 +75,8 @@ class SearchHook(Hook):
     trains_weights = True
     #: Clips of each held-out video; None leaves the pipeline's own.
     held_out_clips: int | None = None
+    #: Epochs in which only the weights learn, of methods with such an option.
+    warmup_epochs = 0
 
     def __init__(
         self,
@@ -186,6 +188,12 @@ class SearchHook(Hook):
             raise ConfigError(
                 f'{key}: found 1, expected at least 2 (or -1 for all): a search killed while it writes its '
                 'only checkpoint would lose everything'
+            )
+        if self.warmup_epochs and isinstance(runner._train_loop, IterBasedTrainLoop):
+            raise ConfigError(
+                f'{type(self).__name__}.warmup_epochs: found {self.warmup_epochs} with a train_cfg that counts '
+                'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
+                'ends, and α would never move'
             )
         if (cfg.get('randomness') or {}).get('seed') is None:
             raise ConfigError(

@@ -77,7 +77,7 @@ class DARTSSearchHook(SearchHook):
             twice; not with ``sync_bn`` on several ranks, whose all-reduce has no second derivative.
         arch_optimizer: optimiser of α. Default: DARTS's Adam, 3e-4, betas (0.5, 0.999), decay 1e-3.
         init_std: α starts as normal numbers of this size.
-        warmup_epochs: epochs in which only the weights learn.
+        warmup_epochs: epochs in which only the weights learn; with an IterBasedTrainLoop, which counts none, refused.
         cost_weight: λ, loss for twice the target.
         cost_samples: architectures drawn per update for the cost term.
         derive: ``'best'``: the architecture of the epoch with the best held-out score (of those within the budget, if

@@ -68,7 +68,8 @@ class PARSECSearchHook(SearchHook):
         cost_weight: λ, in nats a clip for twice the target, 0 for none.
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
-        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is.
+        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is;
+            with an IterBasedTrainLoop, which counts none, refused.
             None in the paper; in short searches it keeps α from settling on what trains fastest.
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
             less noise. Off in the paper.

@@ -30,6 +30,18 @@ def test_config_that_a_search_cannot_run_with(changes, message):
         prepared(PARSEC, **changes)
 
 
+@pytest.mark.parametrize('method', ['PARSECSearchHook', 'DARTSSearchHook', 'EntanglementSearchHook'])
+def test_a_warm_up_where_no_epoch_is_counted(method):
+    """Rejects a search by iterations in which α silently never moves; one without a warm-up is none."""
+    by_iterations = dict(type='IterBasedTrainLoop', max_iters=5, val_interval=5)
+    with pytest.raises(ConfigError, match=rf'{method}\.warmup_epochs: found 2 with a train_cfg that counts iterations'):
+        prepared(dict(type=method, warmup_epochs=2), train_cfg=by_iterations)
+    made, search = prepared(dict(type=method, warmup_epochs=0), train_cfg=by_iterations)
+    start = search.distribution.alpha.detach().clone()
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    assert not start.equal(search.distribution.alpha.detach())
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
