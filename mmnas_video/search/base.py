@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
 
 from .average import averaged
@@ -65,7 +65,8 @@ class SearchHook(Hook):
             a step. Off by default, as in PARSEC: with fair windows and several architectures per step little is unused.
 
     Raises:
-        ConfigError: an unknown option; in ``before_run`` also for anything in the config that a search cannot run with.
+        ConfigError: an unknown option, or a number that is none or too small; in ``before_run`` also for anything in
+            the config that a search cannot run with.
     """
 
     priority = 'BELOW_NORMAL'  # after EMA has swapped weights for validation, before checkpoints are written
@@ -90,6 +91,7 @@ class SearchHook(Hook):
         **unknown: Any,
     ) -> None:
         self.refuse_unknown(unknown)
+        check_number(f'{type(self).__name__}.calibration_clips', calibration_clips)
         self.budget = Budget.from_cfg(budget)
         self.cost_shape = cost_shape
         self.arch_dataloader, self.score_weights = arch_dataloader, score_weights

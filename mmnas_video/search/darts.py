@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS, OPTIMIZERS
 from mmnas_video.space import Arch, Value
 
@@ -389,12 +389,10 @@ def _check_options(hook: str, options: Mapping[str, Any]) -> None:
         if isinstance(options[key], bool) or options[key] not in known:
             raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected one of {list(known)}')
     for key, least in LEAST.items():
-        if isinstance(options[key], bool) or not isinstance(options[key], int) or options[key] < least:
-            raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected a whole number from {least}')
+        check_number(f'{hook}.{key}', options[key], least)
     for key in ('virtual_lr', 'tune_lr', 'init_std', 'cost_weight'):
-        value, none = options[key], key.endswith('_lr') and options[key] is None
-        if not none and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
-            raise ConfigError(f'{hook}.{key}: found {value!r}, expected a number of at least 0')
+        if options[key] is not None or not key.endswith('_lr'):
+            check_number(f'{hook}.{key}', options[key], whole=False)
 
 
 def _stop_rule(stop_when: Mapping[str, Any] | None) -> dict[Value, int]:

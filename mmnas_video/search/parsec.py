@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError, refuse_unknown, shown
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
 from mmnas_video.space import Arch
 
@@ -97,11 +97,10 @@ class PARSECSearchHook(SearchHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(num_archs, bool) or not isinstance(num_archs, int) or num_archs < 2:
-            raise ConfigError(
-                f'PARSECSearchHook.num_archs: found {num_archs!r}, expected at least 2: with K = 1 every '
-                'importance weight is 1 and the architecture gradient carries no information'
-            )
+        why = ': with K = 1 every importance weight is 1 and the architecture gradient carries no information'
+        check_number('PARSECSearchHook.num_archs', num_archs, 2, why=why)
+        check_number('PARSECSearchHook.warmup_epochs', warmup_epochs)
+        check_number('PARSECSearchHook.cost_weight', cost_weight, whole=False)
         options = (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS), ('rank_archs', rank_archs, RANK_ARCHS))
         for key, value, known in options:
             if value not in known:
@@ -115,10 +114,7 @@ class PARSECSearchHook(SearchHook):
         refuse_unknown('PARSECSearchHook.collapse_guard', collapse_guard, GUARD)
         self.guard = {**GUARD, **(collapse_guard or {})}
         for key, value in self.guard.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-                raise ConfigError(
-                    f'PARSECSearchHook.collapse_guard.{key}: found {shown(value)}, expected a number from 0'
-                )
+            check_number(f'PARSECSearchHook.collapse_guard.{key}', value, whole=False)
         self._scores: list[float] = []
         self.dropped = 0
 

@@ -443,7 +443,7 @@ def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
 
 def test_one_architecture_is_refused():
     """K = 1 has importance weight 1 always."""
-    with pytest.raises(ConfigError, match='num_archs: found 1, expected at least 2'):
+    with pytest.raises(ConfigError, match='num_archs: found 1, expected a whole number from 2: with K = 1'):
         PARSECSearchHook(num_archs=1)
 
 
