@@ -5,6 +5,7 @@ an exception from its type and its text.
 """
 
 import difflib
+import math
 from collections.abc import Collection, Iterable
 
 #: Longest message of a ConfigError (characters): what it refuses may be a megabyte, and be quoted.
@@ -60,6 +61,24 @@ def refuse_unknown(where: str, given: Iterable[object] | None, known: Collection
     for key in given or ():
         if key not in known:
             raise unknown_key(where, key, known)
+
+
+def check_number(where: str, value: object, least: int = 0, whole: bool = True, why: str = '') -> None:
+    """Look at a number of a config.
+
+    Args:
+        where: its key.
+        value: as the config has it.
+        least: the smallest that it may be.
+        whole: whether it may have no fraction.
+        why: for the message, after the expected range.
+
+    Raises:
+        ConfigError: something else than a number, which True and False are not, one below ``least``, NaN or infinity.
+    """
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < math.inf:
+        raise ConfigError(f'{where}: found {shown(value)}, expected a {"whole " * whole}number from {least}{why}')
 
 
 def shown(value: object, most: int = 80) -> str:

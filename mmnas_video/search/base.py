@@ -15,15 +15,16 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
 
+from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
 from .data_lists import data_lists
@@ -64,7 +65,8 @@ class SearchHook(Hook):
             a step. Off by default, as in PARSEC: with fair windows and several architectures per step little is unused.
 
     Raises:
-        ConfigError: an unknown option; in ``before_run`` also for anything in the config that a search cannot run with.
+        ConfigError: an unknown option, or a number that is none or too small; in ``before_run`` also for anything in
+            the config that a search cannot run with.
     """
 
     priority = 'BELOW_NORMAL'  # after EMA has swapped weights for validation, before checkpoints are written
@@ -74,6 +76,8 @@ class SearchHook(Hook):
     trains_weights = True
     #: Clips of each held-out video; None leaves the pipeline's own.
     held_out_clips: int | None = None
+    #: Epochs in which only the weights learn, of methods with such an option.
+    warmup_epochs = 0
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class SearchHook(Hook):
         **unknown: Any,
     ) -> None:
         self.refuse_unknown(unknown)
+        check_number(f'{type(self).__name__}.calibration_clips', calibration_clips)
         self.budget = Budget.from_cfg(budget)
         self.cost_shape = cost_shape
         self.arch_dataloader, self.score_weights = arch_dataloader, score_weights
@@ -186,6 +191,12 @@ class SearchHook(Hook):
                 f'{key}: found 1, expected at least 2 (or -1 for all): a search killed while it writes its '
                 'only checkpoint would lose everything'
             )
+        if self.warmup_epochs and isinstance(runner._train_loop, IterBasedTrainLoop):
+            raise ConfigError(
+                f'{type(self).__name__}.warmup_epochs: found {self.warmup_epochs} with a train_cfg that counts '
+                'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
+                'ends, and α would never move'
+            )
         if (cfg.get('randomness') or {}).get('seed') is None:
             raise ConfigError(
                 'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
@@ -248,9 +259,11 @@ class SearchHook(Hook):
         return self.step(self.prepare(data, training=True), optim_wrapper)
 
     def after_train(self, runner: Runner) -> None:
-        """Give the model its step back and write the final architecture."""
+        """Give the model its step back and write the final architecture; where weights are averaged (EMAHook), from
+        here on with the average."""
         runner.model.__dict__.pop('train_step', None)
-        arch = self._found = self.select(runner)
+        with averaged(runner):
+            arch = self._found = self.select(runner)
         self._write_arch(runner, arch, epoch=runner.epoch, final=True)
         if self.violation(arch):
             runner.logger.warning(
@@ -329,14 +342,9 @@ class SearchHook(Hook):
         return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
 
     def violation(self, arch: Arch) -> float:
-        """How far the cost is outside the budget, 0 within; see :meth:`~mmnas_video.cost.Budget.violation`."""
+        """How far the cost is outside the budget, 0 within: of upper bounds the hinge max(cost - T, 0) / T (AutoX3D,
+        Eq. 2), of lower ones max(T - cost, 0) / T, added up; see :meth:`~mmnas_video.cost.Budget.violation`."""
         return self.budget.violation(**self.cost(arch)._asdict()) if self.budget.needs else 0.0
-
-    def hinge(self, arch: Arch) -> float:
-        """Σ over the bounded costs of max(cost - T, 0) / T (AutoX3D, Eq. 2)."""
-        cost = self.cost(arch)._asdict()
-        highs = {q: getattr(self.budget, q)[1] for q in self.budget.needs}
-        return sum(max(cost[q] - high, 0.0) / high for q, high in highs.items() if high is not None)
 
     # ------------------------------------------------------------------ epochs and validation
     def after_train_epoch(self, runner: Runner) -> None:
@@ -388,7 +396,8 @@ class SearchHook(Hook):
 
     # ------------------------------------------------------------------ checkpoints
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put everything that a resume needs into the checkpoint, and write arch.json beside it."""
+        """Put everything that a resume needs into the checkpoint, and write arch.json beside it; after the selection
+        (``save_best`` saves once more at the last validation) that of what was found."""
         if not hasattr(self, 'searchable'):
             return
         if self.trains_weights:
@@ -403,7 +412,8 @@ class SearchHook(Hook):
             'finite': self.finite.state_dict(),
             'state': self.state_dict(),
         }
-        self._write_arch(runner, self.choose(), epoch=checkpoint['meta']['epoch'], final=False)
+        arch, final = self._found or self.choose(), self._found is not None
+        self._write_arch(runner, arch, epoch=checkpoint['meta']['epoch'], final=final)
 
     def shared_state(self, runner: Runner) -> dict[str, Any]:
         """What all ranks must have in common, looked at before every checkpoint: α where there is one, the architecture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from mmengine.utils import track_iter_progress
 
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch
 
 from .admitted import Draws, unmet
@@ -183,8 +182,7 @@ def check_score_weights(hook: SearchHook) -> None:
     for name, weight in weights.items():
         if name not in held_out.tasks:
             raise ConfigError(f'{key}: found the name {name!r}, expected one of {", ".join(held_out.tasks)}')
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-            raise ConfigError(f'{key}.{name}: found {weight!r}, expected a number from 0')
+        check_number(f'{key}.{name}', weight, whole=False)
     if not any(weights.get(name, 1.0) for name in held_out.tasks):
         raise ConfigError(f'{key}: found 0 for every dataset, expected a positive weight of at least one')
 

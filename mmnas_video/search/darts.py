@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS, OPTIMIZERS
 from mmnas_video.space import Arch, Value
 
@@ -67,7 +67,8 @@ class DARTSSearchHook(SearchHook):
     the same on all. An update of α that is not finite (an overflow under fp16) is left out and counted as ``dropped``.
 
     The cost does not depend on Θ or on the mixed outputs: with a budget the gradient of the expected hinge
-    E max(cost - T, 0) / T is estimated from drawn architectures (score function) and added.
+    E max(cost - T, 0) / T (of a lower bound E max(T - cost, 0) / T) is estimated from drawn architectures (score
+    function) and added.
 
     Args:
         order: 1 or 2.
@@ -76,7 +77,7 @@ class DARTSSearchHook(SearchHook):
             twice; not with ``sync_bn`` on several ranks, whose all-reduce has no second derivative.
         arch_optimizer: optimiser of α. Default: DARTS's Adam, 3e-4, betas (0.5, 0.999), decay 1e-3.
         init_std: α starts as normal numbers of this size.
-        warmup_epochs: epochs in which only the weights learn.
+        warmup_epochs: epochs in which only the weights learn; with an IterBasedTrainLoop, which counts none, refused.
         cost_weight: λ, loss for twice the target.
         cost_samples: architectures drawn per update for the cost term.
         derive: ``'best'``: the architecture of the epoch with the best held-out score (of those within the budget, if
@@ -237,7 +238,7 @@ class DARTSSearchHook(SearchHook):
     def cost_term(self) -> Tensor:
         """Scalar whose gradient in α estimates that of the expected cost hinge; the same draws on every rank."""
         archs = [self.distribution.sample(self.rng) for _ in range(self.cost_samples)]
-        return score_term(self.distribution.log_prob(archs), [self.hinge(arch) for arch in archs])
+        return score_term(self.distribution.log_prob(archs), [self.violation(arch) for arch in archs])
 
     def _log(self, logged: Mapping[str, Tensor]) -> None:
         if self.record:
@@ -388,12 +389,10 @@ def _check_options(hook: str, options: Mapping[str, Any]) -> None:
         if isinstance(options[key], bool) or options[key] not in known:
             raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected one of {list(known)}')
     for key, least in LEAST.items():
-        if isinstance(options[key], bool) or not isinstance(options[key], int) or options[key] < least:
-            raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected a whole number from {least}')
+        check_number(f'{hook}.{key}', options[key], least)
     for key in ('virtual_lr', 'tune_lr', 'init_std', 'cost_weight'):
-        value, none = options[key], key.endswith('_lr') and options[key] is None
-        if not none and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
-            raise ConfigError(f'{hook}.{key}: found {value!r}, expected a number of at least 0')
+        if options[key] is not None or not key.endswith('_lr'):
+            check_number(f'{hook}.{key}', options[key], whole=False)
 
 
 def _stop_rule(stop_when: Mapping[str, Any] | None) -> dict[Value, int]:

@@ -5,7 +5,6 @@ Source: VIM-NAS (Casarin et al., "NAS just once"), Sec. 3.1, 4.1 and Algorithm 1
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import Mixture, batch_statistics
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch
 
@@ -193,18 +192,15 @@ def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Non
     for key, known in VALUES.items():
         if options[key] not in known:
             raise ConfigError(f'{name}.{key}: found {options[key]!r}, expected one of {list(known)}')
-    for key, least in (('arch_samples', 2), ('eval_batches', 1)):
-        value = options[key]
-        wrong = isinstance(value, bool) or not isinstance(value, int) or value < least
-        if wrong and not (key == 'eval_batches' and value is None):
-            raise ConfigError(f'{name}.{key}: found {value!r}, expected a whole number from {least}')
+    check_number(f'{name}.arch_samples', options['arch_samples'], 2)
+    if options['eval_batches'] is not None:
+        check_number(f'{name}.eval_batches', options['eval_batches'], 1)
     if options['freeze_unsampled'] and options['weight_mode'] == 'mixed':
         raise ConfigError(
             f"{name}.freeze_unsampled: found True with weight_mode='mixed', expected False: a mixture uses all weights"
         )
     gap = options['distribution_gap'] or 0.0
-    if isinstance(gap, bool) or not isinstance(gap, (int, float)) or not 0 <= gap < math.inf:
-        raise ConfigError(f'{name}.distribution_gap: found {gap!r}, expected a number from 0')
+    check_number(f'{name}.distribution_gap', gap, whole=False)
     if gap and options['weight_mode'] == 'mixed':
         raise ConfigError(
             f"{name}.distribution_gap: found {gap} with weight_mode='mixed', expected 0: the term is about two sampled "

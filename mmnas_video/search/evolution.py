@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS, TASK_UTILS
 from mmnas_video.space import Arch
 
@@ -94,8 +94,7 @@ class EvolutionSearchHook(SearchHook):
             unit,
             pareto,
         )
-        if isinstance(eval_batches, bool) or not isinstance(eval_batches, int) or eval_batches < 1:
-            raise ConfigError(f'EvolutionSearchHook.eval_batches: found {eval_batches!r}, expected a positive number')
+        check_number('EvolutionSearchHook.eval_batches', eval_batches, 1)
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='VideoAccuracy')))
         self.held_out_clips = getattr(self.indicator, 'num_clips', None)
         self.eval_batches, self.checkpoint = eval_batches, checkpoint

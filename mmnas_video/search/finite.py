@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mmnas_video.entangle import Mixture, norm_layers
-from mmnas_video.errors import ConfigError, RunError
+from mmnas_video.errors import RunError, check_number
 from mmnas_video.space import Arch
 
 from .weighted import sum_over_ranks
@@ -37,8 +37,7 @@ class FiniteUpdates:
     """
 
     def __init__(self, hook: SearchHook, limit: int) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise ConfigError(f'{type(hook).__name__}.max_lost_updates: found {limit!r}, expected a positive number')
+        check_number(f'{type(hook).__name__}.max_lost_updates', limit, 1)
         self.hook, self.limit = hook, limit
         self.in_a_row = 0
 

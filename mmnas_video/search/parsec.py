@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError, refuse_unknown, shown
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
 from mmnas_video.space import Arch
 
@@ -40,8 +40,8 @@ class PARSECSearchHook(SearchHook):
 
     Every update draws A_1..K ~ p(A|α). On held-out data w_k = lik_k / Σ lik gives α the gradient
     Σ_k w_k ∇ log p(A_k|α); on the training batch w_k = lik_k / Σ lik gives ω the gradient Σ_k w_k ∇ log p(y|A_k), in
-    one pass and with the memory of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T, does
-    not depend on ω; it moves α
+    one pass and with the memory of a single architecture. The cost hinge of Eq. 2, c_k = max(cost_k - T, 0) / T (of a
+    lower bound the share that is lacking, max(T - cost_k, 0) / T), does not depend on ω; it moves α
 
     - with ``cost_term='weight'`` through the weights, w_k ∝ lik_k · exp(-λ c_k): Eq. 2 added to the loss of each clip
       (where the likelihood is summed over a batch, so is λ c_k);
@@ -65,10 +65,11 @@ class PARSECSearchHook(SearchHook):
         mode: ``'joint'`` as above, or ``'alternating'``: one architecture per training step, and an update of α from K
             architectures every K steps (about K times cheaper).
         indicator: what an architecture is weighted by, see :mod:`~mmnas_video.search.indicator`.
-        cost_weight: λ, in nats a clip for twice the target.
+        cost_weight: λ, in nats a clip for twice the target, 0 for none.
         cost_term: ``'weight'`` or ``'score'``.
         arch_optimizer: optimiser of α (Sec. 5.1.2: Adam, 0.02, no decay).
-        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is.
+        warmup_epochs: epochs in which the weights are trained on uniformly drawn architectures and α stays as it is;
+            with an IterBasedTrainLoop, which counts none, refused.
             None in the paper; in short searches it keeps α from settling on what trains fastest.
         control_variate: subtract the plain mean of ∇ log p(A_k|α), which is zero in expectation: the same gradient with
             less noise. Off in the paper.
@@ -96,11 +97,10 @@ class PARSECSearchHook(SearchHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(num_archs, bool) or not isinstance(num_archs, int) or num_archs < 2:
-            raise ConfigError(
-                f'PARSECSearchHook.num_archs: found {num_archs!r}, expected at least 2: with K = 1 every '
-                'importance weight is 1 and the architecture gradient carries no information'
-            )
+        why = ': with K = 1 every importance weight is 1 and the architecture gradient carries no information'
+        check_number('PARSECSearchHook.num_archs', num_archs, 2, why=why)
+        check_number('PARSECSearchHook.warmup_epochs', warmup_epochs)
+        check_number('PARSECSearchHook.cost_weight', cost_weight, whole=False)
         options = (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS), ('rank_archs', rank_archs, RANK_ARCHS))
         for key, value, known in options:
             if value not in known:
@@ -114,10 +114,7 @@ class PARSECSearchHook(SearchHook):
         refuse_unknown('PARSECSearchHook.collapse_guard', collapse_guard, GUARD)
         self.guard = {**GUARD, **(collapse_guard or {})}
         for key, value in self.guard.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-                raise ConfigError(
-                    f'PARSECSearchHook.collapse_guard.{key}: found {shown(value)}, expected a number from 0'
-                )
+            check_number(f'PARSECSearchHook.collapse_guard.{key}', value, whole=False)
         self._scores: list[float] = []
         self.dropped = 0
 
@@ -186,7 +183,7 @@ class PARSECSearchHook(SearchHook):
     def _penalties(self, archs: Sequence[Arch], clips: int) -> list[float]:
         """What the cost takes off each log-weight, for scores on so many clips."""
         weight = self.cost_weight * self.indicator.scale(clips) if self.cost_term == 'weight' else 0.0
-        return [weight * self.hinge(arch) for arch in archs]
+        return [weight * self.violation(arch) for arch in archs]
 
     @torch.no_grad()
     def score(self, archs: Sequence[Arch], optim_wrapper: OptimWrapper) -> tuple[list[float], int]:
@@ -225,7 +222,7 @@ class PARSECSearchHook(SearchHook):
         coefficients = weights - (1 / len(archs) if self.control_variate else 0.0)
         loss = -(coefficients * log_probs).sum()
         if self.cost_term == 'score':
-            loss = loss + self.cost_weight * score_term(log_probs, [self.hinge(arch) for arch in archs])
+            loss = loss + self.cost_weight * score_term(log_probs, [self.violation(arch) for arch in archs])
         return loss
 
     def _weight_step(

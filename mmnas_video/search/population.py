@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmnas_video.cost import Budget, Cost, TimedCost
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
 
 from .admitted import Draws, unmet
@@ -56,9 +56,7 @@ class EvolutionOptions:
 
     def __post_init__(self) -> None:
         for key in ('population', 'top_k'):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f'{self.owner}.{key}: found {value!r}, expected a positive number')
+            check_number(f'{self.owner}.{key}', getattr(self, key), 1)
         if self.population < self.top_k:
             raise ConfigError(
                 f'{self.owner}.population: found {self.population}, expected at least top_k = {self.top_k}: parents '

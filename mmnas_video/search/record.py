@@ -32,7 +32,9 @@ class SearchRecord:
         folder: ``WORK_DIR/search``.
         space: what is searched.
         description: further keys for ``space.json`` (:meth:`Searchable.describe`).
-        resuming: keep the history that is there; :meth:`cut` shortens it to a checkpoint's length.
+        resuming: keep the history that is there; :meth:`cut` shortens it to a checkpoint's length. A search that begins
+            anew sets aside what an earlier one left, and ``last_checkpoint`` beside the folder: should it be killed
+            before its first checkpoint, a resume must not go on from the earlier one's.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -44,7 +46,7 @@ class SearchRecord:
         self.folder, self.space = Path(folder), space
         self.history = self.folder / 'history.jsonl'
         try:
-            if not resuming and self.history.exists():
+            if not resuming:
                 self._set_aside()
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.folder)
@@ -59,11 +61,15 @@ class SearchRecord:
             ) from None
 
     def _set_aside(self) -> None:
-        """An earlier search's files move to ``search-1``, ``search-2``, ...; nothing is overwritten."""
+        """What an earlier search left moves to ``search-1`` and ``last_checkpoint-1`` (2, 3, ...); nothing is
+        overwritten. The history goes first: a checkpoint without one is refused, a history without one is cut to 0."""
+        last = self.folder.with_name('last_checkpoint')
+        old = [path for path, found in ((self.folder, self.history), (last, last)) if found.exists()]
         number = 1
-        while (aside := self.folder.with_name(f'{self.folder.name}-{number}')).exists():
+        while any(path.with_name(f'{path.name}-{number}').exists() for path in (self.folder, last)):
             number += 1
-        self.folder.rename(aside)
+        for path in old:
+            path.rename(path.with_name(f'{path.name}-{number}'))
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add one line to the history. Numbers that are not finite become null: JSON has none.
@@ -98,7 +104,8 @@ class SearchRecord:
         """Shorten the history to a checkpoint's length.
 
         Raises:
-            ConfigError: the file is shorter than the checkpoint says.
+            ConfigError: the file is shorter than the checkpoint says, or has no end of a line there: it is another
+                search's.
         """
         found = self.length()
         if found < length:
@@ -106,6 +113,13 @@ class SearchRecord:
                 f'{str(self.history)!r}: found {found} bytes, expected at least the {length} that the '
                 'checkpoint was written with; resume in the work_dir of the search, or start anew'
             )
+        with open(self.history, 'rb') as file:
+            file.seek(max(length - 1, 0))
+            if length and file.read(1) != b'\n':
+                raise ConfigError(
+                    f'{str(self.history)!r}: found no end of a line after {length} bytes, where the checkpoint was '
+                    'written, expected the history of the same search; resume in its work_dir, or start anew'
+                )
         self._file.truncate(length)
         self._file.seek(0, 2)
 

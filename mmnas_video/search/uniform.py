@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import check_number
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch
 
@@ -33,8 +33,7 @@ class UniformSearchHook(SearchHook):
     def __init__(self, num_archs: int = 1, candidates: int = 100, score_batches: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for key, value in (('num_archs', num_archs), ('candidates', candidates), ('score_batches', score_batches)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f'{type(self).__name__}.{key}: found {value!r}, expected a positive number')
+            check_number(f'{type(self).__name__}.{key}', value, 1)
         self.num_archs, self.candidates, self.score_batches = num_archs, candidates, score_batches
 
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:

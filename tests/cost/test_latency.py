@@ -332,7 +332,7 @@ def test_a_search_under_a_latency(table):
     _, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, budget=dict(latency_ms=7.4, latency_table=table)))
     arch = SPACE.largest
     assert hook.cost(arch) == TimedCost(*hook.searchable.cost(arch, (FEATURES,)) + hook._rest(arch), 9.25)
-    assert hook.hinge(arch) == pytest.approx(0.25) and hook.hinge(SPACE.smallest) == 0
+    assert hook.violation(arch) == pytest.approx(0.25) and hook.violation(SPACE.smallest) == 0
     assert hook.reach['latency_ms'] == (4.0, 9.25)
     hook._write_arch(hook.runner, arch, epoch=1, final=False)
     cost = json.loads((hook.record.folder / 'arch.json').read_text())['cost']

@@ -13,9 +13,11 @@ from mmengine.evaluator import Evaluator
 from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.search import AtomicCheckpointHook
 from mmnas_video.search.checkpoint import AtomicBackend
+from mmnas_video.search.record import SearchRecord
+from mmnas_video.testing.method import Killed, Killer
 from tests.conftest import forget_runs
 
-from .toy import config, loader, runner
+from .toy import SPACE, config, loader, runner
 
 PARSEC = dict(type='PARSECSearchHook', num_archs=2)
 
@@ -211,3 +213,48 @@ def test_an_earlier_search_is_set_aside_not_overwritten(tmp_path):
     assert (tmp_path / 'search-1' / 'arch.json').is_file() and (tmp_path / 'search' / 'arch.json').is_file()
     one, two = ((tmp_path / name / 'history.jsonl').read_text() for name in ('search-1', 'search'))
     assert one == two  # the same seed: the same search
+
+
+def test_a_search_begun_anew_does_not_go_on_from_an_earlier_one(tmp_path):
+    """Killed before its first checkpoint and resumed it is the uninterrupted search. Rejects a resume from the
+    checkpoint of the search before it in the same work dir: other weights, α and draws, and half a line of history."""
+    whole, used = tmp_path / 'whole', tmp_path / 'used'
+    runner(PARSEC, work_dir=str(whole), epochs=1).train()
+    forget_runs()
+    runner(PARSEC, work_dir=str(used), epochs=2, randomness=dict(seed=7)).train()
+    forget_runs()
+    killed = runner(PARSEC, work_dir=str(used), epochs=1)
+    killed.register_hook(Killer(5), priority='HIGHEST')
+    with pytest.raises(Killed):
+        killed.train()
+    assert (used / 'last_checkpoint-1').read_text() == str(used / 'epoch_2.pth') and (used / 'epoch_2.pth').is_file()
+    resumed(used, 1)
+    equal(whole, used, 'epoch_1.pth')
+
+
+def test_the_number_set_aside_is_one_for_all(tmp_path):
+    """Rejects a ``last_checkpoint-1`` that is overwritten, or of another search than ``search-1``."""
+    for name in ('search-1/history.jsonl', 'last_checkpoint-2', 'search/history.jsonl', 'last_checkpoint'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    SearchRecord(tmp_path / 'search', SPACE, resuming=False).close()
+    assert (tmp_path / 'search-3/history.jsonl').is_file()
+    assert (tmp_path / 'last_checkpoint-3').read_text() == 'last_checkpoint'
+    assert (tmp_path / 'last_checkpoint-2').read_text() == 'last_checkpoint-2'
+    assert not (tmp_path / 'last_checkpoint').exists()
+
+
+def test_a_history_is_cut_between_lines_only(tmp_path):
+    """Rejects half a line, which the checkpoint of another search would leave."""
+    record = SearchRecord(tmp_path / 'search', SPACE, resuming=False)
+    for value in range(3):
+        record.append({'value': value})
+    length = record.length() // 3
+    with pytest.raises(ConfigError, match=rf'found no end of a line after {length + 2} bytes'):
+        record.cut(length + 2)
+    record.cut(2 * length)
+    record.append({'value': 7})
+    assert (tmp_path / 'search/history.jsonl').read_text() == '{"value": 0}\n{"value": 1}\n{"value": 7}\n'
+    record.cut(0)
+    assert record.length() == 0
+    record.close()

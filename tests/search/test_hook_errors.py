@@ -1,11 +1,18 @@
 """Bad input to a search: one clear error each, before any step is run."""
 
 import re
+from itertools import product
 
 import pytest
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.search import PARSECSearchHook, UniformSearchHook
+from mmnas_video.search import (
+    DARTSSearchHook,
+    EntanglementSearchHook,
+    EvolutionSearchHook,
+    PARSECSearchHook,
+    UniformSearchHook,
+)
 
 from .toy import SPACE, config, loader, prepared, runner
 
@@ -30,6 +37,18 @@ def test_config_that_a_search_cannot_run_with(changes, message):
         prepared(PARSEC, **changes)
 
 
+@pytest.mark.parametrize('method', ['PARSECSearchHook', 'DARTSSearchHook', 'EntanglementSearchHook'])
+def test_a_warm_up_where_no_epoch_is_counted(method):
+    """Rejects a search by iterations in which α silently never moves; one without a warm-up is none."""
+    by_iterations = dict(type='IterBasedTrainLoop', max_iters=5, val_interval=5)
+    with pytest.raises(ConfigError, match=rf'{method}\.warmup_epochs: found 2 with a train_cfg that counts iterations'):
+        prepared(dict(type=method, warmup_epochs=2), train_cfg=by_iterations)
+    made, search = prepared(dict(type=method, warmup_epochs=0), train_cfg=by_iterations)
+    start = search.distribution.alpha.detach().clone()
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    assert not start.equal(search.distribution.alpha.detach())
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -49,6 +68,31 @@ def test_unknown_options_and_values(options, message):
     """Rejects options that are accepted and ignored."""
     with pytest.raises(ConfigError, match=message):
         PARSECSearchHook(**options)
+
+
+ALL = ('calibration_clips', 'max_lost_updates')
+ALPHA = (*ALL, 'cost_weight', 'warmup_epochs')
+
+
+@pytest.mark.parametrize(
+    ('method', 'keys'),
+    [
+        (UniformSearchHook, ALL),
+        (EvolutionSearchHook, ALL),
+        (PARSECSearchHook, ALPHA),
+        (DARTSSearchHook, ALPHA),
+        (EntanglementSearchHook, ALPHA),
+    ],
+)
+def test_numbers_of_every_search_are_checked_when_it_is_built(method, keys):
+    """Rejects a text that fails after the whole training, a weight below 0 that is paid for costing more, and a number
+    that is none; one that is larger than the least is taken."""
+    for key, found in product(keys, (-1, 'a', True, None, float('nan'), float('inf'))):
+        expected = rf'^{method.__name__}\.{key}: found .*, expected a (whole )?number from [01]$'
+        with pytest.raises(ConfigError, match=expected):
+            method(**{key: found})
+    for key in keys:
+        assert getattr(method(**{key: 2}), key, 2) == 2
 
 
 def test_uniform_counts_must_be_positive():

@@ -105,27 +105,30 @@ def test_sampling_and_log_prob_follow_the_softmax():
     assert distribution.most_probable() == Arch({'scale': 0.5, 'width': 3})
 
 
-@pytest.mark.parametrize('cost_term', ['weight', 'score'])
-def test_the_cost_hinge_moves_alpha(cost_term):
-    """With equal likelihoods only the cost speaks: the width above the target must lose its probability. Rejects a
-    hinge
-    added to the loss as a constant, which no gradient sees, and one with the wrong sign."""
+@pytest.mark.parametrize(('cost_term', 'macs', 'lost'), [
+    ('weight', 36, 2), ('score', 36, 2), ('weight', (36, None), 0), ('score', (36, None), 0),
+])  # fmt: skip
+def test_the_cost_hinge_moves_alpha(cost_term, macs, lost):
+    """With equal likelihoods only the cost speaks: the width outside the budget must lose its probability. Rejects a
+    hinge added to the loss as a constant, which no gradient sees, one with the wrong sign, and one that ignores a lower
+    bound."""
     made, hook = prepared(
         dict(
             type='PARSECSearchHook',
             num_archs=6,
-            budget=dict(macs=3 * 7 + 15),
+            budget=dict(macs=macs),
             cost_term=cost_term,
             cost_weight=3.0,
             arch_optimizer=dict(type='Adam', lr=0.1),
         )
     )
-    assert hook.hinge(Arch({'scale': 1.0, 'width': 5})) == pytest.approx((35 + 15 - 36) / 36)  # the head counts: 5 x 3
-    assert hook.hinge(Arch({'scale': 1.0, 'width': 3})) == 0
+    costs = [abs(7 * width + 15 - 36) / 36 for width in (2, 3, 5)]  # the head counts: 5 x 3
+    expected = [costs[number] if number == lost else 0 for number in range(3)]
+    assert [hook.violation(Arch({'scale': 1.0, 'width': width})) for width in (2, 3, 5)] == pytest.approx(expected)
     hook.score = lambda archs, wrapper: ([0.0] * len(archs), 1)
     for _ in range(150):
         hook._arch_step([hook.distribution.sample(hook.rng) for _ in range(6)], made.optim_wrapper)
-    assert hook.distribution.probs()['width'][2] < 0.05
+    assert hook.distribution.probs()['width'][lost] < 0.05
 
 
 def test_the_cost_term_enters_the_update_exactly():
@@ -440,7 +443,7 @@ def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
 
 def test_one_architecture_is_refused():
     """K = 1 has importance weight 1 always."""
-    with pytest.raises(ConfigError, match='num_archs: found 1, expected at least 2'):
+    with pytest.raises(ConfigError, match='num_archs: found 1, expected a whole number from 2: with K = 1'):
         PARSECSearchHook(num_archs=1)
 
 

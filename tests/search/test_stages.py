@@ -173,6 +173,25 @@ def test_averaged_weights_start_from_the_inherited_ones_too(tmp_path, spy):
     assert len(SpyAverage.seen) == 2 and all(SpyAverage.seen[1].values()), SpyAverage.seen[1]
 
 
+def test_averaged_weights_are_what_a_stage_leaves(tmp_path, spy):
+    """Rejects the weights that the average is of, in the extracted network and for the next stage: checkpoints and
+    validations have the average."""
+    cfg = staged(tmp_path, optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.0)))
+    cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.005))
+    run_search(cfg)
+    folder = tmp_path / '1_scale'
+    last = torch.load(folder / 'epoch_2.pth', weights_only=True)
+    left, extracted = (torch.load(folder / name, weights_only=True) for name in ('weights.pth', 'search/extracted.pth'))
+    model = MODELS.build(spy.ended[0][1].runner.cfg.model)
+    model.load_state_dict(last['state_dict'])
+    expected = extract_state(model, left['meta']['arch'])
+    assert not torch.equal(expected['head.weight'], last['ema_state_dict']['module.head.weight'])
+    assert left['state_dict'].keys() == extracted['state_dict'].keys() == expected.keys()
+    assert all(torch.equal(left['state_dict'][name], expected[name]) for name in expected)
+    for name in ('backbone.weight', 'head.weight', 'head.bias'):
+        assert torch.equal(extracted['state_dict'][name], expected[name]), name
+
+
 def test_only_what_a_stage_opens_is_sampled_and_learned(tmp_path, spy):
     """Rejects α moving for what is pinned, an earlier choice that is drawn again, and the first stage's choice lost."""
     found = run_search(staged(tmp_path))

@@ -31,11 +31,11 @@ class Validations(Hook):
         self.archs = []
 
 
-def searched(hook, tmp_path):
+def searched(hook, tmp_path, **changes):
     """Run a search of three epochs; returns its hook, its model and the validations."""
     made = runner(
         dict(hook), work_dir=str(tmp_path), epochs=3, val_dataloader=loader(2, size=211), val_cfg={},
-        val_evaluator=dict(type='ToyMetric'),
+        val_evaluator=dict(type='ToyMetric'), **changes,
     )  # fmt: skip
     search = next(h for h in made.hooks if isinstance(h, SearchHook))
     validations = Validations(search)
@@ -75,3 +75,37 @@ def test_the_last_validation_is_of_what_was_found(hook, count, tmp_path):
     assert len(seen) in (count if isinstance(count, tuple) else (count,))
     if isinstance(count, tuple):  # nothing was trained: anew only where the selection has changed its mind
         assert len(seen) == (3 if seen[2][0] == found else 4)
+
+
+@pytest.mark.parametrize('tuned', [True, False])
+def test_with_averaged_weights_the_found_network_has_those_that_were_validated(tuned, tmp_path):
+    """Rejects an extraction of the weights that the average is of, a selection whose tuning starts from these, and a
+    last validation of the average without the tuning."""
+    options = dict(selection='perturbation', tune_iters=7, tune_lr=1.0) if tuned else {}
+    hooks = dict(checkpoint=dict(type='AtomicCheckpointHook', interval=1), ema=dict(type='EMAHook', momentum=0.005))
+    rate = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.0))
+    made, search, seen = searched({**DARTS, **options}, tmp_path, default_hooks=hooks, optim_wrapper=rate)
+    arch, top1 = seen[-1]
+    assert arch == search.chosen and top1 == pytest.approx(accuracy(made, search, arch))
+    last = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    (average, raw), now = (last[key] for key in ('state_dict', 'ema_state_dict')), search.bare.state_dict()
+    assert (now['head.weight'] - raw['module.head.weight']).abs().max() > 0.1, 'the test could see no difference'
+    same = [torch.equal(now[name], average[name]) for name, _ in search.bare.named_parameters()]
+    assert not any(same) if tuned else all(same)
+
+
+def test_a_checkpoint_of_the_last_validation_keeps_what_was_found(tmp_path):
+    """``save_best`` saves after the validation with which the search ends. Rejects arch.json, and what is extracted,
+    becoming what the search would have named before its selection: the largest architecture, outside the budget."""
+    made = runner(
+        dict(type='UniformSearchHook', candidates=3, score_batches=1, budget=dict(macs=40)), work_dir=str(tmp_path),
+        epochs=1, val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'),
+        train_cfg=dict(by_epoch=True, max_epochs=1, val_begin=2),
+        default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', save_best='top1', rule='greater')),
+    )  # fmt: skip
+    made.train()
+    assert list(tmp_path.glob('best_top1_*.pth'))
+    search = next(h for h in made.hooks if isinstance(h, SearchHook))
+    written = json.loads((tmp_path / 'search/arch.json').read_text())
+    assert search.violation(search.chosen) == 0 and search.chosen == search._found == Arch(written['arch'])
+    assert written['search']['final'] and written['search']['epoch'] == 1
