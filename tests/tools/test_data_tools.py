@@ -163,6 +163,10 @@ def test_lists_without_class_folders(tmp_path):
         ('nocolumn.csv', ['--num-classes', '2'], 'nocolumn.csv: found no column time_end, time_start'),
         ('notime.csv', ['--num-classes', '2'], "notime.csv: found times 'x' and '9' in line 2"),
         ('good.csv', ['--num-classes', '2'], '--val: found'),
+        ('latin', ['--num-classes', '2'], "latin.txt' (invalid continuation byte), expected text in UTF-8"),
+        ('latin.csv', ['--num-classes', '2'], '--train: cannot read'),
+        ('t', ['--classes', 'latin'], '--classes: cannot read'),
+        ('t', ['--num-classes', '2', '--label-map', 'latin'], '--label-map: cannot read'),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, train, options, words):
@@ -174,6 +178,8 @@ def test_bad_input_is_one_line(tmp_path, capsys, train, options, words):
     (tmp_path / 'empty.txt').write_text('\n')
     (tmp_path / 'unknown.txt').write_text('yoga\nskating\n')
     (tmp_path / 'twice.txt').write_text('0\nAbseiling\n')
+    for name in ('latin.txt', 'latin.csv'):
+        (tmp_path / name).write_bytes(b'caf\xe9.mp4 0\n')
     (tmp_path / 'nocolumn.csv').write_text('label,youtube_id\na,b\n')
     (tmp_path / 'notime.csv').write_text('label,youtube_id,time_start,time_end\na,b,x,9\n')
 
