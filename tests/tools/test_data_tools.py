@@ -33,6 +33,20 @@ def test_make_demo_hands_every_option_on(tmp_path, capsys):
     assert {*make_demo.HELP} == {field.name for field in make_demo.fields(make_demo.DemoOptions)}
 
 
+def test_the_union_goes_with_its_sets(tmp_path, capsys):
+    """Rejects lists of the union that still name the clips of a set that has been made anew by itself."""
+    text = '--height 18 --width 22 --min-frames 2 --max-frames 3 --motion-clips 1 1 1 --scene-clips 1 1 1'
+    options = [*text.split(), '--scene-classes', '3', '--out', str(tmp_path)]
+    for classes, sets in ((2, ['motion']), (2, ['scene']), (4, ['motion'])):
+        assert make_demo.main([*options, '--motion-classes', str(classes), '--sets', *sets]) == 0
+        said = 'lists of the union' in capsys.readouterr().out
+        assert said == (tmp_path / 'scene').exists(), sets
+        if said:
+            listed = (tmp_path / 'motion_scene/train.txt').read_text().splitlines()
+            assert len(listed) == classes + 3
+            assert all((tmp_path / 'motion_scene' / line.split(' ')[0]).is_file() for line in listed)
+
+
 def test_make_demo_says_what_is_wrong(tmp_path, capsys):
     """Rejects a traceback for a wrong option."""
     assert make_demo.main(['--height', '33', '--out', str(tmp_path)]) == 2
