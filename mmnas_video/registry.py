@@ -62,5 +62,4 @@ __all__ = [
     'TRANSFORMS',
     'VISBACKENDS',
     'VISUALIZERS',
-    'hook_class',
 ]
