@@ -4,6 +4,9 @@ Everything of ours registers here and nowhere else, so ``type='X3D'`` and ``type
 in the same place. Import them from here, not from MMAction2: this import repairs the stack first.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmnas_video import compat
 
 compat.apply()  # before anything of mmaction; again does nothing
@@ -31,6 +34,12 @@ from mmaction.registry import (  # noqa: E402
 )
 
 FUNCTIONS = FUNCTION  # MMEngine says FUNCTIONS, MMAction2 FUNCTION
+
+
+def hook_class(hook: Mapping[str, Any]) -> Any:
+    """The class that a hook config names, by its registered name or as it is; None for an unknown name."""
+    return HOOKS.get(hook['type']) if isinstance(hook['type'], str) else hook['type']
+
 
 __all__ = [
     'DATASETS',

@@ -8,7 +8,7 @@ from mmengine.runner import Runner, loops
 from mmengine.structures import BaseDataElement
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import HOOKS
+from mmnas_video.registry import HOOKS, hook_class
 
 from .bad_sample import MAX_SHARE, BadSampleCounter, is_empty
 
@@ -75,7 +75,7 @@ class BadSampleHook(Hook):
 def bad_share(cfg: Mapping[str, Any]) -> float:
     """The share of bad clips that a config's :class:`BadSampleHook` allows, for what is loaded beside the loops."""
     hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
-    ours = (hook for hook in hooks if isinstance(hook, Mapping) and HOOKS.get(hook['type']) is BadSampleHook)
+    ours = (hook for hook in hooks if isinstance(hook, Mapping) and hook_class(hook) is BadSampleHook)
     return next((hook.get('max_bad_share', MAX_SHARE) for hook in ours), MAX_SHARE)
 
 

@@ -11,6 +11,18 @@ HOW = 'docs/data.md says how to prepare the data (python tools/data/make_demo.py
 PROBED = 64  # files looked for, evenly spread over the list, before it is believed
 
 
+def read_text(place: Path, key: str) -> str:
+    """The text of a list at config key or option ``key``.
+
+    Raises:
+        ConfigError: it is not UTF-8.
+    """
+    try:
+        return place.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{key}: cannot read '{place}' ({error.reason}), expected text in UTF-8.") from None
+
+
 def check_not_empty(parts: Mapping[str, Sequence[str]]) -> None:
     """Demand that every part (config key → its files) has a file.
 

@@ -47,12 +47,18 @@ class FileWatchHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         """Stop."""
-        self._stop.set()
         self.look()
+        self.stop()
+
+    def stop(self) -> None:
+        """Say nothing more: a run that was told to end ends its workers on whatever file they are."""
+        self._stop.set()
         atexit.unregister(self.look)
 
     def look(self) -> None:
         """Log what has not been logged."""
+        if self._stop.is_set():
+            return
         for entry in files_in_work():
             if entry in self._named:
                 continue

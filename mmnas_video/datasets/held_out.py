@@ -25,22 +25,34 @@ class HeldOut:
 
         Each class is split by itself: its files are ranked by a hash of (seed, name) and the first share is
         held out. So the split depends neither on the order of the list nor on the other classes, and both
-        parts get every class that has two files. A file that is listed twice is in one part only.
+        parts get every class that has two files.
+
+        Rows of one name are in one part only, whatever their classes: a video that shows two of them, but also files
+        that each class numbers anew (``a/01.mp4``, ``b/01.mp4``) where names are videos. Then a class depends on those
+        it shares names with: the smaller one is split first, and no name is held out that is the last of any class.
 
         Args:
             names: what identifies each row's file; not an absolute path, or the split would differ between
                 machines.
             labels: each row's class.
         """
-        label_of = dict(zip(reversed(names), reversed(labels), strict=True))  # the first row's label wins
-        classes: dict[Hashable, list[str]] = {}
-        for name, label in label_of.items():
-            classes.setdefault(label, []).append(name)
+        classes_of: dict[str, tuple[Hashable, ...]] = {}
+        for name, label in dict.fromkeys(zip(names, labels, strict=True)):
+            classes_of[name] = (*classes_of.get(name, ()), label)
+        members: dict[Hashable, list[str]] = {}
+        for name in sorted(classes_of, key=lambda name: (derive_seed(self.seed, 'held_out', name), name)):
+            for label in classes_of[name]:
+                members.setdefault(label, []).append(name)
+        left = {label: len(ranked) for label, ranked in members.items()}
         held: set[str] = set()
-        for members in classes.values():
-            members.sort(key=lambda name: (derive_seed(self.seed, 'held_out', name), name))
-            count = round(self.fraction * len(members))
-            held.update(members[: min(max(count, 1), len(members) - 1)])
+        for label, ranked in sorted(members.items(), key=lambda item: (len(item[1]), str(item[0]))):
+            least = len(ranked) - max(round(self.fraction * len(ranked)), 1)
+            for name in ranked:
+                if left[label] <= least:
+                    break
+                if name not in held and all(left[one] > 1 for one in classes_of[name]):
+                    held.add(name)
+                    left.update({one: left[one] - 1 for one in classes_of[name]})
         return [row for row, name in enumerate(names) if (name in held) == (self.part == 'held_out')]
 
 

@@ -20,6 +20,7 @@ from mmnas_video.errors import ConfigError
 
 from .file_jobs import StopJobs
 from .video_check import BadVideo
+from .video_ids import id_hash
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # not the fault of one file
@@ -81,15 +82,18 @@ def transcode(source: str | Path, target: str | Path, recipe: Recipe) -> dict[st
     Raises:
         BadVideo: no video stream, no frame, or fewer than the file declares.
         av.FFmpegError: the file cannot be opened or decoded.
-        StopJobs: ``target`` cannot be written: no space, no permission.
+        OSError: of this file alone, such as a name that is too long.
+        StopJobs: nothing can be written: no space, no permission.
     """
     target = Path(target)
-    fresh = target.with_name(f'.{target.name}.new')  # one name for all runs, so that killed ones leave no heap
+    # One name for all runs, so that killed ones leave no heap; short, since the target's may be as long as any can be.
+    fresh = target.with_name(f'.{id_hash(target.name):016x}.new')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh.open('wb').close()
     except OSError as error:
-        raise StopJobs(f"--out: cannot write '{target}' ({error.strerror})") from error
+        _stop_if_full(error, target)
+        raise
     try:
         with av.open(str(source), metadata_errors='replace') as old, fresh.open('wb') as file:
             with av.open(file, 'w', format='mp4') as new:
@@ -99,12 +103,17 @@ def transcode(source: str | Path, target: str | Path, recipe: Recipe) -> dict[st
             written['bytes'] = file.tell()
         os.replace(fresh, target)
     except OSError as error:
-        if error.errno in FULL and os.access(source, os.R_OK):
-            raise StopJobs(f"--out: cannot write '{target}' ({error.strerror})") from error
+        if os.access(source, os.R_OK):
+            _stop_if_full(error, target)
         raise
     finally:
         fresh.unlink(missing_ok=True)
     return written
+
+
+def _stop_if_full(error: OSError, target: Path) -> None:
+    if error.errno in FULL:
+        raise StopJobs(f"--out: cannot write '{target}' ({error.strerror})") from error
 
 
 def _copy_frames(old: Any, new: Any, recipe: Recipe) -> dict[str, int]:

@@ -6,6 +6,7 @@ validation list), so paths do not tell whether training and validation are apart
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ import numpy as np
 
 from mmnas_video.errors import ConfigError
 
-from .checks import HOW
+from .checks import HOW, read_text
 
 KINETICS = re.compile(r'([\w-]{11})_(\d{6})_(\d{6})')  # <youtube id>_<start>_<end>, in seconds, as it is downloaded
 IMAGES = frozenset(('jpg', 'jpeg', 'png', 'ppm', 'bmp', 'pgm', 'tif', 'tiff', 'webp'))
@@ -61,7 +62,7 @@ def read_list(path: str | Path, key: str) -> list[str]:
         key: config key or option that named the list, for messages.
 
     Raises:
-        ConfigError: no such file, no clip in it, or a format that is none of these.
+        ConfigError: no such file, no clip in it, text that is not UTF-8, or a format that is none of these.
     """
     place = Path(path)
     if not place.is_file():
@@ -74,20 +75,18 @@ def read_list(path: str | Path, key: str) -> list[str]:
 
 
 def _read_text(place: Path, key: str) -> list[str]:
-    with place.open(encoding='utf-8') as lines:
-        return [LABELS.sub('', line.strip()) for line in lines if line.strip()]
+    return [LABELS.sub('', line.strip()) for line in read_text(place, key).split('\n') if line.strip()]
 
 
 def _read_csv(place: Path, key: str) -> list[str]:
-    with place.open(encoding='utf-8', newline='') as file:
-        rows = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise ConfigError(f"{key}: found no column {', '.join(missing)} in '{place}', expected Kinetics' own csv.")
-        try:
-            return [f'{r[COLUMNS[0]]}_{int(r[COLUMNS[1]]):06d}_{int(r[COLUMNS[2]]):06d}' for r in rows]
-        except (TypeError, ValueError):
-            raise ConfigError(f"{key}: found a time in '{place}' that is no whole number of seconds.") from None
+    rows = csv.DictReader(io.StringIO(read_text(place, key)))
+    missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+    if missing:
+        raise ConfigError(f"{key}: found no column {', '.join(missing)} in '{place}', expected Kinetics' own csv.")
+    try:
+        return [f'{r[COLUMNS[0]]}_{int(r[COLUMNS[1]]):06d}_{int(r[COLUMNS[2]]):06d}' for r in rows]
+    except (TypeError, ValueError):
+        raise ConfigError(f"{key}: found a time in '{place}' that is no whole number of seconds.") from None
 
 
 def _read_json(place: Path, key: str) -> list[str]:

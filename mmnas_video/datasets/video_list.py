@@ -1,12 +1,12 @@
 """The lines of an annotation list, kept as they are apart from the path."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmnas_video.errors import ConfigError
 
-from .checks import HOW
+from .checks import HOW, read_text
 from .video_ids import LABELS
 
 
@@ -25,23 +25,33 @@ def read_lines(source: str | Path, key: str, delimiter: str | None = None) -> li
         source: the list.
         key: option that named it, for messages.
         delimiter: what stands between path and labels, as ``VideoDataset.delimiter``; None takes blanks before
-            whole numbers, so a path may have blanks.
+            whole numbers, so a path may have blanks. A backslash and a t, as a shell hands ``'\\t'`` on, are a tab.
 
     Raises:
-        ConfigError: no such file, no clip in it, or text that is not UTF-8.
+        ConfigError: no such file, no clip in it, text that is not UTF-8, or a line without the delimiter.
     """
     place = Path(source)
     if not place.is_file():
         raise ConfigError(f"{key}: found no file '{place}', expected an annotation list. {HOW}")
-    try:
-        rows = [row.strip() for row in place.read_text(encoding='utf-8').splitlines()]
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{key}: cannot read '{place}' ({error.reason}), expected text in UTF-8.") from None
-    split: Callable[[str], Line] = _blanks if delimiter is None else lambda row: _split(row, delimiter)
-    lines = [split(row) for row in rows if row]
+    rows = [row.strip() for row in read_text(place, key).splitlines()]
+    if delimiter is not None:
+        delimiter = delimiter.replace('\\t', '\t')
+        _check_delimiter(delimiter, rows, place)
+    lines = [_blanks(row) if delimiter is None else _split(row, delimiter) for row in rows if row]
     if not lines:
         raise ConfigError(f"{key}: found no clip in '{place}', expected at least 1. {HOW}")
     return lines
+
+
+def _check_delimiter(delimiter: str, rows: Sequence[str], place: Path) -> None:
+    if not delimiter:
+        raise ConfigError("--delimiter: found '', expected what stands between path and label.")
+    for number, row in enumerate(rows, 1):
+        if row and delimiter not in row:
+            raise ConfigError(
+                f"--delimiter: found {row!r} in line {number} of '{place}', expected {delimiter!r} between path and "
+                'label.'
+            )
 
 
 def _blanks(row: str) -> Line:

@@ -1,9 +1,45 @@
-"""End the worker processes of DataLoaders at once, instead of when Python's collector comes by."""
+"""When the worker processes of DataLoaders end: not by a signal that is meant for the main process; and at once, not
+when Python's collector comes by.
+"""
 
+import os
+import signal
+import threading
 from typing import Any
 
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
+
+#: Seconds that a worker goes on after a SIGTERM: more than a step and its checkpoint take, and than Slurm and torchrun
+#: wait before SIGKILL.
+PATIENCE = 120
+_outliving: int | None = None  # the process that waits for SIGTERM in a thread; a forked one does not
+
+
+def outlive_sigterm() -> None:
+    """In a worker process, leave it to the main process what to do on SIGTERM; elsewhere, and again, do nothing.
+
+    Slurm signals every process of a step, torchrun and terminals a process group. A worker that dies of it ends the
+    main process by torch's error, before that has finished its step and saved. Only the main process's own SIGTERM,
+    which is how torch ends a worker that does not answer, ends this one at once; any other after ``PATIENCE`` seconds,
+    in which the main process has ended its workers or is gone.
+
+    Threads that were there before keep the signal as it was: numpy's in a spawned worker, if it may have more than one.
+    """
+    global _outliving
+    if get_worker_info() is None or _outliving == os.getpid():
+        return
+    _outliving = os.getpid()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # Blocked, not handled: a thread learns who has sent it, also while a decoder keeps the main thread from handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_wait_for_sigterm, args=(os.getppid(),), name='SIGTERM', daemon=True).start()
+
+
+def _wait_for_sigterm(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        signal.alarm(PATIENCE)
+    os._exit(0)  # as torch's own handler
 
 
 def close_workers(loader: DataLoader, iterator: Any = None) -> None:

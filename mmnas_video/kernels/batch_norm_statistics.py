@@ -54,6 +54,13 @@ def moments_kernel(
 
 
 @triton.jit
+def _held(block, rows, per, blocks):
+    """How many rows each block has, (P, 1), float32: none beyond the last, where ``block * per`` may pass 32 bits."""
+    held = tl.minimum(tl.maximum(rows - block * per, 0), per)
+    return tl.where(block < blocks, held, 0).to(tl.float32)[:, None]
+
+
+@triton.jit
 def _merged(mean_ptr, m2_ptr, rows, per, blocks, channels, columns, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr):
     """Mean and Σ (x - mean)² of the ``rows`` that ``blocks`` rows of partial results are of, ``per`` each."""
     lanes = tl.arange(0, BLOCK_P)
@@ -61,7 +68,7 @@ def _merged(mean_ptr, m2_ptr, rows, per, blocks, channels, columns, BLOCK_P: tl.
     mean = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)
     for done in range(0, blocks, BLOCK_P):
         block = done + lanes
-        held = tl.minimum(tl.maximum(rows - block * per, 0), per).to(tl.float32)[:, None]
+        held = _held(block, rows, per, blocks)
         mask = (block < blocks)[:, None] & inside[None, :]
         part = tl.load(mean_ptr + block[:, None] * channels + columns[None, :], mask=mask, other=0.0)
         mean += part * (held / rows)
@@ -69,7 +76,7 @@ def _merged(mean_ptr, m2_ptr, rows, per, blocks, channels, columns, BLOCK_P: tl.
     m2 = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)
     for done in range(0, blocks, BLOCK_P):
         block = done + lanes
-        held = tl.minimum(tl.maximum(rows - block * per, 0), per).to(tl.float32)[:, None]
+        held = _held(block, rows, per, blocks)
         mask = (block < blocks)[:, None] & inside[None, :]
         place = block[:, None] * channels + columns[None, :]
         part = tl.load(mean_ptr + place, mask=mask, other=0.0) - mean[None, :]

@@ -45,14 +45,14 @@ def depthwise_conv3d(
         stride: spatial.
     """
     kernel = tuple(weight.shape[2:] if kernel is None else kernel)
-    if not takes(x, weight, kernel, stride):
+    if not takes(x, weight, start, kernel, stride):
         return plain.reference(x, weight, start, kernel, stride)
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     return convolve(x, weight, start, kernel, stride)
 
 
-def takes(x: Tensor, weight: Tensor, kernel: Sequence[int], stride: int) -> bool:
+def takes(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> bool:
     """Whether our kernels are to run: device, dtype, size and the switch (:mod:`.choose`), a kernel (t, h, w) of 1, 3
     or 5 taps each way, spatial stride 1 or 2. What does not fit together is left to PyTorch's own error.
     """
@@ -60,10 +60,22 @@ def takes(x: Tensor, weight: Tensor, kernel: Sequence[int], stride: int) -> bool
         x.dim() == 5
         and use_triton(x, 'depthwise')
         and all(k in KERNEL_EXTENTS for k in kernel)
+        and _window_fits(x, weight, start, kernel)
         and stride in STRIDES
         and _most_lanes(x) < MAX_LANES
         and (weight.dtype == x.dtype or torch.is_autocast_enabled(x.device.type))
         and weight.device == x.device
+    )
+
+
+def _window_fits(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int]) -> bool:
+    """Whether the window lies within the super-weight: beyond it the kernels would read what is not theirs."""
+    return (
+        weight.dim() == 5
+        and weight.shape[1] == 1
+        and 0 <= start < weight.shape[0] >= x.shape[1]  # it may go round the end, once
+        and len(kernel) == 3
+        and all(size <= extent for size, extent in zip(kernel, weight.shape[2:], strict=True))
     )
 
 

@@ -15,7 +15,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from mmnas_video.datasets import SeededSampler, close_runner_workers
+from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
 from mmnas_video.errors import ConfigError
 
 from .ranks import running_statistics
@@ -69,6 +69,9 @@ class Preemption:
         if self._runner is None or os.getpid() != self._process:  # a worker that has been forked from this process
             raise SystemExit(STATUS)
         self._told = True
+        for hook in self._runner.hooks:
+            if isinstance(hook, FileWatchHook):
+                hook.stop()
         if not self._stepping:
             self._end(self._runner)
 

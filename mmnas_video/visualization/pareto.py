@@ -48,9 +48,10 @@ def pareto_figure(
                 _draw_others(axes, others[i], SERIES[i % len(SERIES)])
             front = [found[k] for k in front_of(panel, found)]
             _draw_front(axes, front, SERIES[i % len(SERIES)])
-        target = next((record.target for record in records if record.target), None)
-        if target:
-            axes.axvline(target / MEGA, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='target')
+        targets = sorted({record.target for record in records if record.target})
+        for target in targets:
+            label = 'target' if len(targets) == 1 else f'target {target / MEGA:,.4g} M'
+            axes.axvline(target / MEGA, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         axes.margins(0.1)
         legend(axes, loc='best')
     return figure

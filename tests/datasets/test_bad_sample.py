@@ -8,16 +8,19 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.fileio import load
+from mmengine.hooks import IterTimerHook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import (
+    MAX_SHARE,
     BadSample,
     BadSampleCounter,
     BadSampleHook,
     JointDataset,
     SeededDataset,
+    bad_share,
     skip_bad_collate,
 )
 from mmnas_video.errors import ConfigError
@@ -240,6 +243,15 @@ def test_a_run_skips_and_counts_them(tmp_path, bad_cfg):
     assert {mode: len(counter.bad) for mode, counter in hook.counters.items()} == dict(train=5, val=5)
     log = next((tmp_path / 'run').rglob('*.log')).read_text()
     assert log.count("skipped '") == 10 and 'cut.mp4' in log and '5 of 12 clips skipped so far' in log
+
+
+def test_the_share_is_found_whatever_names_a_hook():
+    """Rejects a search that ends with an error about a hook that is named by its class, which MMEngine takes."""
+    timer = dict(type=IterTimerHook)
+    ours = dict(type=BadSampleHook, max_bad_share=0.3)
+    assert bad_share(dict(default_hooks=dict(timer=timer, none=None), custom_hooks=[timer, ours])) == 0.3
+    assert bad_share(dict(custom_hooks=[BadSampleHook(), timer, dict(type='BadSampleHook', max_bad_share=0.2)])) == 0.2
+    assert bad_share(dict(default_hooks=dict(timer=timer))) == MAX_SHARE
 
 
 def test_a_run_with_too_many_ends(tmp_path, bad_cfg):

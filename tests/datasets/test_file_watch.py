@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import time
 from types import SimpleNamespace
 
@@ -68,6 +69,25 @@ def test_a_worker_that_dies(video_cfg, watch, torch_says_it_once):
     close_workers(loader)
     assert len(watch.said()) == 1
     assert watch.said()[0].startswith(f'{KEY}: worker process ') and f"died on '{victim}'" in watch.said()[0]
+
+
+def test_sigterm_is_left_to_the_main_process(video_cfg, watch):
+    """Rejects workers that die of a signal that goes to every process of a Slurm step, and once more from torchrun to
+    its group: the run would end before it has saved; and workers that nobody ends any more, also where they hang."""
+    loader, victim = loader_of(video_cfg, lambda: time.sleep(60))
+    batches = iter(loader)
+    seen = [next(batches)]
+    for _ in range(2):
+        for worker in batches._workers:
+            subprocess.run(['kill', '-TERM', str(worker.pid)], check=True)
+    seen += [next(batches) for _ in range(4)]
+    wait_for(lambda: [entry.path for entry in files_in_work()] == [victim])
+    watch.hook.look()
+    assert len(seen) == 5 and watch.said() == [] and all(worker.is_alive() for worker in batches._workers)
+    for worker in batches._workers:
+        worker.terminate()
+        worker.join(5)
+        assert worker.exitcode == 0
 
 
 @pytest.mark.parametrize('watch', [1.0], indirect=True)

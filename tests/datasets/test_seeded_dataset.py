@@ -11,7 +11,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import SeededDataset, check_disjoint
+from mmnas_video.datasets import HeldOut, SeededDataset, check_disjoint
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
@@ -128,6 +128,19 @@ def test_the_split_does_not_depend_on_the_lists_order_or_the_folder(tmp_path, vi
         'data_prefix': dict(video=str(tmp_path / 'elsewhere')),
     }
     assert {name.rsplit('/', 1)[1] for name in part(cfg, 'held_out').file_ids()} == {*held}
+
+
+@pytest.mark.parametrize('seed', range(19))
+def test_names_that_classes_share_starve_none(seed):
+    """53 clips of one class and 3 of another, numbered anew, so that both have 000, 001 and 002. Rejects a split of the
+    larger class that leaves the smaller one without a clip held out, or with all of them, and one that takes what has
+    one name apart: it may be a video that shows both classes."""
+    names = [f'{number:03d}' for number in (*range(53), *range(3))]
+    labels = [7] * 53 + ['other'] * 3
+    train, held = ({*HeldOut(0.2, name, seed, 'video').indices(names, labels)} for name in ('train', 'held_out'))
+    assert train | held == {*range(56)} and not {names[row] for row in train} & {names[row] for row in held}
+    assert len([row for row in held if row < 53]) in (11, 12)  # round(0.2 · 53), and what the other class holds out
+    assert 1 <= len([row for row in held if row >= 53]) <= 2
 
 
 def fails(cfg: dict, *words: str, **options) -> None:

@@ -127,17 +127,32 @@ def test_nothing_is_left_of_a_bad_one(tmp_path, kind):
 def test_a_full_disk_is_not_the_files_fault(tmp_path, monkeypatch):
     """Rejects a run that calls every video bad because its own disk is full or closed to it."""
     source = write(tmp_path / 'b.mp4', count=7)
-    (tmp_path / 'taken').touch()
-    with pytest.raises(StopJobs, match=r'--out: cannot write .*taken'):
-        transcode(source, tmp_path / 'taken' / 'x.mp4', Recipe())
+
+    def closed(*args, **options):
+        raise OSError(30, 'Read-only file system')
 
     def full(descriptor):
         raise OSError(28, 'No space left on device')
 
+    with monkeypatch.context() as patch, pytest.raises(StopJobs, match=r'--out: cannot write .*Read-only'):
+        patch.setattr('pathlib.Path.mkdir', closed)
+        transcode(source, tmp_path / 'shut' / 'x.mp4', Recipe())
     monkeypatch.setattr('os.fsync', full)
     with pytest.raises(StopJobs, match='No space left'):
         transcode(source, tmp_path / 'new.mp4', Recipe())
     assert [path.name for path in tmp_path.iterdir() if 'new' in path.name] == []
+
+
+def test_a_name_is_the_files_fault(tmp_path):
+    """Rejects a run that a file with the longest name there can be stops, or that a folder in one file's way does."""
+    source = write(tmp_path / 'b.mp4', count=7)
+    target = tmp_path / 'new' / f'{"x" * 251}.mp4'
+    assert transcode(source, target, Recipe(preset='ultrafast'))['frames'] == 7
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == [target.name]
+    for place in (target / 'y.mp4', target.with_name(f'{"x" * 252}.mp4')):
+        with pytest.raises(OSError, match='xxxx'):
+            transcode(source, place, Recipe(preset='ultrafast'))
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == [target.name]
 
 
 @pytest.mark.parametrize('option', [dict(gop=0), dict(crf=52), dict(short_side=-1), dict(preset='quick')])

@@ -56,12 +56,14 @@ def test_lists_of_every_kind(tmp_path):
         ('b.csv', 'youtube_id,time_start,time_end\nx,a,1\n', 'k: found a time'),
         ('a.json', '{"id": 3}', 'k: cannot read'),
         ('b.json', 'no json', 'k: cannot read'),
+        ('latin.txt', 'caf\xe9.mp4 0\n', 'k: cannot read .* expected text in UTF-8'),
+        ('latin.csv', 'youtube_id,time_start,time_end\n\xe9,1,2\n', 'k: cannot read .* expected text in UTF-8'),
     ],
 )
 def test_bad_lists_are_named(tmp_path, name, text, words):
     """Rejects a traceback from a reader, and an empty list that checks nothing."""
     if text is not None:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding='latin-1')
     with pytest.raises(ConfigError, match=words) as info:
         read_list(tmp_path / name, 'k')
     assert name in str(info.value)

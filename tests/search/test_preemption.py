@@ -7,6 +7,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmnas_video.datasets import FilesInWork, FileWatchHook
+from mmnas_video.datasets.files_in_work import HEAD
 from mmnas_video.errors import ConfigError
 from tests.conftest import forget_runs
 
@@ -39,7 +41,7 @@ class Signal(Hook):
         self._at('validation', runner.epoch)
 
 
-def search(hook, folder, told=None, resume=False, **changes):
+def search(hook, folder, told=None, resume=False, more=(), **changes):
     """A search of 3 epochs of 6 steps; returns the status that it exits with, None if it does not."""
     forget_runs()
     cfg = config(
@@ -54,8 +56,8 @@ def search(hook, folder, told=None, resume=False, **changes):
     )
     cfg.resume = resume
     made = type(runner(hook)).from_cfg(cfg)
-    if told:
-        made.register_hook(Signal(*told))
+    for one in (*more, *([Signal(*told)] if told else [])):
+        made.register_hook(one)
     try:
         made.train()
     except SystemExit as end:
@@ -89,6 +91,15 @@ def test_goes_on_within_its_epoch(method, tmp_path):
     assert (saved['meta']['epoch'], saved['meta']['iter'], saved['preempted']['batches']) == (1, 9, 3)
     assert search(HOOKS[method], told, resume=True) is None
     same(whole, told)
+
+
+def test_no_advice_about_a_file_once_told_to_end(tmp_path):
+    """Rejects the advice to take a good file out of the list, because a worker on it was ended with the run."""
+    hook, record = FileWatchHook(), FilesInWork('train_dataloader.dataset')
+    assert search(HOOKS['uniform'], tmp_path, ('step', 9), more=[hook]) == 143
+    HEAD.pack_into(memoryview(record._cells[3].numpy()), 0, 1.0, 4, 2**22 + 1)  # a process that there is not
+    hook.look()
+    assert len(record.entries()) == 1 and not hook._named
 
 
 def test_a_gathered_gradient_is_not_lost(tmp_path):

@@ -33,6 +33,20 @@ def test_make_demo_hands_every_option_on(tmp_path, capsys):
     assert {*make_demo.HELP} == {field.name for field in make_demo.fields(make_demo.DemoOptions)}
 
 
+def test_the_union_goes_with_its_sets(tmp_path, capsys):
+    """Rejects lists of the union that still name the clips of a set that has been made anew by itself."""
+    text = '--height 18 --width 22 --min-frames 2 --max-frames 3 --motion-clips 1 1 1 --scene-clips 1 1 1'
+    options = [*text.split(), '--scene-classes', '3', '--out', str(tmp_path)]
+    for classes, sets in ((2, ['motion']), (2, ['scene']), (4, ['motion'])):
+        assert make_demo.main([*options, '--motion-classes', str(classes), '--sets', *sets]) == 0
+        said = 'lists of the union' in capsys.readouterr().out
+        assert said == (tmp_path / 'scene').exists(), sets
+        if said:
+            listed = (tmp_path / 'motion_scene/train.txt').read_text().splitlines()
+            assert len(listed) == classes + 3
+            assert all((tmp_path / 'motion_scene' / line.split(' ')[0]).is_file() for line in listed)
+
+
 def test_make_demo_says_what_is_wrong(tmp_path, capsys):
     """Rejects a traceback for a wrong option."""
     assert make_demo.main(['--height', '33', '--out', str(tmp_path)]) == 2
@@ -163,6 +177,10 @@ def test_lists_without_class_folders(tmp_path):
         ('nocolumn.csv', ['--num-classes', '2'], 'nocolumn.csv: found no column time_end, time_start'),
         ('notime.csv', ['--num-classes', '2'], "notime.csv: found times 'x' and '9' in line 2"),
         ('good.csv', ['--num-classes', '2'], '--val: found'),
+        ('latin', ['--num-classes', '2'], "latin.txt' (invalid continuation byte), expected text in UTF-8"),
+        ('latin.csv', ['--num-classes', '2'], '--train: cannot read'),
+        ('t', ['--classes', 'latin'], '--classes: cannot read'),
+        ('t', ['--num-classes', '2', '--label-map', 'latin'], '--label-map: cannot read'),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, train, options, words):
@@ -174,6 +192,8 @@ def test_bad_input_is_one_line(tmp_path, capsys, train, options, words):
     (tmp_path / 'empty.txt').write_text('\n')
     (tmp_path / 'unknown.txt').write_text('yoga\nskating\n')
     (tmp_path / 'twice.txt').write_text('0\nAbseiling\n')
+    for name in ('latin.txt', 'latin.csv'):
+        (tmp_path / name).write_bytes(b'caf\xe9.mp4 0\n')
     (tmp_path / 'nocolumn.csv').write_text('label,youtube_id\na,b\n')
     (tmp_path / 'notime.csv').write_text('label,youtube_id,time_start,time_end\na,b,x,9\n')
 

@@ -86,6 +86,21 @@ def test_what_is_left_out_is_counted(tmp_path, capsys):
     assert 'left out: 2 .txt, 3 hidden, 1 no suffix, 1 not in the folder of a class' in said
 
 
+def test_links_to_folders_are_followed_once(tmp_path, capsys):
+    """Rejects videos behind a link that are left out without a word, a walk without end, and a video in two lists."""
+    root = make(tmp_path / 'r', {'a': 4, 'b': 4})
+    elsewhere = make(tmp_path / 'disk', {'more': 6}) / 'more'
+    for name, target in (('more', elsewhere), ('more again', elsewhere), ('up', root / 'a'), ('top', root)):
+        (root / 'a' / name).symlink_to(target)
+    found = run(root, tmp_path / 'o')
+    listed = [path for rows in found.values() for path, label in rows if label == '0']
+    assert sorted(listed) == sorted(
+        [str(path.relative_to(root)) for path in (root / 'a').rglob('*.*')]
+        + [f'a/more/{path.relative_to(elsewhere)}' for path in elsewhere.rglob('*.*')]
+    )
+    assert 'left out: 3 linked folder a second time' in capsys.readouterr().out
+
+
 def wrong(case, tmp_path):
     root, options = tmp_path / 'r', []
     make(root, {'a': 4, 'b': 4})

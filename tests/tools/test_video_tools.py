@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmnas_video.datasets.video_list import Line, read_lines
 from tests.datasets.videos import sound, write
 
 TOOLS = Path(__file__).parents[2] / 'tools/data'
@@ -110,6 +111,13 @@ def test_transcode_goes_on(originals, tmp_path, capfd):
     assert "--out: found videos made with {'short_side': 256, 'gop': 48" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize('delimiter', ['\t', '\\t'], ids=['a tab', 'backslash t'])
+def test_a_tab_is_a_tab_however_it_is_typed(delimiter, tmp_path):
+    """Rejects a whole line taken for a path, where a shell hands on what Python writes for a tab."""
+    (tmp_path / 'x.txt').write_text('a 7.mp4\t3\n\nb.mp4\t5 2\n')
+    assert read_lines(tmp_path / 'x.txt', 'LIST', delimiter) == [Line('a 7.mp4', '\t3'), Line('b.mp4', '\t5 2')]
+
+
 @pytest.mark.parametrize(
     ('list_text', 'options', 'message'),
     [
@@ -119,6 +127,9 @@ def test_transcode_goes_on(originals, tmp_path, capfd):
         ('/etc/a.mp4 0\n', [], 'expected paths below --root'),
         ('../a.mp4 0\n', [], 'expected paths below --root'),
         ('\n', [], 'found no clip'),
+        ('a b.mp4,0\nb.mp4;0\n', ['--delimiter', ','], "--delimiter: found 'b.mp4;0' in line 2"),
+        ('a b.mp4 0\n', ['--delimiter', '\\t'], r"found 'a b.mp4 0' in line 1"),
+        ('a b.mp4 0\n', ['--delimiter', ''], "--delimiter: found ''"),
     ],
 )
 def test_transcode_says_what_is_wrong(tmp_path, capsys, list_text, options, message):

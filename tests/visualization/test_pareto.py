@@ -95,6 +95,19 @@ def test_everything_evaluated_is_drawn(make_search):
     assert sorted(points + dots) == every
 
 
+def test_every_target_is_drawn_once(make_search):
+    """Rejects: the first search's budget beside the points of three, of which two share one."""
+    records = [
+        read_search(make_search(name=name, target=target, candidates=7, epochs=2, steps=1)[0])
+        for name, target in (('a', 53_000_000), ('b', 31_000_000), ('c', 53_000_000))
+    ]
+    plot = next(plot for plot in read_plots(records) if plot.panel.name == 'candidates')
+    for some, labels in ((records, {'target 53 M': 53.0, 'target 31 M': 31.0}), (records[:1], {'target': 53.0})):
+        lines = pareto_figure(plot.panel, some, plot.points[: len(some)]).axes[0].lines
+        drawn = [(line.get_label(), line.get_xdata()[0]) for line in lines if 'target' in str(line.get_label())]
+        assert len(drawn) == len(labels) and dict(drawn) == labels
+
+
 def test_a_panel_without_points_is_left_out(make_search):
     """Rejects: an empty plot beside the full one."""
     work_dir, _, _ = make_search(candidates=0, steps=0)

@@ -4,7 +4,7 @@ r"""Make annotation lists, and the configs of a small search, from your own vide
     python tools/search.py data/mine/search.py                       # on them; leaves work_dirs/mine/search/report.html
     python tools/report.py work_dirs/mine                            # that page anew
 
-The videos stay where they are. Written into --out, each file at once or not at all:
+The videos stay where they are; links to folders are followed. Written into --out, each file at once or not at all:
 
     train.txt  val.txt  test.txt   lines of path, tab, label (VideoDataset's delimiter='\t': a path may have blanks)
     classes.txt                    the name of each label, a line each
@@ -103,7 +103,13 @@ def _videos_of(folder: Path, root: Path, left_out: Counter[str]) -> list[str]:
         raise ConfigError(f"ROOT: cannot read '{error.filename}' ({error.strerror}), expected a folder of videos.")
 
     found = []
-    for place, below, names in os.walk(folder, onerror=refuse):
+    seen = {os.path.realpath(root), *map(str, Path(os.path.realpath(root)).parents)}  # a link to these holds all
+    for place, below, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link to where we have been, maybe without end
+            left_out['linked folder a second time'] += 1
+            below.clear()
+            continue
+        seen.add(real)
         below[:] = sorted(name for name in below if not name.startswith('.'))
         for name in names:
             path = Path(place, name)

@@ -11,11 +11,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets.demo import SETS, DemoOptions, make_demo
 from mmnas_video.datasets.demo_join import join_demo
 
+JOINED = ('motion', 'scene')  # the video sets
 HELP = {
     'seed': 'every pixel is a function of the seed and the options',
     'height': 'pixels, even',
@@ -60,7 +62,8 @@ def make(args: argparse.Namespace) -> None:
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in vars(args).items()}
     out, sets = options.pop('out'), options.pop('sets')
     make_demo(out, DemoOptions(**options), sets, report=lambda line: print(line, flush=True))
-    if {'motion', 'scene'} <= set(sets):
+    # Also where one was made before: the union's lists name its clips.
+    if {*JOINED} & {*sets} and all((Path(out) / name / 'classes.txt').is_file() for name in JOINED):
         print(f'lists of the union of both video sets: {join_demo(out)}')
 
 

@@ -20,15 +20,17 @@ Written into --out, each file at once or not at all:
 
 import argparse
 import csv
+import io
 import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.datasets.checks import read_text
 from mmnas_video.datasets.seed import derive_seed
 from mmnas_video.errors import ConfigError
 
@@ -48,22 +50,22 @@ def normalised(name: str) -> str:
     return '_'.join(name.strip().lower().replace('_', ' ').split())
 
 
-def read_list(path: Path) -> list[Clip]:
-    """Read a list of either format.
+def read_list(path: Path, key: str) -> list[Clip]:
+    """Read a list of either format, which the option ``key`` names.
 
     Raises:
-        ConfigError: no such file, an empty one, or a line that is neither; names file and line.
+        ConfigError: no such file, an empty one, text that is not UTF-8, or a line that is neither; names file and line.
     """
     if not path.is_file():
         raise ConfigError(f'{path}: found no file, expected a list of Kinetics-400 (text or csv).')
-    with path.open(newline='', encoding='utf-8') as file:
-        clips = _read_csv(path, csv.DictReader(file)) if path.suffix == '.csv' else _read_text(path, file)
+    file = io.StringIO(read_text(path, key))
+    clips = _read_csv(path, csv.DictReader(file)) if path.suffix == '.csv' else _read_text(path, file)
     if not clips:
         raise ConfigError(f'{path}: found no clip, expected at least 1.')
     return clips
 
 
-def _read_text(path: Path, lines: Sequence[str]) -> list[Clip]:
+def _read_text(path: Path, lines: Iterable[str]) -> list[Clip]:
     clips = []
     for number, line in enumerate(lines, 1):
         head, _, label = line.strip().rpartition(' ')
@@ -102,7 +104,7 @@ def class_names(clips: Sequence[Clip], label_map: Path | None) -> dict[str, str]
     """
     keys = sorted({clip.label for clip in clips}, key=lambda key: (int(key), key) if key.isdigit() else (0, key))
     if label_map is not None:
-        lines = label_map.read_text(encoding='utf-8').splitlines() if label_map.is_file() else []
+        lines = read_text(label_map, '--label-map').splitlines() if label_map.is_file() else []
         beyond = [key for key in keys if key.isdigit() and int(key) >= len(lines)]
         if beyond:
             raise ConfigError(
@@ -142,7 +144,7 @@ def _given_classes(path: Path, names: dict[str, str]) -> list[str]:
     if not path.is_file():
         raise ConfigError(f"--classes: found no file '{path}', expected one class name or label a line.")
     key_of = {name: key for key, name in names.items()}
-    lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(path, '--classes').splitlines() if line.strip()]
     keys = [line if line in names else key_of.get(normalised(line)) for line in lines]
     unknown = [line for line, key in zip(lines, keys, strict=True) if key is None]
     if unknown or not lines:
@@ -207,7 +209,7 @@ def make_lists(args: argparse.Namespace) -> None:
     """Read, choose, relabel and write; nothing is written before everything has been checked."""
     if args.clips is not None and min(args.clips) < 1:
         raise ConfigError(f'--clips: found {args.clips}, expected two numbers of at least 1.')
-    train, val = read_list(args.train), read_list(args.val)
+    train, val = read_list(args.train, '--train'), read_list(args.val, '--val')
     if {clip.label.isdigit() for clip in train} != {clip.label.isdigit() for clip in val}:
         raise ConfigError(f'--val: found {args.val} in another format than {args.train}, expected the same.')
     names = class_names(train, args.label_map)

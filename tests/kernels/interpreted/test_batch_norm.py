@@ -26,6 +26,7 @@ from mmnas_video.kernels import batch_norm_tiles
 from mmnas_video.kernels.batch_norm import Statistics, excited, fuses, normalise, statistics
 from mmnas_video.kernels.batch_norm_ops import input_op, sums_op
 from mmnas_video.kernels.batch_norm_reference import excited_reference, reference
+from mmnas_video.kernels.batch_norm_statistics import merge_kernel
 from mmnas_video.models.blocks.mbconv3d import BlockWindows, MBConv3D
 from mmnas_video.testing.compare import randomise
 from tests.kernels.batch_norm_oracle import (
@@ -133,6 +134,18 @@ def test_tiles_cover_every_row_and_channel_once(channels, width):
         assert 2 * channels > tiles.grid[1] * width >= channels or channels == 1
         arguments = tiles.arguments
         assert arguments['units'] * arguments['ALIGN'] == channels
+
+
+def test_blocks_of_millions_of_rows_are_merged():
+    """2 blocks of 5,000,011 rows, as of 2 long clips, in 512 lanes. Rejects row numbers that pass 32 bits in lanes
+    without a block: their mean of 0 then counts."""
+    per, (low, high), spread = 5_000_011, (2.0, 4.0), (3.0, 7.0)
+    parts = torch.tensor([[low], [high]], device=DEVICE), torch.tensor(spread, device=DEVICE)[:, None] * per
+    mean, var = torch.empty(1, device=DEVICE), torch.empty(1, device=DEVICE)
+    sizes = dict(rows=2 * per, per=per, blocks=2, units=1, start=0, total=1)
+    tiles = dict(ALIGN=1, BLOCK_P=512, BLOCK_C=1)
+    merge_kernel[(1,)](torch.zeros(1, device=DEVICE), *parts, mean, var, None, None, 0.1, **sizes, **tiles)
+    assert mean.item() == pytest.approx(3) and var.item() == pytest.approx(5 + 1)
 
 
 def test_small_deviation_of_a_large_mean():

@@ -69,6 +69,29 @@ def test_work_cut_into_many_programs(monkeypatch, size, slots, gradient):
     assert_right(Case(size, (3, 1, 3), 1, (17, 3, 1, 3), 15))
 
 
+@pytest.mark.parametrize(
+    ('shape', 'start', 'kernel'),
+    [
+        ((5, 1, 1, 3, 3), 7, None),
+        ((5, 1, 1, 3, 3), 0, (1, 5, 5)),
+        ((5, 2, 1, 3, 3), 0, None),
+        ((5, 1, 3, 3), 0, (1, 3, 3)),
+        ((5, 1, 1, 3, 3), 0, (3, 3)),
+        ((2, 1, 1, 3, 3), 0, None),
+    ],
+    ids=['start', 'kernel', 'groups', 'axes', 'two taps', 'channels'],
+)
+def test_a_weight_that_does_not_fit_is_refused_as_pytorch_does(shape, start, kernel, monkeypatch):
+    """Rejects kernels that read beyond the end of a weight: numbers of whatever lies there, or a fault on a GPU."""
+    said = []
+    for switch in ('auto', 'off'):
+        monkeypatch.setenv(SWITCH, switch)
+        with pytest.raises((RuntimeError, IndexError)) as error:
+            depthwise_conv3d(torch.ones(1, 5, 2, 3, 7), torch.ones(shape), start, kernel)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
 def test_any_shape_equals_the_baked_one(monkeypatch):
     """Rejects a kernel for any shape, which a supernet's widths use, that differs from the one with the shape baked
     in; and a bound on baked shapes that is not kept.
