@@ -38,6 +38,11 @@ def is_search_hook(hook: Mapping[str, Any]) -> bool:
     return isinstance(found, type) and issubclass(found, SearchHook)
 
 
+def build_hook(hook: Mapping[str, Any]) -> Any:
+    """A hook of a config by itself. Its ``priority`` is for the Runner that registers it."""
+    return HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
+
+
 def is_named(hook: Mapping[str, Any], names: Sequence[str]) -> bool:
     """Whether a hook config names one of these classes, as a class or by name, with its scope or without."""
     return getattr(_class_of(hook), '__name__', None) in names
@@ -239,10 +244,13 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
 
 
 __all__ = [
+    'STARTS',
+    'build_hook',
     'check_space_of',
     'check_weights',
     'extract_model',
     'fit_readers',
+    'is_named',
     'is_search_hook',
     'load_supernet',
     'pinned_config',
