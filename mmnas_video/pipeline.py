@@ -153,7 +153,7 @@ def retrain_arch(
         name: for the progress line.
     """
     cfg, done = retrain_config(retrain, arch, work_dir, search, backbone), work_dir / TESTED
-    goes_on = bool(cfg.resume) and is_same_training(cfg)
+    trained, goes_on = _trained(cfg), bool(cfg.resume) and is_same_training(cfg)
     barrier()  # all ranks have looked
     if not goes_on:
         cfg.resume = False
@@ -161,7 +161,7 @@ def retrain_arch(
             if any((work_dir / name).exists() for name in (TRAINED, TESTED, 'last_checkpoint')):
                 set_aside(work_dir)
             work_dir.mkdir(parents=True, exist_ok=True)
-            write_text_atomic(work_dir / TRAINED, _trained(cfg))
+            write_text_atomic(work_dir / TRAINED, trained)
         barrier()
     if not (goes_on and done.is_file()):
         if any(hook['type'] == 'ProgressHook' for hook in search.get('custom_hooks') or []):
