@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -28,6 +29,8 @@ from mmnas_video.search import fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
+#: ``resume`` of a config: go on from the last checkpoint in the work dir, or begin if there is none.
+AUTO = 'auto'
 #: Options of a search hook in a dry run: the phases come at once, and are short.
 SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
@@ -56,9 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=AUTO,
         metavar='CHECKPOINT',
-        help='continue: from a checkpoint file, or without a value from the last one in the work dir',
+        help='continue: from a checkpoint file, or without a value from the last one in the work dir (begin, if it has '
+        'none)',
     )
     parser.add_argument('--seed', type=int, help="random seed (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
@@ -130,14 +134,14 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if hasattr(args, 'verbose'):
         cfg.console = 'all' if args.verbose else 'brief'
     if args.seed is not None:
-        cfg.setdefault('randomness', {})['seed'] = args.seed
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': args.seed}
     if args.depth_scale is not None:
         cfg.model.backbone.depth_scale = args.depth_scale
-    if args.resume:
-        if args.resume != 'auto':
-            read_checkpoint(args.resume)  # a file that cannot be resumed from is refused now, with its one error
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.resume == AUTO:
+        cfg.resume = AUTO
+    elif args.resume:
+        read_checkpoint(args.resume)  # a file that cannot be resumed from is refused now, with its one error
+        cfg.resume, cfg.load_from = True, args.resume
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -172,8 +176,9 @@ def build_runner(cfg: Config) -> Runner:
     """The Runner of a config. Several processes on a machine without GPU get the gloo backend.
 
     The heads of a config that pins an architecture get the pinned network's width, also in ``cfg`` itself, which the
-    Runner writes beside its results for stock tools.
+    Runner writes beside its results for stock tools; and ``resume='auto'`` is settled there.
     """
+    settle_resume(cfg)
     fit_readers(cfg)
     # A step may leave parameters out: heads of other datasets, operators that an architecture has not. Where none are
     # left out, looking for them costs a walk over the graph; where some are, not looking ends in torch's error.
@@ -184,6 +189,24 @@ def build_runner(cfg: Config) -> Runner:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
     runner.register_hook(OpeningHook())
     return runner
+
+
+def settle_resume(cfg: Config) -> None:
+    """Make of ``resume='auto'`` a resume from the last checkpoint of the work dir, or a start as the config says.
+
+    MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. What a search
+    that was killed before its first checkpoint left of its history goes, as if it had not been run.
+    """
+    if cfg.get('resume') != AUTO:
+        return
+    work_dir = Path(cfg.work_dir)
+    cfg.resume = (work_dir / 'last_checkpoint').is_file()
+    # No rank writes there before all have looked: here they meet, or, if they are not yet connected, in the Runner.
+    barrier()
+    if cfg.resume:
+        cfg.load_from = None
+    elif is_main_process() and not (work_dir / 'search' / 'arch.json').exists():  # every checkpoint has one beside it
+        (work_dir / 'search' / 'history.jsonl').unlink(missing_ok=True)
 
 
 def train(cfg: Config) -> Runner:
@@ -201,12 +224,14 @@ def train(cfg: Config) -> Runner:
 
 
 def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
-    """The same run with at most ``steps`` batches per loop and one epoch, in a folder of its own."""
+    """The same run with at most ``steps`` batches per loop and one epoch (``steps`` iterations of a run that counts
+    them), in a folder of its own."""
     short = copy.deepcopy(cfg)
     short.work_dir = str(Path(cfg.work_dir) / 'dry_run')
-    short.train_cfg.max_epochs = 1
-    short.train_cfg.val_interval = 1
-    short.resume, short.load_from = False, cfg.get('load_from') if not cfg.get('resume') else None
+    key, length = ('max_iters', steps) if 'max_iters' in cfg.train_cfg else ('max_epochs', 1)
+    short.train_cfg.update({key: length, 'val_interval': length})
+    # What a run goes on from has been trained already; with 'auto' load_from is still what it begins with.
+    short.resume, short.load_from = False, cfg.get('load_from') if cfg.get('resume') in (None, False, AUTO) else None
     for key in filter(short.get, LOOPS.values()):
         # MMEngine takes num_batch_per_epoch at its word, also where the list is shorter than that.
         whole = len(whole_loader(cfg, key).dataset) // short[key].batch_size
@@ -237,7 +262,8 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
         finish: what the full run does between training and test; called with the Runner and the shortened config.
 
     Returns:
-        ``steps_per_epoch``, ``epochs``, ``seconds_per_step`` (of this machine) and ``hours``.
+        ``steps_per_epoch``, ``epochs``, ``seconds_per_step`` (of this machine) and ``hours``. A run that counts
+        iterations (``train_cfg.max_iters``) is one epoch of them.
 
     Raises:
         ConfigError: an epoch would have no step.
@@ -247,7 +273,7 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     timer = _StepTimer()
     with building(short) as first_step:
         runner = build_runner(short)
-        steps, epochs = _steps_of(cfg), cfg.train_cfg.max_epochs  # again: now the ranks that share them are known
+        steps, epochs = _steps_of(cfg), cfg.train_cfg.get('max_epochs', 1)  # again: now the ranks are known
         runner.register_hook(timer, priority='LOWEST')
         runner.register_hook(first_step)
         runner.train()
@@ -265,14 +291,14 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
 
 
 def _steps_of(cfg: Config) -> int:
-    """Training steps of an epoch on this rank."""
+    """Training steps of an epoch on this rank; of a run that counts iterations all of them."""
     full = whole_loader(cfg, 'train_dataloader')
     if not len(full):
         raise ConfigError(
             f'train_dataloader.batch_size: found {full.batch_size} for {len(full.dataset)} clips, expected at '
             'most as many: with drop_last an epoch has no step'
         )
-    return len(full)
+    return cfg.train_cfg.get('max_iters') or len(full)
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:

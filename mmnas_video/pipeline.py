@@ -14,15 +14,17 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
-from mmnas_video.launch import LOOPS, dry_run, load_config, train
+from mmnas_video.launch import AUTO, LOOPS, dry_run, load_config, train
 from mmnas_video.registry import DATASETS
 from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
-from mmnas_video.space import write_text_atomic
-from mmnas_video.staged import dry_stages, run_stages
+from mmnas_video.space import read_arch_file, write_text_atomic
+from mmnas_video.staged import dry_stages, run_stages, set_aside
 from mmnas_video.visualization import ReportHook
 
 #: What ``retrain`` may say.
 RETRAIN = ('config', 'cfg_options')
+#: In the work dir of a retraining: what it trains, and what it ends with.
+TRAINED, TESTED = 'trained.json', 'test.json'
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
@@ -139,17 +141,29 @@ def retrain_arch(
 ) -> dict[str, Any]:
     """Train a network from scratch and test it.
 
+    With ``resume`` in the search's config a training of the same network and seed goes on, or is not run again if its
+    ``test.json`` stands. Any other one that is in the way moves to ``NAME-1``, ``NAME-2``, ...
+
     Args:
         retrain: ``config`` (a path) and what to override in it (``cfg_options``).
         arch: arch file, or the values; None with a ``backbone`` that has nothing to choose.
-        work_dir: of this training. One that is finished (its ``test.json`` stands) is not run again.
-        search: the search's config, for launcher, seed and log level.
+        work_dir: of this training.
+        search: the search's config, for launcher, seed, log level and resume.
         backbone: takes the place of the config's backbone.
         name: for the progress line.
     """
-    done = work_dir / 'test.json'
-    if not (done.is_file() and search.get('resume')):
-        cfg = retrain_config(retrain, arch, work_dir, search, backbone)
+    cfg, done = retrain_config(retrain, arch, work_dir, search, backbone), work_dir / TESTED
+    trained, goes_on = _trained(cfg), bool(cfg.resume) and is_same_training(cfg)
+    barrier()  # all ranks have looked
+    if not goes_on:
+        cfg.resume = False
+        if is_main_process():
+            if any((work_dir / name).exists() for name in (TRAINED, TESTED, 'last_checkpoint')):
+                set_aside(work_dir)
+            work_dir.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(work_dir / TRAINED, trained)
+        barrier()
+    if not (goes_on and done.is_file()):
         if any(hook['type'] == 'ProgressHook' for hook in search.get('custom_hooks') or []):
             cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
         runner = train(cfg)
@@ -158,6 +172,20 @@ def retrain_arch(
             write_text_atomic(done, json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n')
         barrier()
     return {'retrained': work_dir, 'metrics': json.loads(done.read_text())}
+
+
+def is_same_training(cfg: Config) -> bool:
+    """Whether the training in the work dir of ``cfg`` (:func:`retrain_config`) is of this network and seed."""
+    file = Path(cfg.work_dir) / TRAINED
+    return file.is_file() and file.read_text(encoding='utf-8') == _trained(cfg)
+
+
+def _trained(cfg: Config) -> str:
+    """What makes a training another one: the values of its network, or all of the backbone where it has none; seed."""
+    backbone = cfg.model.backbone
+    arch = read_arch_file(backbone.arch)['arch'] if isinstance(backbone.arch, str) else backbone.arch
+    said = {'network': dict(backbone if arch is None else arch), 'randomness': cfg.randomness}
+    return json.dumps(said, indent=1, sort_keys=True, default=str) + '\n'
 
 
 def retrain_config(
@@ -172,8 +200,9 @@ def retrain_config(
     if backbone is not None:
         cfg.model.backbone = dict(backbone)
     cfg.model.backbone.arch = arch if isinstance(arch, str) or arch is None else dict(arch)
-    cfg.work_dir, cfg.launcher, cfg.log_level = str(work_dir), search.get('launcher', 'none'), search.log_level
+    cfg.work_dir, cfg.launcher = str(work_dir), search.get('launcher', 'none')
+    cfg.log_level = search.get('log_level', 'INFO')  # MMEngine's own
     cfg.console = search.get('console', 'all')
     cfg.randomness = copy.deepcopy(search.get('randomness') or dict(seed=0))
-    cfg.resume = bool(search.get('resume'))
+    cfg.resume = AUTO if search.get('resume') else False
     return cfg

@@ -24,8 +24,8 @@ from mmnas_video.data_sizes import PUBLISHED
 from mmnas_video.datasets.held_out import HeldOut, read_held_out
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import HOOKS, MODELS
-from mmnas_video.search import EntanglementSearchHook, PARSECSearchHook, fit_readers, is_search_hook
+from mmnas_video.registry import MODELS
+from mmnas_video.search import EntanglementSearchHook, PARSECSearchHook, build_hook, fit_readers, is_search_hook
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.space import Arch
 from mmnas_video.step_work import Work, selection_work, work_of
@@ -241,7 +241,7 @@ class Plan:
         if not cfg.get('cost_shape'):
             raise ConfigError('cost_shape: found none, expected the (C, T, H, W) of a clip, such as (3, 13, 160, 160)')
         found = [hook for hook in self.cfg.get('custom_hooks') or [] if is_search_hook(hook)]
-        self.hook = HOOKS.build(found[0]) if found else None
+        self.hook = build_hook(found[0]) if found else None
         self.data = read_clips(self.cfg, known)
         self.networks = Networks(self.cfg, self.hook)
 

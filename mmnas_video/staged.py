@@ -25,17 +25,20 @@ from mmengine.registry import init_default_scope
 from mmnas_video.cost import Budget, total_range
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import dry_run
-from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.launch import AUTO, dry_run
+from mmnas_video.registry import MODELS
 from mmnas_video.search import (
     FINISHED,
     STAGES,
+    STARTS,
     Finished,
     Pins,
     SearchHook,
     Stage,
+    build_hook,
     end_entropy,
     find_finished,
+    is_named,
     opened,
     read_finished,
     read_stages,
@@ -49,6 +52,8 @@ from mmnas_video.visualization import write_report
 
 #: What is copied from the last stage's ``search`` folder into that of the whole search.
 RESULTS = ('arch.json', 'space.json', 'history.jsonl', 'extracted.pth')
+#: The same of what there is only with test data.
+EXTRAS = ('inference.py',)
 
 #: Runs one ordinary search to its end and returns its hook, whose model holds the final weights.
 Search = Callable[[Config], SearchHook]
@@ -108,8 +113,12 @@ def plan_stages(cfg: Config, work_dir: Path) -> tuple[list[Plan], Finished | Non
     pins, plans = (before.pins if before else Pins()), []
     for i, stage in enumerate(stages):
         made = stage_config(cfg, stage, f'stages[{i}]')
+        if 'max_epochs' not in made.train_cfg:
+            raise ConfigError(
+                f'train_cfg.max_epochs: found none for stages[{i}], expected it: the length of a stage is in epochs'
+            )
         for hook in made.custom_hooks:
-            HOOKS.build(hook)
+            build_hook(hook)
         part, searchable = find_searchable(MODELS.build(made.model))
         space = searchable.space
         if 'fixed' not in inspect.signature(type(searchable).__init__).parameters:
@@ -152,14 +161,15 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
     """Run every stage of a config that is not finished, and put the last one's results into ``WORK_DIR/search``.
 
     Args:
-        cfg: with ``stages``; with ``resume`` finished stages are not run again, and the killed one goes on.
+        cfg: with ``stages``; with ``resume`` finished stages are not run again, and the killed one goes on. The first
+            begins with ``load_from``.
         search: runs one ordinary search.
 
     Raises:
         ConfigError: see :func:`plan_stages`; a checkpoint named to resume from; finished stages of another config.
     """
     work_dir, resume = Path(cfg.work_dir), bool(cfg.get('resume'))
-    if resume and cfg.get('load_from'):
+    if resume and cfg.resume != AUTO and cfg.get('load_from'):
         raise ConfigError(
             f'--resume: found the checkpoint {cfg.load_from!r}, expected no value: a search in stages goes on in the '
             'stage that it was in, from its last checkpoint'
@@ -168,7 +178,7 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
     barrier()
     if not resume and is_main_process():
         for folder in (*(plan.folder for plan in plans), work_dir / 'search'):
-            _set_aside(folder)
+            set_aside(folder)
     barrier()
     done: list[Finished] = []
     for plan in plans:
@@ -199,19 +209,15 @@ def _run_stage(plan: Plan, before: Finished | None, search: Search, resume: bool
 
 
 def _prepared(plan: Plan, before: Finished | None, resume: bool) -> Config:
-    """The stage as an ordinary search: parts pinned, weights inherited, resumed if it has a checkpoint."""
+    """The stage as an ordinary search: parts pinned, weights inherited, to be resumed if it has a checkpoint."""
     cfg = plan.pinned(before.pins.chosen if before else {})
     if before:
         arch = start_values(plan.stage, plan.key, plan.space, before.arch)
         cfg.load_from = str(before.weights)
+        # They have put the weights of the config's load_from into the first stage.
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not is_named(hook, STARTS)]
         cfg.custom_hooks.append(dict(type='InheritHook', arch=arch, grown=set(arch) != set(before.arch)))
-    cfg.resume = resume and (plan.folder / 'last_checkpoint').is_file()
-    barrier()
-    if cfg.resume:
-        cfg.load_from = None
-    elif resume and is_main_process():
-        # Killed before its first checkpoint: a fresh start, as that of an ordinary search.
-        (plan.folder / 'search' / 'history.jsonl').unlink(missing_ok=True)
+    cfg.resume = AUTO if resume else False
     return cfg
 
 
@@ -228,7 +234,7 @@ def _conclude(plan: Plan, before: Finished | None, hook: SearchHook, arch: Arch)
     return read_finished(plan.folder, plan.key)
 
 
-def _set_aside(folder: Path) -> None:
+def set_aside(folder: Path) -> None:
     """What an earlier run left moves to ``NAME-1``, ``NAME-2``, ...; nothing is overwritten."""
     if folder.exists():
         number = 1
@@ -241,7 +247,7 @@ def _collect(work_dir: Path, done: Sequence[Finished]) -> None:
     """``WORK_DIR/search``: the last stage's results, and what every stage ended with."""
     last, target = done[-1].folder / 'search', work_dir / 'search'
     target.mkdir(parents=True, exist_ok=True)
-    for name in RESULTS:
+    for name in (*RESULTS, *(name for name in EXTRAS if (last / name).is_file())):
         temporary = target / f'.{name}.writing'
         shutil.copyfile(last / name, temporary)
         os.replace(temporary, target / name)

@@ -12,22 +12,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_arguments, load_config, read_config
-from mmnas_video.pipeline import run_search
+from mmnas_video.pipeline import TESTED, is_same_training, retrain_config, run_search
 from mmnas_video.space import SearchSpace, agreement, chance_agreement, write_text_atomic
 from mmnas_video.visualization import read_search
 
 
-def finished(work_dir: Path, retrain: bool) -> bool:
-    """Whether a search in this folder, and what follows it, has come to its end."""
+def finished(work_dir: Path, training: Config | None) -> bool:
+    """Whether a search in this folder, and the training of what it found, if there is to be one, has ended."""
     folder = work_dir / 'search'
     if not (folder / 'arch.json').is_file() or not (folder / 'extracted.pth').is_file():
         return False
-    return read_search(work_dir).final and (not retrain or (work_dir / 'retrain' / 'test.json').is_file())
+    if not read_search(work_dir).final:
+        return False
+    return training is None or (is_same_training(training) and (Path(training.work_dir) / TESTED).is_file())
 
 
 def run_seed(args: argparse.Namespace, seed: int, work_dir: Path) -> dict[str, Any]:
@@ -35,7 +38,9 @@ def run_seed(args: argparse.Namespace, seed: int, work_dir: Path) -> dict[str, A
     args.seed, args.work_dir = seed, str(work_dir)
     cfg = read_config(args.config, args)
     retrain = args.retrain and bool(cfg.get('retrain'))
-    if not (args.resume and finished(work_dir, retrain)):
+    found = str(work_dir / 'search' / 'arch.json')
+    training = retrain_config(cfg.retrain, found, work_dir / 'retrain', cfg) if retrain else None
+    if not (args.resume and finished(work_dir, training)):
         # MMEngine finds loggers again by this name, which otherwise is the config's and the second.
         cfg.experiment_name = f'{Path(args.config).stem}_seed_{seed}'
         run_search(cfg, retrain=retrain)
@@ -45,7 +50,7 @@ def run_seed(args: argparse.Namespace, seed: int, work_dir: Path) -> dict[str, A
 def read_row(work_dir: Path, seed: int) -> dict[str, Any]:
     """What a finished search left: arch, held-out score, MACs and, after a retraining, its test metrics."""
     found = read_search(work_dir)
-    test = work_dir / 'retrain' / 'test.json'
+    test = work_dir / 'retrain' / TESTED
     return {
         'seed': seed,
         'arch': dict(found.arch or {}),

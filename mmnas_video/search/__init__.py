@@ -9,9 +9,12 @@ from .distribution import ArchDistribution
 from .entangled import EntanglementSearchHook
 from .evolution import EvolutionSearchHook, use_checkpoint
 from .extraction import (
+    STARTS,
+    build_hook,
     check_weights,
     extract_model,
     fit_readers,
+    is_named,
     is_search_hook,
     load_supernet,
     read_checkpoint,
@@ -39,6 +42,7 @@ from .uniform import UniformSearchHook
 __all__ = [
     'FINISHED',
     'STAGES',
+    'STARTS',
     'ArchDistribution',
     'AtomicCheckpointHook',
     'Calibration',
@@ -58,12 +62,14 @@ __all__ = [
     'TaskStreams',
     'UniformSearchHook',
     'VideoAccuracy',
+    'build_hook',
     'check_weights',
     'end_entropy',
     'extract_model',
     'find_finished',
     'fit_readers',
     'is_joint',
+    'is_named',
     'is_search_hook',
     'load_supernet',
     'opened',

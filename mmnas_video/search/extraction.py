@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,30 @@ from mmnas_video.space import Arch, Value, write_text_atomic
 from .base import SearchHook
 from .checkpoint import save_atomic
 
+#: Hooks with which a run starts from weights of another network: of no use to what goes on from the run's own.
+STARTS = ('InheritHook', 'FineTuneHook')
+#: Hooks that a found network does not need.
+LEFT_OUT = ('ReportHook', 'ProgressHook', *STARTS)
+
+
+def _class_of(hook: Mapping[str, Any]) -> Any:
+    return hook['type'] if isinstance(hook['type'], type) else HOOKS.get(hook['type'])
+
 
 def is_search_hook(hook: Mapping[str, Any]) -> bool:
     """Whether a hook config names a search."""
-    found = hook['type'] if isinstance(hook['type'], type) else HOOKS.get(hook['type'])
+    found = _class_of(hook)
     return isinstance(found, type) and issubclass(found, SearchHook)
+
+
+def build_hook(hook: Mapping[str, Any]) -> Any:
+    """A hook of a config by itself. Its ``priority`` is for the Runner that registers it."""
+    return HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
+
+
+def is_named(hook: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether a hook config names one of these classes, as a class or by name, with its scope or without."""
+    return getattr(_class_of(hook), '__name__', None) in names
 
 
 def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> Config:
@@ -46,9 +65,7 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
     if window is not None:
         _narrow_readers(pinned.model, part, window)
     pinned.custom_hooks = [
-        h
-        for h in pinned.get('custom_hooks') or []
-        if not is_search_hook(h) and h['type'] not in ('ReportHook', 'ProgressHook', 'InheritHook')
+        h for h in pinned.get('custom_hooks') or [] if not is_search_hook(h) and not is_named(h, LEFT_OUT)
     ]
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if pinned.get(loader):
@@ -227,10 +244,13 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
 
 
 __all__ = [
+    'STARTS',
+    'build_hook',
     'check_space_of',
     'check_weights',
     'extract_model',
     'fit_readers',
+    'is_named',
     'is_search_hook',
     'load_supernet',
     'pinned_config',

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmnas_video.entangle import bare_model
@@ -24,7 +24,8 @@ class FineTuneHook(Hook):
     """Demand that ``load_from`` holds the weights of this network, but for what is meant to be new.
 
     MMEngine loads what fits and leaves the rest as it was initialised, with a warning: a wrong ``arch`` would train,
-    and end as a network from scratch does. A resumed training has its weights from its own checkpoint.
+    and end as a network from scratch does. A resumed training has its weights from its own checkpoint, and a test its
+    network's from the file that it names: this acts only where a training begins.
 
     Args:
         new: patterns of parameters and buffers that keep their initialisation, whatever the file has under these
@@ -47,11 +48,13 @@ class FineTuneHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Look at the weights before anything is trained."""
+        if not isinstance(runner._train_loop, BaseLoop):
+            return  # a validation or a test
         if runner._resume:
             if runner._load_from is None and find_latest_checkpoint(runner.work_dir) is None:
                 raise ConfigError(
                     f'resume: found no checkpoint in {runner.work_dir!r}, expected one: this fine-tuning has not '
-                    'begun; start it without --resume'
+                    'begun; start it without resume=True'
                 )
             return
         path = runner._load_from
@@ -64,7 +67,7 @@ class FineTuneHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Give the Runner the file's weights, with those that are new as they were initialised."""
-        if not runner._resume:
+        if begins(runner):
             checkpoint['state_dict'] = self._fitted(bare_model(runner.model), checkpoint, str(runner._load_from))
 
     def _fitted(self, model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> dict[str, Tensor]:
@@ -86,6 +89,11 @@ class FineTuneHook(Hook):
         state = {**{name: value for name, value in own.items() if fits(name, self.new)}, **kept}
         check_weights(model, {'state_dict': state}, path)
         return state
+
+
+def begins(runner: Runner) -> bool:
+    """Whether a training begins: one that goes on, a validation and a test have the weights of what they load."""
+    return isinstance(runner._train_loop, BaseLoop) and not runner._resume  # not built before a validation or a test
 
 
 def fits(name: str, patterns: Sequence[str]) -> bool:

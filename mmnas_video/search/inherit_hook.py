@@ -16,7 +16,7 @@ from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.space import Value
 
 from .extraction import pinned_config, read_checkpoint
-from .fine_tune_hook import fits
+from .fine_tune_hook import begins, fits
 from .key_maps import check_keys, renamed
 
 
@@ -25,7 +25,7 @@ class InheritHook(Hook):
     """Puts the weights of ``load_from`` where ``arch`` has them in the supernet; a staged search adds it.
 
     It acts when the Runner has read the file and before it loads it: initialisation, loading and EMA stay MMEngine's. A
-    resumed search has its weights from its checkpoint: then nothing is done.
+    resumed search has its weights from its checkpoint, and a test from the file that it names: then nothing is done.
 
     With ``keys`` the file is another library's, such as mmpretrain's DeiT-Tiny for a supernet of VIM-NAS-T::
 
@@ -62,14 +62,14 @@ class InheritHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Look at a file of another library before anything is trained."""
-        if self.keys is not None and not runner._resume:
+        if self.keys is not None and begins(runner):
             if not runner._load_from:
                 raise ConfigError(f'load_from: found none, expected the weights of a {self.keys} (InheritHook.keys)')
             self._renamed(runner, bare_model(runner.model), read_checkpoint(runner._load_from))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Give the Runner the supernet's weights in the place of the small network's."""
-        if runner._resume:
+        if not begins(runner):
             return
         model = bare_model(runner.model)
         found = checkpoint['state_dict'] if self.keys is None else self._renamed(runner, model, checkpoint)

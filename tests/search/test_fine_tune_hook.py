@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 
 from mmnas_video.errors import ConfigError
+from mmnas_video.registry import MODELS
+from mmnas_video.search import InheritHook
+from mmnas_video.search.extraction import pinned_config
 
-from .toy import runner
+from .toy import config, loader, runner
 
 ARCH = {'scale': 2.0, 'width': 3}
 
@@ -94,10 +98,40 @@ def test_no_weights_are_an_error():
 def test_a_resumed_one_goes_on_from_its_own_weights(file, state, tmp_path):
     """Rejects a resume that starts again from the file, asks for one that is gone, or makes what was new new again;
     and one that finds no checkpoint and would begin from random weights."""
-    with pytest.raises(ConfigError, match=r'resume: found no checkpoint in .*start it without --resume'):
+    with pytest.raises(ConfigError, match=r'resume: found no checkpoint in .*start it without resume=True'):
         made(None, work_dir=str(tmp_path / 'run'), resume=True).train()
     options = dict(rate=0.1, work_dir=str(tmp_path / 'run'), new=['head.*'])
     first = ended(made(file, **options))
     assert not torch.equal(first['backbone.weight'], state['backbone.weight'])
     again = ended(made(None, **options, resume=True))
     assert all(torch.equal(again[name], value) for name, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ('arch', 'hook'),
+    [
+        (ARCH, dict(type='FineTuneHook', new=['head.*'], keys='mmpretrain.VisionTransformer')),
+        (None, dict(type='InheritHook', arch=ARCH, new=['head.*'])),
+        (None, dict(type='mmaction.InheritHook', arch=ARCH)),
+    ],
+)
+def test_a_test_has_the_weights_of_its_checkpoint(arch, hook, tmp_path):
+    """Rejects a test of random heads, and one that takes the checkpoint for the file that the training began with: its
+    names are translated again, or a supernet's weights are put where those of a small network belong."""
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=arch))
+    loops = dict(test_dataloader=loader(2), test_cfg={}, test_evaluator=dict(type='ToyMetric'))
+    trained = runner({}, model=model, custom_hooks=[], **loops)
+    state = {name: value + 1 for name, value in trained.model.state_dict().items()}
+    torch.save({'state_dict': state}, tmp_path / 'epoch_1.pth')
+    tested = runner({}, model=model, custom_hooks=[hook], load_from=str(tmp_path / 'epoch_1.pth'), **loops)
+    tested.test()
+    assert all(torch.equal(value, state[name]) for name, value in tested.model.state_dict().items())
+
+
+def test_a_found_network_starts_from_its_own_weights():
+    """Rejects an extracted config whose training makes new what its weights have."""
+    init_default_scope('mmaction')
+    kinds = (InheritHook, 'mmaction.FineTuneHook', 'ReportHook', 'SyncBuffersHook')
+    cfg = config({}, custom_hooks=[dict(type=kind) for kind in kinds])
+    kept = pinned_config(cfg, MODELS.build(cfg.model), ARCH).custom_hooks
+    assert [hook['type'] for hook in kept] == ['SyncBuffersHook']

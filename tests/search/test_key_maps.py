@@ -11,6 +11,7 @@ from mmpretrain.models import ImageClassifier
 import mmnas_video
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
+from mmnas_video.testing import toy
 
 #: 3 layers of 5 heads of 12, on images of 5 x 4 patches of 8 x 8, for 17 classes.
 VIT = dict(
@@ -78,8 +79,12 @@ def started(load_from, folder, hook, backbone, width=60, classes=17):
         log_level='ERROR',
         default_scope='mmaction',
         experiment_name=folder.name,
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        train_dataloader=toy.loader(0),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
     )
     runner = Runner.from_cfg(cfg)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.call_hook('before_run')
     runner.load_or_resume()
     return runner.model.eval() or runner.model

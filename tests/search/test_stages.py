@@ -15,6 +15,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.search import SearchHook, stage_table
+from mmnas_video.staged import plan_stages
 from tests.conftest import forget_runs
 
 from .toy import config
@@ -227,6 +228,42 @@ def test_optimisers_and_schedules_start_fresh(tmp_path, spy):
             json.loads(line) for line in next(Path(hook.runner.work_dir).rglob('scalars.json')).read_text().splitlines()
         ]
         assert max(line['lr'] for line in lines if 'lr' in line) <= 0.1
+
+
+def supernet_of(arch, work_dir):
+    """File of a network of the toy's, no weight of which is as it is initialised."""
+    init_default_scope('mmaction')
+    model = MODELS.build(dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=arch)))
+    torch.save({'state_dict': {k: v + 1 for k, v in model.state_dict().items()}}, work_dir / 'small.pth')
+    return str(work_dir / 'small.pth')
+
+
+@pytest.mark.parametrize('resume', [False, 'auto'])
+def test_a_config_with_weights_to_start_from_has_them_in_the_first_stage(resume, tmp_path, spy):
+    """Rejects a second stage that takes the first one's weights for the small network's of the config, which do not
+    fit; and a search that is begun with --resume from random weights."""
+    arch = {'scale': 1.0, 'width': 3}
+    cfg = staged(tmp_path / 'w', load_from=supernet_of(arch, tmp_path), resume=resume)
+    cfg.custom_hooks.append(dict(type='InheritHook', arch=arch))
+    run_search(cfg)
+    (_, _, first), (_, _, second) = spy.begun
+    assert torch.equal(first['head.bias'], torch.ones(3, dtype=torch.float64))
+    last = torch.load(tmp_path / 'w/1_scale/epoch_2.pth', weights_only=True)['state_dict']
+    assert torch.equal(second['head.bias'], last['head.bias'])
+
+
+def test_the_priority_of_a_hook_is_the_runners(tmp_path):
+    """Rejects a TypeError for what every Runner takes."""
+    cfg = staged(tmp_path)
+    cfg.custom_hooks = [dict(hook, priority='LOW') for hook in cfg.custom_hooks]
+    assert len(plan_stages(cfg, tmp_path)[0]) == 2
+
+
+def test_stages_are_counted_in_epochs(tmp_path):
+    """Rejects an AttributeError after the first stage."""
+    cfg = staged(tmp_path, stages=TWO[:1], train_cfg=dict(by_epoch=False, max_iters=9))
+    with pytest.raises(ConfigError, match=r'train_cfg.max_epochs: found none for stages\[0\]'):
+        plan_stages(cfg, tmp_path)
 
 
 # ---------------------------------------------------------------- killed and resumed

@@ -88,6 +88,12 @@ def test_work_of_each_method_by_hand(method):
     assert found['rank_macs'] == pytest.approx(expected, rel=1e-9 if 'DARTS' in method else 0.06)
 
 
+def test_the_priority_of_a_hook_costs_nothing():
+    """Rejects a TypeError for what every Runner takes."""
+    hook = HOOKS['uniform'][0]
+    assert toy_plan(dict(hook, priority='LOW')) == toy_plan(hook)
+
+
 def test_layers_that_are_computed_twice_cost_twice():
     """Rejects a plan of VIM-NAS Base and Large, whose layers are computed again in the backward pass, that forgets
     this."""

@@ -1,0 +1,100 @@
+"""From a command line to a run: what begins and what goes on, the seed, and the length of a dry run."""
+
+import argparse
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmnas_video.launch import _merge_arguments, add_arguments, build_runner, dry_run
+from mmnas_video.registry import MODELS
+from mmnas_video.testing.toy import config, loader
+from tests.conftest import forget_runs
+
+ARCH = {'scale': 1.0, 'width': 3}
+
+
+@pytest.fixture(autouse=True)
+def in_mmaction():
+    init_default_scope('mmaction')
+
+
+def merged(cfg, *words):
+    """A config with the arguments of a command line."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    _merge_arguments(cfg, parser.parse_args(['config.py', *words]))
+    return cfg
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Weights of a network, none of which is as it is initialised."""
+    model = MODELS.build(dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=ARCH)))
+    torch.save({'state_dict': {k: v + 7 for k, v in model.state_dict().items()}}, tmp_path / 'extracted.pth')
+    return str(tmp_path / 'extracted.pth')
+
+
+def inheriting(file, work_dir, *words):
+    """A search that starts from a network's weights and leaves them as they are."""
+    forget_runs()
+    changes = dict(load_from=file, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)))
+    hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
+    cfg = merged(config(hook, 1, str(work_dir), **changes), *words)
+    cfg.custom_hooks.append(dict(type='InheritHook', arch=ARCH))
+    return cfg
+
+
+def test_resume_begins_with_the_weights_that_the_config_names(file, tmp_path):
+    """Rejects a search that is begun with --resume from random weights, lines in its history of one that was killed
+    before its first checkpoint, and a resume that reads the config's weights in the place of its checkpoint."""
+    (tmp_path / 'w/search').mkdir(parents=True)
+    (tmp_path / 'w/search/history.jsonl').write_text('{"kind": "step"}\n{"ki')
+    runner = build_runner(inheriting(file, tmp_path / 'w', '--resume'))
+    runner.train()
+    assert torch.equal(runner.model.head.bias, torch.full((3,), 7.0, dtype=torch.float64))
+    alone = build_runner(inheriting(file, tmp_path / 'alone'))
+    alone.train()
+    histories = [(tmp_path / name / 'search/history.jsonl').read_bytes() for name in ('w', 'alone')]
+    assert histories[0] == histories[1] and not list((tmp_path / 'w').glob('search-*'))
+    again = build_runner(inheriting('gone.pth', tmp_path / 'w', '--resume'))
+    again.train()
+    assert again.cfg.resume is True and again.cfg.load_from is None and again.iter == runner.iter
+
+
+def test_what_a_finished_search_left_is_not_cut(file, tmp_path):
+    """Rejects a history that is gone because someone has removed the checkpoints."""
+    build_runner(inheriting(file, tmp_path)).train()
+    kept = (tmp_path / 'search/history.jsonl').read_bytes()
+    (tmp_path / 'last_checkpoint').unlink()
+    build_runner(inheriting(file, tmp_path, '--resume')).train()
+    assert (tmp_path / 'search-1/history.jsonl').read_bytes() == kept
+
+
+def test_a_checkpoint_that_is_named_is_what_a_run_goes_on_from(file, tmp_path):
+    """Rejects the config's weights, or a start, where --resume names a file."""
+    cfg = merged(config({}, load_from='other.pth'), '--resume', file)
+    assert cfg.resume is True and cfg.load_from == file
+
+
+@pytest.mark.parametrize('known', [{}, dict(randomness=None), dict(randomness=dict(seed=3, deterministic=True))])
+def test_the_seed_of_the_command_line(known):
+    """Rejects a seed that gets lost where the config says nothing of randomness, and other options of it lost."""
+    cfg = merged(Config(dict(known)), '--seed', '4')
+    assert cfg.randomness == {**(known.get('randomness') or {}), 'seed': 4}
+
+
+@pytest.mark.parametrize('words', [(), ('--resume',)])
+def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
+    """Rejects an AttributeError, all iterations run for two, the hours of an epoch for those of the run, and a dry run
+    with --resume that has not the weights to begin with."""
+    loops = dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    cfg = config({}, work_dir=str(tmp_path), load_from=file, **loops)
+    cfg.model.backbone.arch = ARCH
+    cfg.custom_hooks = [dict(type='FineTuneHook')]
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1009, val_interval=503)
+    steps = []
+    plan = dry_run(merged(cfg, *words), lambda runner, short: steps.append(runner.iter))
+    assert (plan['steps_per_epoch'], plan['epochs'], steps) == (1009, 1, [2])
+    assert plan['hours'] == pytest.approx(1009 * plan['seconds_per_step'] / 3600)

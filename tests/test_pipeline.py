@@ -1,0 +1,125 @@
+"""A search and what follows it: a retraining belongs to its network and seed, and the results stand in one place."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmnas_video.pipeline import retrain_arch, retrain_config, run_search
+from mmnas_video.registry import DATASETS, MODELS
+from mmnas_video.testing.toy import SPACE, ToyBackbone, ToyDataset, config, loader
+from tests.conftest import forget_runs
+from tools.seeds import finished
+
+ONE, OTHER = {'scale': 1.0, 'width': 3}, {'scale': 2.0, 'width': 5}
+LOOPS = dict(test_dataloader=loader(2), test_cfg={}, test_evaluator=dict(type='ToyMetric'))
+
+
+@pytest.fixture(autouse=True)
+def in_mmaction():
+    init_default_scope('mmaction')
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """A report takes longer than a search of these; tests/visualization has its own."""
+    for place in ('visualization.report', 'staged'):
+        monkeypatch.setattr(f'mmnas_video.{place}.write_report', lambda *args, **options: None)
+
+
+@MODELS.register_module()
+class Filed(ToyBackbone):
+    """Takes an arch file too, as the networks of this library do."""
+
+    def __init__(self, arch=None, **options):
+        super().__init__(None if arch is None else SPACE.read(arch, 'arch'), **options)
+
+
+@pytest.fixture
+def retrain(tmp_path):
+    """A retraining of one epoch, as a search's config names it."""
+    cfg = config({}, 1, custom_hooks=[], **LOOPS)
+    cfg.model.backbone.type = 'Filed'
+    for key in ('work_dir', 'log_level', 'randomness'):
+        cfg.pop(key)
+    cfg.dump(tmp_path / 'retrain.py')
+    return dict(config=str(tmp_path / 'retrain.py'))
+
+
+def retrained(retrain, arch, folder, resume=False, seed=3, **options):
+    """Train and test what a search has found; the search's config names no log level."""
+    forget_runs()
+    search = Config(dict(resume=resume, randomness=dict(seed=seed)))
+    return retrain_arch({**retrain, 'cfg_options': options}, arch, folder, search)['metrics']
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
+    """Rejects the result of an earlier search in this work dir told as this one's, its checkpoint gone on from, and a
+    finished training that is run again."""
+    folder = tmp_path / 'w'
+    first = retrained(retrain, ONE, folder)
+    before = files(folder)
+    (tmp_path / 'arch.json').write_text(
+        json.dumps({'format': 'mmnas-video/arch@1', 'space': SPACE.identity, 'arch': ONE})
+    )
+    assert retrained(retrain, str(tmp_path / 'arch.json'), folder, resume=True) == first and files(folder) == before
+    retrained(retrain, OTHER, folder, resume=True)
+    weights = torch.load(folder / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert weights['backbone.weight'].shape == (5, 7)
+    assert json.loads((tmp_path / 'w-1/test.json').read_text()) == first
+    retrained(retrain, OTHER, folder, resume=True, seed=5)
+    retrained(retrain, OTHER, folder, seed=5)
+    assert [(tmp_path / f'w-{i}/test.json').is_file() for i in (2, 3)] == [True, True]
+
+
+def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
+    """Rejects a row of the table with the accuracy of what an earlier search found."""
+    cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 1, str(tmp_path / 'w'), retrain=retrain)
+    found = run_search(cfg)
+    folder, arch = tmp_path / 'w', json.loads(found['arch'].read_text())
+    training = retrain_config(retrain, str(found['arch']), folder / 'retrain', cfg)
+    assert finished(folder, training) and finished(folder, None)
+    arch['arch'] = dict(OTHER if arch['arch'] == ONE else ONE)
+    found['arch'].write_text(json.dumps(arch))
+    assert finished(folder, None) and not finished(folder, training)
+
+
+def test_a_retraining_with_weights_of_its_own_goes_on(retrain, tmp_path):
+    """Rejects MMEngine's resume from the file of the weights, where the search was resumed; and a training that begins
+    with them once more where it has a checkpoint."""
+    model = MODELS.build(dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=ONE)))
+    torch.save({'state_dict': {k: v + 7 for k, v in model.state_dict().items()}}, tmp_path / 'small.pth')
+    options = {'load_from': str(tmp_path / 'small.pth'), 'optim_wrapper.optimizer.lr': 0.0}
+    folder = tmp_path / 'w'
+    retrained(retrain, ONE, folder, resume=True, **options)
+    bias = torch.load(folder / 'epoch_1.pth', weights_only=True)['state_dict']['head.bias']
+    assert torch.equal(bias, torch.full((3,), 7.0, dtype=torch.float64))
+    (folder / 'test.json').unlink()
+    written = (folder / 'epoch_1.pth').stat().st_mtime_ns
+    retrained(retrain, ONE, folder, resume=True, **{**options, 'load_from': 'gone.pth'})
+    assert (folder / 'epoch_1.pth').stat().st_mtime_ns == written and (folder / 'test.json').is_file()
+
+
+@DATASETS.register_module()
+class Piped(ToyDataset):
+    """Toy data that has the pipeline of a video's."""
+
+    def __init__(self, pipeline=(), **options):
+        super().__init__(**options)
+
+
+def test_a_search_in_stages_leaves_what_a_search_does(tmp_path):
+    """Rejects results of the last stage that are missing from the search's folder."""
+    hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
+    data = dict(LOOPS['test_dataloader'], dataset=dict(type='Piped', pipeline=[dict(type='SampleFrames', clip_len=8)]))
+    cfg = config(hook, 1, str(tmp_path / 'w'), **{**LOOPS, 'test_dataloader': data})
+    cfg.stages = [dict(name='all', opens=['*'])]
+    run_search(cfg)
+    names = [{path.name for path in (tmp_path / 'w' / name).iterdir()} for name in ('search', '1_all/search')]
+    assert names[0] == {*names[1], 'stages.json'} and 'inference.py' in names[0]
