@@ -24,7 +24,7 @@ from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys, check_options, check_sections
 from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import HOOKS, RUNNERS
+from mmnas_video.registry import RUNNERS, hook_class
 from mmnas_video.search import fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
@@ -238,7 +238,7 @@ def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
         if whole:
             short[key].num_batch_per_epoch = min(steps, whole)
     for hook in short.get('custom_hooks') or []:
-        known = HOOKS.get(hook['type']) if isinstance(hook['type'], str) else hook['type']
+        known = hook_class(hook)
         if not getattr(known, 'trains_weights', True):
             continue  # its candidates are its steps: fewer would say a wrong time
         for option, least in SHORT.items():

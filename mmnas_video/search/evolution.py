@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.errors import ConfigError, check_number
-from mmnas_video.registry import HOOKS, TASK_UTILS
+from mmnas_video.registry import HOOKS, TASK_UTILS, hook_class
 from mmnas_video.space import Arch
 
 from .base import SearchHook
@@ -237,7 +237,7 @@ def use_checkpoint(cfg: Config, checkpoint: str | os.PathLike[str]) -> None:
     """
     number = search_hook(cfg)
     hook = cfg.custom_hooks[number]
-    found = hook['type'] if isinstance(hook['type'], type) else HOOKS.get(hook['type'])
+    found = hook_class(hook)
     if not issubclass(found, EvolutionSearchHook):
         raise ConfigError(
             f'--checkpoint: found custom_hooks[{number}] of type {found.__name__}, which trains a supernet of its own, '

@@ -16,7 +16,7 @@ from torch import nn
 from mmnas_video import compat
 from mmnas_video.entangle import Searchable, Window, copy_slices, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.registry import HOOKS, MODELS, hook_class
 from mmnas_video.space import Arch, Value, write_text_atomic
 
 from .base import SearchHook
@@ -28,13 +28,9 @@ STARTS = ('InheritHook', 'FineTuneHook')
 LEFT_OUT = ('ReportHook', 'ProgressHook', *STARTS)
 
 
-def _class_of(hook: Mapping[str, Any]) -> Any:
-    return hook['type'] if isinstance(hook['type'], type) else HOOKS.get(hook['type'])
-
-
 def is_search_hook(hook: Mapping[str, Any]) -> bool:
     """Whether a hook config names a search."""
-    found = _class_of(hook)
+    found = hook_class(hook)
     return isinstance(found, type) and issubclass(found, SearchHook)
 
 
@@ -45,7 +41,7 @@ def build_hook(hook: Mapping[str, Any]) -> Any:
 
 def is_named(hook: Mapping[str, Any], names: Sequence[str]) -> bool:
     """Whether a hook config names one of these classes, as a class or by name, with its scope or without."""
-    return getattr(_class_of(hook), '__name__', None) in names
+    return getattr(hook_class(hook), '__name__', None) in names
 
 
 def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> Config:
