@@ -96,17 +96,20 @@ def make_plan(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def grown(plan: Plan, ranks: int) -> Iterator[dict[str, Any]]:
-    """The plan on fewer and on more ranks, as far as an epoch has a step."""
+    """The plan on fewer and on more ranks; the last row says ``refused`` where an epoch has no step on so many."""
     for times in GROWTH:
         try:
             if ranks * times >= 1:
                 yield plan.on(round(ranks * times))
-        except ConfigError:
+        except ConfigError as error:
+            yield {'ranks': round(ranks * times), 'refused': str(error)}
             return
 
 
 def growth_row(plan: dict[str, Any], rate: float | None) -> dict[str, Any]:
     """The first phase on another number of GPUs, with the same batch on each."""
+    if 'refused' in plan:
+        return plan
     row = {key: plan[key] for key in ('ranks', 'steps_per_epoch', 'alpha_bytes', 'gradient_bytes')}
     row['clips_per_step'] = round(plan['clips'] / plan['steps'])
     if rate:
@@ -152,6 +155,9 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
     timed_too = 'hours' in found['growth'][0]
     yield '  GPUs  steps/epoch  clips/step' + ('       h   GPU-h  gradients MB/s a GPU' if timed_too else '')
     for row in found['growth']:
+        if 'refused' in row:
+            yield f'{row["ranks"]:>6}  none: {row["refused"]}'
+            return
         line = f'{row["ranks"]:>6}{row["steps_per_epoch"]:>13,}{row["clips_per_step"]:>12,}'
         if timed_too:
             line += f'{row["hours"]:>8,.1f}{row["gpu_hours"]:>8,.0f}{row["gradient_bytes_per_second"] / 1e6:>12,.1f}'
