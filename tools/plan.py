@@ -18,6 +18,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmnas_video.building import building
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_cfg_options, load_config
@@ -80,11 +81,11 @@ def timed(plan: dict[str, Any], rate: float | None, node: int, core: float) -> d
 
 def make_plan(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
     """Everything that the tool prints, as data."""
-    known = dict(pair.split('=', 1) for pair in args.clips)
-    wrong = [name for name, value in known.items() if not value.isdigit()]
-    if wrong:
-        raise ConfigError(f'--clips {wrong[0]}: found {known[wrong[0]]!r}, expected a number of clips')
-    known = {name: int(value) for name, value in known.items()}
+    known = {}
+    for name, _, value in (pair.partition('=') for pair in args.clips):
+        if not (name and value.isdecimal()):
+            raise ConfigError(f'--clips {name}: found {value!r}, expected a number of clips (LIST=NUMBER)')
+        known[name] = int(value)
     ranks, phases = args.gpus or ranks_of(cfg), list(phases_of(cfg, known))
     plans = [{'name': name, **plan.on(ranks)} for name, plan in phases]
     reference = args.measured_macs or plans[0]['reference_macs']
@@ -187,7 +188,9 @@ def main() -> None:
         value = getattr(args, option)
         if value is not None and not value > 0:
             raise ConfigError(f'--{option.replace("_", "-")}: found {value}, expected a positive number')
-    found = make_plan(load_config(args.config, args.cfg_options), args)
+    cfg = load_config(args.config, args.cfg_options)
+    with building(cfg):
+        found = make_plan(cfg, args)
     print(json.dumps(found) if args.json else '\n'.join(describe(found)))
 
 

@@ -228,7 +228,7 @@ def test_a_trial_run_goes_through_every_dataset(demo_root, tmp_path):
     [
         (dict(steps_per_epoch=1, first=dict(dataset='image', epochs=50)), None),
         (dict(first=dict(dataset='scene', epochs=6.97)), 1),
-        (dict(), 5),
+        ({}, 5),
         (dict(weights=dict(image=0.0, scene=0.0, motion=1.0), first=dict(dataset='image', epochs=1.3)), None),
     ],
 )

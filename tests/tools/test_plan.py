@@ -217,6 +217,7 @@ def test_the_tool_prints_both(tool):
     [
         (('--clips-per-second', '-1'), ('--clips-per-second', '-1.0', 'positive')),
         (('--clips', 'mini200_train.txt=many'), ('--clips mini200_train.txt', "'many'")),
+        (('--clips', 'mini200_train.txt'), ('--clips mini200_train.txt', "''", 'LIST=NUMBER')),
         (('--cfg-options', 'train_dataloader.dataset.dataset.ann_file=x.txt'), ('ann_file', 'x.txt', '--clips')),
         (('--gpus', '100000'), ('batch_size', '100000 ranks', 'no step')),
         (('--cfg-options', 'train_cfg.max_epochs=None'), ('train_cfg.max_epochs', 'None', 'EpochBasedTrainLoop')),
@@ -225,6 +226,13 @@ def test_the_tool_prints_both(tool):
 def test_wrong_input_is_one_error(tool, options, words):
     """Rejects a traceback, and a plan of no step."""
     tool('tools/plan.py', 'configs/autox3d/s_k200.py', *options).refused(*words)
+
+
+@pytest.mark.parametrize('name', ['cost', 'latency', 'plan'])
+def test_a_mistake_in_the_config_is_one_error(tool, name):
+    """Rejects a traceback from the network's own code, and a message without the key of the network."""
+    options = ('--cfg-options', 'model.backbone.expansions=2.25')
+    tool(f'tools/{name}.py', 'configs/autox3d/s_k200.py', *options).refused('model.backbone (SuperMBConv3D)', 'float')
 
 
 def test_the_table_of_growth_says_where_it_ends(tool):
