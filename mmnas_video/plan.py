@@ -141,7 +141,7 @@ def epochs_of(cfg: Config) -> int:
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         kind = (cfg.get('train_cfg') or {}).get('type', 'no type')
         raise ConfigError(
-            f"train_cfg.max_epochs: found {epochs!r} ({kind}), expected the epochs of an EpochBasedTrainLoop, which a "
+            f'train_cfg.max_epochs: found {epochs!r} ({kind}), expected the epochs of an EpochBasedTrainLoop, which a '
             'plan counts in'
         )
     return epochs
