@@ -6,7 +6,8 @@ an exception from its type and its text.
 
 import difflib
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 #: Longest message of a ConfigError (characters): what it refuses may be a megabyte, and be quoted.
 MOST = 2500
@@ -52,13 +53,18 @@ def unknown_key(where: str, key: object, known: Iterable[str]) -> ConfigError:
     return ConfigError(f'{where}: found the unknown key {shown(key)}, expected {expected}{hint}')
 
 
-def refuse_unknown(where: str, given: Iterable[object] | None, known: Collection[str]) -> None:
+def refuse_unknown(where: str, given: Mapping[Any, object] | None, known: Collection[str]) -> None:
     """Look at the keys of a part of a config; None is a part that is not there.
 
     Raises:
-        ConfigError: the first key that nothing reads, with the nearest one that something does.
+        ConfigError: the part has no keys, or the first one that nothing reads, with the nearest that something does.
     """
-    for key in given or ():
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        offered = ', '.join(f'{key}=...' for key in known)
+        raise ConfigError(f'{where}: found {shown(given)}, expected dict({offered}), or some of these')
+    for key in given:
         if key not in known:
             raise unknown_key(where, key, known)
 

@@ -21,6 +21,7 @@ from torch import nn
 
 from mmnas_video.cost import RestCost, count
 from mmnas_video.data_sizes import PUBLISHED
+from mmnas_video.datasets import SegmentSampleFrames
 from mmnas_video.datasets.held_out import HeldOut, read_held_out
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
@@ -45,7 +46,8 @@ class Clips:
     Attributes:
         name: of a joint dataset's part; empty where there is only one.
         listed: clips in the annotation list.
-        train, held_out: how many of them train the weights and the architecture.
+        train: of an epoch that train the weights: what is not held out, as often as a ``RepeatDataset`` gives it.
+        held_out: of the list that train the architecture.
         source: who says so.
         batch: clips of a training batch on one rank.
         held_out_batch: the same of a held-out batch.
@@ -83,22 +85,31 @@ def read_clips(cfg: Config, known: Mapping[str, int] | None = None) -> list[Clip
     named = {'': dataset} if parts is None else dict(parts)
     found = []
     for name, part in named.items():
-        inner, held = part, part.get('held_out') or dataset.get('held_out')
+        inner, held, times = part, part.get('held_out') or dataset.get('held_out'), 1
         while 'dataset' in inner:
+            times *= inner.get('times', 1)
             inner = inner['dataset']
+            held = held or inner.get('held_out')
         listed, source = _listed(inner, known or {}, f'train_dataloader.dataset{name and ".datasets." + name}')
         option = read_held_out({'by': 'video', **held} if parts is not None else held, 'held_out') if held else None
-        train = listed - _held_out(listed, option)
-        frames = next(
-            (s['clip_len'] * s.get('num_clips', 1) for s in inner['pipeline'] if s['type'] == 'SampleFrames'), 0
-        )
+        apart = _held_out(listed, option)
+        frames = next(filter(None, map(_frames, inner['pipeline'])), 0)
         shape = tuple(cfg.get('cost_shape') or ())
         if shape and parts is not None:
             shape = (shape[0], frames or 1, *shape[2:])
         batch = sizes.get(name, loader['batch_size'])
         held_batch = (other.get('batch_sizes') or {}).get(name, other.get('batch_size', batch))
-        found.append(Clips(name, listed, train, listed - train, source, batch, held_batch, shape, frames))
+        train = times * (listed - apart)
+        found.append(Clips(name, listed, train, apart, source, batch, held_batch, shape, frames))
     return found
+
+
+def _frames(step: Mapping[str, Any]) -> int:
+    """Frames that a step of a pipeline samples; 0 of one that samples none."""
+    if step['type'] in ('SegmentSampleFrames', SegmentSampleFrames):
+        made = SegmentSampleFrames(**{key: value for key, value in step.items() if key != 'type'})
+        return made.num_segments * made.frames_per_segment
+    return step.get('clip_len', 0) * step.get('num_clips', 1)
 
 
 def _listed(dataset: Mapping[str, Any], known: Mapping[str, int], key: str) -> tuple[int, str]:
@@ -120,11 +131,27 @@ def _held_out(listed: int, option: HeldOut | None) -> int:
     return 0 if option is None else round(option.fraction * listed)
 
 
+def epochs_of(cfg: Config) -> int:
+    """Epochs of a run.
+
+    Raises:
+        ConfigError: a loop that counts none.
+    """
+    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        kind = (cfg.get('train_cfg') or {}).get('type', 'no type')
+        raise ConfigError(
+            f'train_cfg.max_epochs: found {epochs!r} ({kind}), expected the epochs of an EpochBasedTrainLoop, which a '
+            'plan counts in'
+        )
+    return epochs
+
+
 def steps_of(cfg: Config, data: Sequence[Clips], ranks: int) -> dict[str, float]:
     """Steps of each dataset in an epoch, in the mean over all epochs; together those of an epoch.
 
     Raises:
-        ConfigError: an epoch without a step.
+        ConfigError: an epoch without a step, or a dataset of a joint one without a batch.
     """
     loader = cfg.train_dataloader
     if data[0].name == '' and len(data) == 1:
@@ -138,12 +165,26 @@ def steps_of(cfg: Config, data: Sequence[Clips], ranks: int) -> dict[str, float]
                 f'{data[0].train // ranks}: an epoch has no step'
             )
         return {'': steps}
+    return _joint_steps(loader, data, ranks, epochs_of(cfg))
+
+
+def _joint_steps(loader: Mapping[str, Any], data: Sequence[Clips], ranks: int, epochs: int) -> dict[str, float]:
+    """As a ``JointBatchSampler`` draws them."""
     sampler = loader['batch_sampler']
     passes = {part.name: part.train // (part.batch * ranks) for part in data}
+    for part in data:
+        if not passes[part.name]:
+            raise ConfigError(
+                f'train_dataloader.dataset.datasets.{part.name}: found {part.train} clips, expected at least the '
+                f'{part.batch * ranks} of a batch on {ranks} rank(s)'
+            )
+    if fixed := loader.get('num_batch_per_epoch'):  # the datasets take turns, each at least once
+        whole, turns = max(fixed, len(data)) * epochs, len(data)
+        return {name: (whole // turns + (place < whole % turns)) / epochs for place, name in enumerate(passes)}
     whole = sampler.get('steps_per_epoch') or sum(passes.values())
     weights = sampler.get('weights') or {name: steps / sum(passes.values()) for name, steps in passes.items()}
-    epochs, first = cfg.train_cfg['max_epochs'], sampler.get('first') or {}
-    alone = first.get('epochs', first.get('steps', 0) / whole) / epochs
+    first = sampler.get('first') or {}
+    alone = min(round(first.get('steps', first.get('epochs', 0) * whole)) / (whole * epochs), 1)
     return {name: whole * ((1 - alone) * weights[name] + alone * (name == first.get('dataset'))) for name in passes}
 
 
@@ -233,11 +274,11 @@ class Plan:
         known: see :func:`read_clips`.
 
     Raises:
-        ConfigError: no ``cost_shape``, or what :func:`read_clips` refuses.
+        ConfigError: no ``cost_shape``, no epochs, or what :func:`read_clips` refuses.
     """
 
     def __init__(self, cfg: Config, known: Mapping[str, int] | None = None) -> None:
-        self.cfg = copy.deepcopy(cfg)
+        self.cfg, self.epochs = copy.deepcopy(cfg), epochs_of(cfg)
         if not cfg.get('cost_shape'):
             raise ConfigError('cost_shape: found none, expected the (C, T, H, W) of a clip, such as (3, 13, 160, 160)')
         found = [hook for hook in self.cfg.get('custom_hooks') or [] if is_search_hook(hook)]
@@ -252,17 +293,18 @@ class Plan:
         step sums over the ranks, ``gradient_bytes`` and ``alpha_bytes``; ``data``, ``space``.
 
         Raises:
-            ConfigError: an epoch would have no step.
+            ConfigError: what :func:`steps_of` refuses.
         """
-        per_epoch, epochs = steps_of(self.cfg, self.data, ranks), self.cfg.train_cfg['max_epochs']
+        per_epoch, epochs = steps_of(self.cfg, self.data, ranks), self.epochs
         works, space = work_of(self.hook, ranks), self.networks.space
         macs = clips = held = frames = reference = 0.0
         for part in self.data:
-            steps = per_epoch[part.name] * epochs
-            seen = steps * ranks * max((_batch(w, part) * w.share(epochs) for w in works if w.held_out), default=0.0)
+            steps, whole = per_epoch[part.name] * epochs, sum(per_epoch.values()) * epochs
+            shares = {work: work.share(epochs) * (whole if work.every_set else steps) for work in works}
+            seen = ranks * max((_batch(work, part) * shares[work] for work in works if work.held_out), default=0.0)
             clips, held = clips + steps * ranks * part.batch, held + seen
             frames += (steps * ranks * part.batch + seen) * part.frames
-            macs += sum(steps * work.share(epochs) * self._macs(work, part) for work in works)
+            macs += sum(shares[work] * self._macs(work, part) for work in works)
             reference += steps * ranks * part.batch * self.networks.macs(works[0].network, part.shape)
         for work in selection_work(self.hook, space, ranks, epochs):
             macs += sum(self._macs(work, part) for part in self.data)

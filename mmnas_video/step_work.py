@@ -30,6 +30,7 @@ class Work:
         backward: whether a backward pass follows.
         after: epochs before which there are none.
         clips: of each held-out video.
+        every_set: whether each of several named datasets gives such batches in every step, or the step's own alone.
     """
 
     network: str
@@ -38,6 +39,7 @@ class Work:
     backward: bool = True
     after: int = 0
     clips: int = 1
+    every_set: bool = False
 
     def share(self, epochs: int) -> float:
         """Share of the run in which there are such passes."""
@@ -91,7 +93,8 @@ def _entangled(hook: EntanglementSearchHook, ranks: int) -> list[Work]:
 def _evolution(hook: EvolutionSearchHook, ranks: int) -> list[Work]:
     clips = hook.held_out_clips or 1
     candidates = hook.options.population / ranks
-    return [Work('sampled', 0), Work('sampled', candidates * hook.eval_batches, True, False, clips=clips)]
+    scored = Work('sampled', candidates * hook.eval_batches, True, False, clips=clips, every_set=True)
+    return [Work('sampled', 0), scored]
 
 
 def selection_work(hook: SearchHook | None, space: SearchSpace, ranks: int, epochs: int) -> list[Work]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmnas_video.building import building
 from mmnas_video.command import run_tool
 from mmnas_video.cost import RestCost
 from mmnas_video.entangle import find_searchable
@@ -55,7 +56,9 @@ def main() -> None:
     parser.add_argument('--json', action='store_true', help='print JSON: params, macs, shape, space')
     add_cfg_options(parser, 'model.backbone.sharing=prefix')
     args = parser.parse_args()
-    found = cost_of(load_config(args.config, args.cfg_options), args.arch, args.shape)
+    cfg = load_config(args.config, args.cfg_options)
+    with building(cfg):
+        found = cost_of(cfg, args.arch, args.shape)
     if args.json:
         print(json.dumps(found))
         return

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmnas_video.building import building
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_cfg_options, check_work_dir, load_config
@@ -84,7 +85,8 @@ def main() -> None:
     name = f'{Path(args.config).stem}_{args.device.replace(":", "")}_{args.dtype}_b{args.batch}.json'
     path = args.out or Path('work_dirs/latency') / name
     check_work_dir(str(path.parent))
-    bench = Bench(cfg, shape, setting, args.repeats)
+    with building(cfg):  # what goes wrong while networks are timed is no mistake in the config
+        bench = Bench(cfg, shape, setting, args.repeats)
     table = measure_table(bench, path, args.networks, args.seed, progress('table'))
     print(f'table: {path}')
     if args.check:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmnas_video.building import building
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_cfg_options, load_config
@@ -80,11 +81,11 @@ def timed(plan: dict[str, Any], rate: float | None, node: int, core: float) -> d
 
 def make_plan(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
     """Everything that the tool prints, as data."""
-    known = dict(pair.split('=', 1) for pair in args.clips)
-    wrong = [name for name, value in known.items() if not value.isdigit()]
-    if wrong:
-        raise ConfigError(f'--clips {wrong[0]}: found {known[wrong[0]]!r}, expected a number of clips')
-    known = {name: int(value) for name, value in known.items()}
+    known = {}
+    for name, _, value in (pair.partition('=') for pair in args.clips):
+        if not (name and value.isdecimal()):
+            raise ConfigError(f'--clips {name}: found {value!r}, expected a number of clips (LIST=NUMBER)')
+        known[name] = int(value)
     ranks, phases = args.gpus or ranks_of(cfg), list(phases_of(cfg, known))
     plans = [{'name': name, **plan.on(ranks)} for name, plan in phases]
     reference = args.measured_macs or plans[0]['reference_macs']
@@ -96,17 +97,20 @@ def make_plan(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def grown(plan: Plan, ranks: int) -> Iterator[dict[str, Any]]:
-    """The plan on fewer and on more ranks, as far as an epoch has a step."""
+    """The plan on fewer and on more ranks; the last row says ``refused`` where an epoch has no step on so many."""
     for times in GROWTH:
         try:
             if ranks * times >= 1:
                 yield plan.on(round(ranks * times))
-        except ConfigError:
+        except ConfigError as error:
+            yield {'ranks': round(ranks * times), 'refused': str(error)}
             return
 
 
 def growth_row(plan: dict[str, Any], rate: float | None) -> dict[str, Any]:
     """The first phase on another number of GPUs, with the same batch on each."""
+    if 'refused' in plan:
+        return plan
     row = {key: plan[key] for key in ('ranks', 'steps_per_epoch', 'alpha_bytes', 'gradient_bytes')}
     row['clips_per_step'] = round(plan['clips'] / plan['steps'])
     if rate:
@@ -152,6 +156,9 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
     timed_too = 'hours' in found['growth'][0]
     yield '  GPUs  steps/epoch  clips/step' + ('       h   GPU-h  gradients MB/s a GPU' if timed_too else '')
     for row in found['growth']:
+        if 'refused' in row:
+            yield f'{row["ranks"]:>6}  none: {row["refused"]}'
+            return
         line = f'{row["ranks"]:>6}{row["steps_per_epoch"]:>13,}{row["clips_per_step"]:>12,}'
         if timed_too:
             line += f'{row["hours"]:>8,.1f}{row["gpu_hours"]:>8,.0f}{row["gradient_bytes_per_second"] / 1e6:>12,.1f}'
@@ -181,7 +188,9 @@ def main() -> None:
         value = getattr(args, option)
         if value is not None and not value > 0:
             raise ConfigError(f'--{option.replace("_", "-")}: found {value}, expected a positive number')
-    found = make_plan(load_config(args.config, args.cfg_options), args)
+    cfg = load_config(args.config, args.cfg_options)
+    with building(cfg):
+        found = make_plan(cfg, args)
     print(json.dumps(found) if args.json else '\n'.join(describe(found)))
 
 

@@ -8,7 +8,8 @@
 #   it.
 _base_ = ['./vimnas_joint.py']
 generations = 6
-train_dataloader = dict(num_batch_per_epoch=1)  # a generation is an epoch of one step; its clips are not looked at
+# A generation is an epoch of one step; its clips are not looked at.
+train_dataloader = dict(batch_sampler=dict(steps_per_epoch=1))
 train_cfg = dict(max_epochs=generations, val_interval=generations)
 optim_wrapper = dict(clip_grad=None)  # MMEngine asks for an optimiser; no step is ever made
 param_scheduler = []

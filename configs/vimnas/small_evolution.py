@@ -7,7 +7,8 @@
 #   network for all four sets with its inherited weights.
 _base_ = ['./small_joint.py']
 generations = 20
-train_dataloader = dict(num_batch_per_epoch=1)  # a generation is an epoch of one step; its clips are not looked at
+# A generation is an epoch of one step; its clips are not looked at.
+train_dataloader = dict(batch_sampler=dict(steps_per_epoch=1))
 train_cfg = dict(max_epochs=generations, val_interval=generations)
 param_scheduler = []
 default_hooks = dict(

@@ -14,13 +14,15 @@ from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 from mmnas_video.space import Arch, SearchSpace, Value
 from mmnas_video.space.arch import parse_json
 
 FORMAT = 'mmnas-video/latency@1'
 #: What a table must hold, by key; a table that is only begun has no rates yet.
-KEYS = ('format', 'space', 'shape', 'network', 'setting', 'measured')
+KEYS = {'format': str, 'space': Mapping, 'shape': list, 'network': Mapping, 'setting': Mapping, 'measured': list}
+#: The types in them as messages call them.
+NAMES = {str: 'a text', list: 'a list', Mapping: 'an object'}
 MAX_BYTES = 1 << 26
 
 
@@ -164,10 +166,19 @@ def _check_form(data: Any, source: str) -> None:
     lacking = [key for key in KEYS if key not in data]
     if lacking:
         raise ConfigError(f'{source}: found no {", ".join(lacking)}, expected a latency table with {", ".join(KEYS)}')
-    for kind, row in (data.get('rates') or {}).items():
+    for key, kind in {**KEYS, 'rates': Mapping}.items():
+        _check_type(key, data.get(key, {}), kind, source)
+    for key in ('name', 'hash'):
+        _check_type(f'space.{key}', data['space'].get(key), str, source)
+    for kind, row in data.get('rates', {}).items():
         rates = row.get('ms') if isinstance(row, Mapping) else None
         if not isinstance(rates, list) or not all(_is_rate(rate) for rate in rates):
             raise ConfigError(f'{source}: found the rates {rates!r} of {kind!r}, expected numbers from 0')
+
+
+def _check_type(key: str, value: Any, kind: type, source: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f'{source}: found {key} = {shown(value)}, expected {NAMES[kind]}')
 
 
 def _is_rate(rate: Any) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmnas_video.errors import ConfigError
+
 from .cost import Cost
 from .counter import count
 
@@ -35,17 +37,42 @@ def rest_cost(model: Any, searchable: Any, shape: Sequence[int]) -> Cost:
 def output_readers(model: nn.Module, searchable: Any) -> dict[str, nn.Linear]:
     """The linear layers outside ``searchable`` that read its output, where its width depends on the architecture.
 
-    They are told by their input features: as many as the output has at its widest.
+    They are told by their input features: as many as the output has at its widest. So a head may have one such layer,
+    and a head of each data set, entries of one ``ModuleDict``, one each.
+
+    Raises:
+        ConfigError: a head that has two, of which the second may read a hidden layer of that width.
     """
     window = searchable.output(searchable.space.largest)
     if window is None or model is searchable:
         return {}
     inside = set(searchable.modules())
-    return {
+    found = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and module not in inside and module.in_features == window.total
     }
+    heads: dict[str, list[str]] = {}
+    for name in found:
+        heads.setdefault(_entry(model, name), []).append(name)
+    common = heads.pop('', [])
+    for own in heads.values() or [[]]:
+        if len(names := common + own) > 1:
+            raise ConfigError(
+                f'model: found {len(names)} linear layers of {window.total} input features outside the backbone '
+                f'({", ".join(names)}), as many as its output has at its widest, expected one, which reads the '
+                'output: give hidden layers another width, and put heads side by side in an nn.ModuleDict'
+            )
+    return found
+
+
+def _entry(model: nn.Module, name: str) -> str:
+    """The innermost entry of a ``ModuleDict`` that the module ``name`` is in; empty for none."""
+    parts = name.split('.')
+    for last in range(len(parts) - 1, 0, -1):
+        if isinstance(model.get_submodule('.'.join(parts[:last])), nn.ModuleDict):
+            return '.'.join(parts[: last + 1])
+    return ''
 
 
 class RestCost:

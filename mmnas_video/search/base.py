@@ -18,7 +18,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 
-from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, total_range
+from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError, check_number
@@ -205,6 +205,7 @@ class SearchHook(Hook):
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
+        output_readers(self.bare, self.searchable)  # refuses now what could not be extracted in the end
         self.latency: Latency | None = None
         if 'latency_ms' in self.budget.needs and self.budget.latency_table is None:
             raise ConfigError(

@@ -132,6 +132,12 @@ def test_batches_of_every_dataset(load, data):
     }
 
 
+def test_an_epoch_of_an_evolution_is_a_generation(load, data):
+    """Rejects num_batch_per_epoch=1, of which a joint loader makes a step, and so a generation, of each dataset."""
+    cfg = point_at(load('vimnas/small_evolution.py'), data)
+    assert len(Runner.build_dataloader(cfg.train_dataloader, seed=3)) == 1
+
+
 def test_keys_in_the_table_of_readings_exist():
     """Rejects a row of docs/papers.md whose key was renamed."""
     text = (Path(__file__).parents[2] / 'docs/papers.md').read_text(encoding='utf-8')

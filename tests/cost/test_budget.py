@@ -28,6 +28,13 @@ def test_from_cfg(cfg, bounds):
     assert Budget.from_cfg(budget) is budget and Budget.from_cfg(budget.to_dict()) == budget
 
 
+@pytest.mark.parametrize('cfg', [2e9, '2e9', [2e9], 0, False])
+def test_a_budget_without_names_is_refused(cfg):
+    """Rejects a TypeError on what has no keys, and a zero taken for no budget."""
+    with pytest.raises(ConfigError, match=r'budget: found .*, expected dict\(macs=\.\.\., params=\.\.\., latency_ms='):
+        Budget.from_cfg(cfg)
+
+
 @pytest.mark.parametrize(
     ('macs', 'params', 'admitted'),
     [

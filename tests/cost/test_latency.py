@@ -289,13 +289,20 @@ def test_the_range_is_that_of_all_architectures():
         (dict(rates={'network': {'ms': 3}}), ["'network'"]),
         (dict(space={'name': 'p3d', 'hash': '0'}), ["'p3d'", "'toy'"]),
         (dict(shape=[5]), ['(5,)', '(7,)']),
+        (dict(shape=5), ['shape = 5', 'a list']),
+        (dict(space=['toy']), ["space = ['toy']", 'an object']),
+        (dict(space={'name': 'toy'}), ['space.hash = None', 'a text']),
+        (dict(network=3), ['network = 3', 'an object']),
+        (dict(setting='cpu'), ["setting = 'cpu'", 'an object']),
+        (dict(measured=13, rates=None), ['measured = 13', 'a list']),
+        (dict(rates=[1]), ['rates = [1]', 'an object']),
         (dict(network={'macs': 49, 'params': 63}), ["{'macs': 49", "{'macs': 50"]),
         (dict(rates={'block': {'ms': [1]}}), ["'network'", 'a block of this network']),
     ],
 )
 def test_a_table_of_something_else_is_refused(changes, words, tmp_path):
     """Rejects a table of another space, clip or network, one that is not finished and one that is none: each is one
-    error before the search starts, that names the file."""
+    error before the search starts, that names the file. Rejects parts that are read before they are looked at."""
     file = tmp_path / 'table.json'
     file.write_text(json.dumps(content(**changes)))
     budget = dict(latency_ms=9, latency_table=str(file))

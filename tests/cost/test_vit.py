@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmnas_video.cost import Cost, RestCost, count, output_readers, total_range
+from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperViT
 from mmnas_video.testing.toy import ToyBackbone
 
@@ -90,6 +91,26 @@ def test_heads_shrink_with_the_embedding():
     for quantity, ends in model.backbone.cost_range(CLIP).items():
         assert found[quantity] == tuple(cost + getattr(rest(arch), quantity) for cost, arch in ends)
     assert not model.heads['a']._forward_pre_hooks, 'counting leaves its hooks behind'
+
+
+@pytest.mark.parametrize('hidden', [5, 7])
+def test_a_hidden_layer_as_wide_as_the_output_is_refused(hidden):
+    """Rejects a hidden layer taken for the output, which then loses columns, in a head of its own, beside others, and
+    behind a neck."""
+    head = nn.Sequential(nn.Linear(7, hidden), nn.ReLU(), nn.Linear(hidden, 17))
+    for made in (
+        nn.Sequential(head),
+        nn.ModuleDict({'a': nn.Linear(7, 11), 'b': head}),
+        nn.ModuleList([head[0], nn.ModuleDict({'b': head[2]})]),
+    ):
+        model = nn.Module()
+        model.backbone, model.cls_head = SuperViT(**TINY), made
+        if hidden == 7:
+            with pytest.raises(ConfigError, match='found 2 linear layers of 7 input features'):
+                output_readers(model, model.backbone)
+        else:
+            found = output_readers(model, model.backbone).values()
+            assert head[0] in found and head[2] not in found
 
 
 def test_a_network_of_one_width_has_no_readers():

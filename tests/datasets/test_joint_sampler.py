@@ -4,6 +4,7 @@ import time
 from collections import Counter
 
 import pytest
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmnas_video.datasets import (
@@ -16,6 +17,7 @@ from mmnas_video.datasets import (
 )
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import shortened
+from mmnas_video.plan import read_clips, steps_of
 
 from .joint import joint_loader, parts, run_config
 
@@ -219,3 +221,35 @@ def test_a_trial_run_goes_through_every_dataset(demo_root, tmp_path):
     val = Runner.build_dataloader(short.val_dataloader, seed=3)
     assert {batch[0][0] for batch in val.batch_sampler} == {'image', 'scene', 'motion'}
     assert Counter(batch[0][0] for batch in val.batch_sampler).most_common(1)[0][1] == 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'fixed'),
+    [
+        (dict(steps_per_epoch=1, first=dict(dataset='image', epochs=50)), None),
+        (dict(first=dict(dataset='scene', epochs=6.97)), 1),
+        ({}, 5),
+        (dict(weights=dict(image=0.0, scene=0.0, motion=1.0), first=dict(dataset='image', epochs=1.3)), None),
+    ],
+)
+def test_a_plan_has_the_steps_that_are_drawn(demo_root, options, fixed):
+    """Seven epochs, each dataset's steps. Rejects a plan that does not know num_batch_per_epoch or steps_per_epoch,
+    one of a first dataset alone for longer than the run, and one that does not round as the sampler does."""
+    loader = joint_loader(demo_root, **options)
+    loader |= dict(num_batch_per_epoch=fixed) if fixed else {}
+    cfg = Config(dict(train_dataloader=loader, train_cfg=dict(max_epochs=7)))
+    planned = steps_of(cfg, read_clips(cfg), 1)
+    sampler = Runner.build_dataloader(loader, seed=3).batch_sampler
+    drawn = sampler.schedule.counts(7 * len(sampler))
+    assert {name: round(7 * steps, 6) for name, steps in planned.items()} == drawn
+
+
+def test_a_plan_refuses_the_ranks_that_the_sampler_refuses(demo_root, on):
+    """Rejects a division by zero, and a plan with steps of a dataset that fills no batch."""
+    cfg = Config(dict(train_dataloader=joint_loader(demo_root), train_cfg=dict(max_epochs=7)))
+    for make in (
+        lambda: steps_of(cfg, read_clips(cfg), 4),
+        lambda: on(ranks=4, size=5, sizes=dict(image=9, scene=15, motion=28), batch_sizes=dict(image=3, scene=4)),
+    ):
+        with pytest.raises(ConfigError, match=r'datasets\.image: found 9 clips, expected at least the 12 of a batch'):
+            make()

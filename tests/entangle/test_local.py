@@ -358,6 +358,7 @@ def test_frozen():
     [
         (dict(groups=0), r'local_weights\.groups: found 0, expected a whole number from 1'),
         (dict(groups=True), r'local_weights\.groups: found True'),
+        (2, r'local_weights: found 2, expected dict\(groups=\.\.\.'),
         (dict(names='*'), r'local_weights\.groups: found None'),
         (dict(groups=2, init_std=0), r'local_weights\.init_std: found 0, expected a positive'),
         (dict(groups=2, name='*'), r"local_weights: found the unknown key 'name'.*Did you mean 'names'"),

@@ -7,6 +7,7 @@ from torch import nn
 
 from mmnas_video.cost import count
 from mmnas_video.entangle import Window, whole
+from mmnas_video.errors import ConfigError
 from mmnas_video.models.blocks import BlockWindows, MBConv3D, Stem
 
 SAME = Window(5, 4, 7)
@@ -119,6 +120,13 @@ def test_stem_equals_plain_convolutions():
         assert stem.size_after((5, 13, 11)) == tuple(y.shape[2:])
         assert stem.cost((5, 13, 11)) == count(stem, x[:1])[0]
         assert {part.name for part in stem.slices('a.')} == {f'a.{name}' for name in stem.state_dict()}
+
+
+@pytest.mark.parametrize('temporal', [2, 4, -3])
+def test_a_stem_keeps_the_number_of_frames(temporal):
+    """Rejects an even temporal kernel, whose padding adds a frame that the cost does not count."""
+    with pytest.raises(ConfigError, match=rf'stem_temporal_kernel: found {temporal}, expected an odd number'):
+        Stem(3, 7, temporal)
 
 
 def test_blocks_start_as_their_shortcut():

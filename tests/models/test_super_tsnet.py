@@ -235,8 +235,10 @@ def test_it_is_built_from_a_config_and_from_an_arch_file(tmp_path):
 
 
 def test_options_reach_both_streams(monkeypatch):
-    """Rejects an option that one stream ignores."""
+    """Rejects an option that one stream ignores, and norm_eval that the fusions ignore."""
     model = SuperTSNet(**SMALL, norm_eval=True, depth_scale=2.0, drop_path=0.3, with_cp=True, sharing='prefix').train()
+    norms = [m for m in model.fusion.modules() if isinstance(m, nn.BatchNorm3d)]
+    assert norms and model.training and model.fusion.training and not any(norm.training for norm in norms)
     for stream in (model.sparse, model.dense):
         assert not any(m.training for m in stream.modules() if isinstance(m, nn.BatchNorm3d)) and stream.training
         blocks = [block for group in stream.groups for block in group.blocks]

@@ -30,7 +30,7 @@ def demo(process, tmp_path_factory):
 @pytest.mark.slow
 def test_the_demo(demo):
     """Rejects a table of one network under several names, random networks of another cost, an evolution that ignores
-    its budget, a mean that is not that of the sets, and a report without the tubes."""
+    its budget, generations that are no epochs, a mean that is not that of the sets, and a report without the tubes."""
     work_dir, done = demo
     rows = json.loads((work_dir / 'search/table.json').read_text())['rows']
     assert [row['name'] for row in rows] == ['searched', 'evolved, half the MACs', 'random 1', 'random 2']
@@ -49,6 +49,8 @@ def test_the_demo(demo):
     assert report.is_file() and 'tube' in report.read_text()
     fixed = [json.loads(line) for line in (work_dir / 'search/history.jsonl').read_text().splitlines()]
     assert sum(line['kind'] == 'perturbation' for line in fixed) > 10
+    scored = [json.loads(line) for line in (work_dir / 'evolution/search/history.jsonl').read_text().splitlines()]
+    assert [line['generation'] for line in scored if line['kind'] == 'candidate'] == [1] * 4
 
 
 def predictions(config, weights):

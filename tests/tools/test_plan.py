@@ -21,6 +21,7 @@ PUBLISHED = [
     ('tsnet/progressive_k100.py', 64, (800, 48_000 // 512, 512)),
     ('vimnas/tiny_joint.py', 8, (500, 7_322, 256)),
     ('vimnas/base_joint.py', 4, (500, 14_645, 128)),
+    *((f'vimnas/{size}_evolution.py', 8, (20, 1, 256)) for size in ('tiny', 'small', 'base', 'large')),
 ]
 
 
@@ -32,7 +33,7 @@ def in_mmaction():
 @pytest.mark.parametrize(('name', 'gpus', 'expected'), PUBLISHED)
 def test_steps_of_published_configs(name, gpus, expected):
     """The numbers that stand in the configs. Rejects held-out clips that train the weights, a batch of one GPU, a last
-    batch that is not full, and (joint) passes that are not each dataset's own."""
+    batch that is not full, (joint) passes that are not each dataset's own, and several generations an epoch."""
     cfg = load_config(f'configs/{name}')
     data = read_clips(cfg)
     steps = sum(steps_of(cfg, data, gpus).values())
@@ -136,6 +137,52 @@ def test_candidates_of_a_generation_are_dealt_out():
     assert three['rank_macs'] == pytest.approx(one['rank_macs'] / 3)
 
 
+def test_a_joint_candidate_is_scored_on_every_dataset():
+    """6 generations of 20 candidates, each on 2 batches of three sets, one of images. Rejects a plan of the step's own
+    dataset alone, which in the first epochs is the images, and one of negative work."""
+    known = {'image/meta/train.txt': 960, 'scene/train.txt': 480, 'motion/train.txt': 800}
+    plan = Plan(load_config('configs/demo/vimnas_evolution.py'), known)
+    image, scene, motion = (plan.networks.macs('sampled', part.shape) for part in plan.data)
+    assert image < scene == motion and plan.on(4)['steps'] == 6
+    assert plan.on(4)['rank_macs'] == pytest.approx(6 * 20 * 2 * 16 / 4 * (image + scene + motion))
+
+
+def clips_of(step: dict, **options):
+    cfg = _listed(config({}))
+    cfg.custom_hooks = []
+    cfg.train_dataloader.dataset.dataset.update(pipeline=[dict(type='DecordInit'), step], **options)
+    return cfg, lambda: read_clips(cfg, {'toy.txt': 40})[0]
+
+
+@pytest.mark.parametrize(
+    ('step', 'frames'),
+    [
+        (dict(type='SampleFrames', clip_len=13, num_clips=3), 39),
+        (dict(type='UniformSample', clip_len=17), 17),
+        (dict(type='SegmentSampleFrames', num_segments=5, frames_per_segment=3), 15),
+        (dict(type='SegmentSampleFrames'), 8),
+        (dict(type='LoadImageFromFile'), 0),
+    ],
+)
+def test_frames_are_those_that_the_pipeline_samples(step, frames):
+    """Rejects a plan that knows SampleFrames alone: nothing is decoded then, and a joint video is an image."""
+    cfg, read = clips_of(step)
+    assert read().frames == frames
+    cfg.train_dataloader.dataset = dict(type='JointDataset', datasets=dict(one=cfg.train_dataloader.dataset))
+    cfg.cost_shape = (3, 99, 32, 32)
+    assert read().shape == (3, frames or 1, 32, 32)
+
+
+def test_a_repeated_list_is_as_many_times_as_long():
+    """Rejects steps of one pass of a RepeatDataset, and clips that are held out within it trained on."""
+    cfg, read = clips_of(dict(type='SampleFrames', clip_len=8))
+    cfg.train_dataloader.dataset.held_out = dict(fraction=0.25, part='train')
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=7, dataset=cfg.train_dataloader.dataset)
+    found = read()
+    assert (found.listed, found.train, found.held_out) == (40, 7 * 30, 10)
+    assert steps_of(cfg, [found], 2) == {'': 7 * 30 / 2 / 5}
+
+
 def test_checkpoint_size_is_that_of_the_file(tmp_path):
     """A tiny search's real checkpoint. Rejects a plan that forgets the optimiser's moments or the buffers."""
     hook = dict(type='PARSECSearchHook', num_archs=2)
@@ -176,13 +223,28 @@ def test_the_tool_prints_both(tool):
     [
         (('--clips-per-second', '-1'), ('--clips-per-second', '-1.0', 'positive')),
         (('--clips', 'mini200_train.txt=many'), ('--clips mini200_train.txt', "'many'")),
+        (('--clips', 'mini200_train.txt'), ('--clips mini200_train.txt', "''", 'LIST=NUMBER')),
         (('--cfg-options', 'train_dataloader.dataset.dataset.ann_file=x.txt'), ('ann_file', 'x.txt', '--clips')),
         (('--gpus', '100000'), ('batch_size', '100000 ranks', 'no step')),
+        (('--cfg-options', 'train_cfg.max_epochs=None'), ('train_cfg.max_epochs', 'None', 'EpochBasedTrainLoop')),
     ],
 )
 def test_wrong_input_is_one_error(tool, options, words):
     """Rejects a traceback, and a plan of no step."""
     tool('tools/plan.py', 'configs/autox3d/s_k200.py', *options).refused(*words)
+
+
+@pytest.mark.parametrize('name', ['cost', 'latency', 'plan'])
+def test_a_mistake_in_the_config_is_one_error(tool, name):
+    """Rejects a traceback from the network's own code, and a message without the key of the network."""
+    options = ('--cfg-options', 'model.backbone.expansions=2.25')
+    tool(f'tools/{name}.py', 'configs/autox3d/s_k200.py', *options).refused('model.backbone (SuperMBConv3D)', 'float')
+
+
+def test_the_table_of_growth_says_where_it_ends(tool):
+    """80,000 clips in batches of 8. Rejects a table that ends without a word, and one that ends in a traceback."""
+    text = tool('tools/plan.py', 'configs/autox3d/s_k200.py', '--gpus', 8000).ok().out
+    assert '\n 16000  none: train_dataloader.batch_size: found 8 on 16000 ranks' in text
 
 
 def test_a_method_that_is_not_known_is_refused():

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmnas_video.cost import Block, ChainCost, Cost
 from mmnas_video.entangle import (
@@ -41,10 +40,11 @@ from mmnas_video.space import (
 
 from ..blocks import GroupWindows, JoinedInput, MBConv3DGroup, Stem
 from ..latency_blocks import chain_blocks
+from .norm_eval import NormEval
 
 
 @MODELS.register_module()
-class SuperMBConv3D(Searchable, BaseModule):
+class SuperMBConv3D(NormEval, Searchable, BaseModule):
     """Chain of MBConv3D groups whose kernel, width, expansion and attention are choices.
 
     Source: AutoX3D (Jiang et al., WACV 2022), Sec. 3 and Table 2; blocks as in X3D (Feichtenhofer, CVPR 2020), of which
@@ -217,15 +217,6 @@ class SuperMBConv3D(Searchable, BaseModule):
         """The last convolution, on what the last group (with windows ``at``) gives."""
         out = whole(self.last.weight.shape[0])
         return self.last_norm(self.last(x, out, at.rest.out), out, 'relu')
-
-    def train(self, mode: bool = True) -> SuperMBConv3D:
-        """Training mode, with BatchNorm left in eval mode if ``norm_eval``."""
-        super().train(mode)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
 
     # ------------------------------------------------------------------ as data
     def slices(self, arch: Mapping[str, Value], joined: Mapping[str, JoinedInput] | None = None) -> Iterator[Slice]:

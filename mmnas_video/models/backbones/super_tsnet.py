@@ -30,6 +30,7 @@ from mmnas_video.space import (
 from ..blocks import FusionWindows, JoinedInput
 from ..latency_blocks import chain_blocks, fusion_block
 from ..necks.ts_fusion import FusionSite
+from .norm_eval import NormEval
 from .stream_config import (
     FUSION_KEYS,
     STREAM_DEFAULTS,
@@ -44,7 +45,7 @@ from .super_mbconv3d import SuperMBConv3D
 
 
 @MODELS.register_module()
-class SuperTSNet(Searchable, BaseModule):
+class SuperTSNet(NormEval, Searchable, BaseModule):
     """A sparse and a dense chain of MBConv3D groups on frames of one clip, the dense one joining the sparse one.
 
     Source: Auto-TSNet (Gong et al., ICCV 2021), Sec. 3 and Table 1. Each stream is a :class:`SuperMBConv3D`
@@ -69,8 +70,9 @@ class SuperTSNet(Searchable, BaseModule):
             (sparse, dense) of feature maps, for a neck.
         in_channels: 3 for RGB.
         stem_temporal_kernel: of the depthwise convolution in both stems (3x1x1 in Table 1).
-        spatial_strides, depth_scale, se_ratio, sharing, drop_path, zero_init_residual, norm_eval, with_cp: of both
-            streams, see :class:`SuperMBConv3D`.
+        spatial_strides, depth_scale, se_ratio, sharing, drop_path, zero_init_residual, with_cp: of both streams, see
+            :class:`SuperMBConv3D`.
+        norm_eval: keep BatchNorm of the streams and the fusions in eval mode while training.
         local_weights: ``dict(groups=2, names=('*norm*',))``: parameters of which an architecture has its own mixture of
             offsets, see :class:`~mmnas_video.entangle.LocalWeights`; None for none.
         init_cfg: as everywhere in MMEngine.
@@ -112,7 +114,7 @@ class SuperTSNet(Searchable, BaseModule):
     ) -> None:
         BaseModule.__init__(self, init_cfg)
         self.streams = stream_names(streams)
-        self.pooled = pooled
+        self.pooled, self.norm_eval = pooled, norm_eval
         self.sparse_frames, self.dense_frames = sparse_frames, dense_frames
         self.ratio = frame_ratio(sparse_frames, dense_frames)
         both = dict(

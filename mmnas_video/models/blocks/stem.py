@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
 from mmnas_video.entangle import Slice, SuperBatchNorm3d, strided, whole
+from mmnas_video.errors import ConfigError
 from mmnas_video.kernels import depthwise_conv3d
 
 
@@ -19,14 +20,21 @@ class Stem(nn.Module):
 
     Args:
         in_channels, channels: C before and after.
-        temporal_kernel: t, or None for none.
+        temporal_kernel: t, odd, or None for none.
         stride: spatial stride.
+
+    Raises:
+        ConfigError: an even t, which would add a frame.
     """
 
     def __init__(self, in_channels: int, channels: int, temporal_kernel: int | None = None, stride: int = 2) -> None:
         super().__init__()
         self.spatial = nn.Conv3d(in_channels, channels, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)
         self.temporal = None
+        if temporal_kernel and (temporal_kernel < 0 or temporal_kernel % 2 == 0):
+            raise ConfigError(
+                f'backbone.stem_temporal_kernel: found {temporal_kernel!r}, expected an odd number of frames, or None'
+            )
         if temporal_kernel:
             self.temporal = nn.Conv3d(
                 channels,
