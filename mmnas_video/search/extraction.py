@@ -21,6 +21,7 @@ from mmnas_video.space import Arch, Value, write_text_atomic
 
 from .base import SearchHook
 from .checkpoint import save_atomic
+from .config_text import config_text
 
 #: Hooks with which a run starts from weights of another network: of no use to what goes on from the run's own.
 STARTS = ('InheritHook', 'FineTuneHook')
@@ -157,8 +158,7 @@ def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[st
     configs = {config: cfg, folder / 'inference.py': inference_config(cfg)}
     configs = {path: content for path, content in configs.items() if content is not None}
     for path, content in configs.items():
-        object.__setattr__(content, '_format_python_code', True)  # a person reads these
-        write_text_atomic(path, content.pretty_text)
+        write_text_atomic(path, config_text(content))
     return [*configs, weights]
 
 
