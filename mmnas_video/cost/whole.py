@@ -12,14 +12,15 @@ from torch import nn
 from mmnas_video.errors import ConfigError
 
 from .cost import Cost
-from .counter import count
+from .counter import count, meta_twin
 
 
 def rest_cost(model: Any, searchable: Any, shape: Sequence[int]) -> Cost:
     """MACs and parameters of everything in ``model`` but ``searchable``, for one clip of ``shape`` (C, T, H, W).
 
     Neck and head see the supernet's output, whose shape does not depend on the architecture; so torch's counter runs
-    once, on the meta device. Of a network whose output is narrower once extracted, see :class:`RestCost`.
+    once, on the meta device, and on them alone. Of a network whose output is narrower once extracted, see
+    :class:`RestCost`.
     """
     if model is searchable:
         return Cost()
@@ -29,9 +30,21 @@ def rest_cost(model: Any, searchable: Any, shape: Sequence[int]) -> Cost:
     def forward(twin: Any, x: torch.Tensor) -> Any:
         return twin(x, mode='tensor', stage='head')
 
-    total, _ = count(model, clip, forward=forward)
-    inside, _ = count(searchable, clip[0])
-    return Cost(total.macs - inside.macs, total.params - inside.params)
+    with torch.no_grad():
+        output = meta_twin(searchable)(clip[0])
+    return count(model, clip, forward=forward, replaced={searchable: _Gives(output)})[0]
+
+
+class _Gives(nn.Module):
+    """What has an output already."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """The output."""
+        return self.output
 
 
 def output_readers(model: nn.Module, searchable: Any) -> dict[str, nn.Linear]:
@@ -113,9 +126,15 @@ def total_cost(model: Any, searchable: Any, arch: Mapping[str, Any], shape: Sequ
     return searchable.cost(arch, tuple(shape)) + RestCost(model, searchable, shape)(arch)
 
 
-def total_range(model: Any, searchable: Any, shape: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Per quantity the least and the most that the whole recognizer costs over the space."""
-    rest = RestCost(model, searchable, shape)
+def total_range(
+    model: Any, searchable: Any, shape: Sequence[int], rest: RestCost | None = None
+) -> dict[str, tuple[int, int]]:
+    """Per quantity the least and the most that the whole recognizer costs over the space.
+
+    Args:
+        rest: of these three, if it has been counted already.
+    """
+    rest = rest or RestCost(model, searchable, shape)
     # The cheapest network also has the narrowest output, the dearest the widest.
     return {
         quantity: tuple(cost + getattr(rest(arch), quantity) for cost, arch in (low, high))

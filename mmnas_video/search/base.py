@@ -220,7 +220,7 @@ class SearchHook(Hook):
                 )
             return
         self._rest = RestCost(self.bare, self.searchable, self.shape)
-        self.reach = total_range(self.bare, self.searchable, self.shape)
+        self.reach = total_range(self.bare, self.searchable, self.shape, self._rest)
         if self.budget.latency_table:
             whole = self.cost(self.space.largest)._asdict()
             table = self.budget.latency_table
