@@ -178,11 +178,16 @@ def test_missing_data_names_path_key_and_what_to_do(loader, tool, tiny, tmp_path
     )
 
 
-def test_a_published_config_without_its_data(tool, tmp_path):
-    """As above for Kinetics, in a dry run."""
-    tool('tools/train.py', 'configs/autox3d/x3d_s.py', '--work-dir', tmp_path, '--dry-run').refused(
-        'train_dataloader.dataset.dataset', 'docs/data.md'
-    )
+@pytest.mark.parametrize(
+    ('words', 'key'),
+    [
+        (('configs/autox3d/x3d_s.py', '--dry-run'), 'train_dataloader.dataset.dataset'),
+        (('configs/vimnas/base_joint.py',), 'train_dataloader.dataset.datasets.in1k'),
+    ],
+)
+def test_a_published_config_without_its_data(words, key, tool, tmp_path):
+    """As above for Kinetics in a dry run, and for a joint search, whose first set is named."""
+    tool('tools/train.py', *words, '--work-dir', tmp_path).refused(key, 'docs/data.md')
 
 
 def test_auto_scale_lr_without_a_base(tool, tmp_path):

@@ -19,6 +19,7 @@ from common import add_json, show, verdict
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
+from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.datasets import EndlessSampler, SeededDataset, close_workers, skip_bad_collate
 from mmnas_video.datasets.demo_video import write_video
 from mmnas_video.datasets.ffmpeg_libs import load_torchcodec
@@ -87,6 +88,7 @@ def main() -> int:
     )
     add_json(parser)
     args = parser.parse_args()
+    keep_freed_memory()  # as our tools do, whose workers inherit it
     init_default_scope('mmaction')
     readers = ['Decord']
     try:
