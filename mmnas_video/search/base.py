@@ -185,6 +185,12 @@ class SearchHook(Hook):
                 'compile: found it on, expected off in a search: torch.compile makes a graph for every '
                 'architecture and silently gives up after eight; compile the found network instead'
             )
+        optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+        if optimizer.get('fused') and optimizer['type'] in ('SGD', torch.optim.SGD):
+            raise ConfigError(
+                'optim_wrapper.optimizer.fused: found True with SGD, expected False: torch 2.11 fails where a weight has '
+                'its first gradient later than others, as in a search; a fused AdamW does not'
+            )
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
         if checkpoint.get('max_keep_ckpts') == 1:
             raise ConfigError(

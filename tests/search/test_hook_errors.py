@@ -26,6 +26,10 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
         (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
         (
+            dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, fused=True))),
+            'optim_wrapper.optimizer.fused: found True with SGD',
+        ),
+        (
             dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=SPACE.smallest))),
             'nothing to choose',
         ),
