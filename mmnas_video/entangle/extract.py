@@ -63,12 +63,30 @@ def unused_masks(model: Searchable, archs: Iterable[Mapping[str, Value]]) -> dic
     is, and the rows of the values.
     """
     assert isinstance(model, nn.Module)
-    parameters = dict(model.named_parameters())
-    used = {name: torch.zeros(p.shape, dtype=torch.bool, device=p.device) for name, p in parameters.items()}
+    never, partly = unused_parts(model, archs)
+    shapes = ((name, model.get_parameter(name)) for name in never)
+    return {**{name: torch.ones_like(p, dtype=torch.bool) for name, p in shapes}, **partly}
+
+
+def unused_parts(model: Searchable, archs: Iterable[Mapping[str, Value]]) -> tuple[list[str], dict[str, Tensor]]:
+    """The same apart: names of the parameters that none of ``archs`` uses, and masks of those used in part."""
+    assert isinstance(model, nn.Module)
+    parameters, used = dict(model.named_parameters()), {}
     for arch in archs:
         arch = model.space.check(arch)
         local = model.local_weights.slices(arch) if model.local_weights else ()
         for part in (*model.slices(arch), *local):
-            if part.name in used:
-                part.mark(used[part.name])
-    return {name: ~mask for name, mask in used.items() if not mask.all()}
+            parameter = parameters.get(part.name)
+            if parameter is None or used.get(part.name, parameter) is None:
+                continue  # a buffer, or used whole by another
+            if part.whole(parameter.shape):
+                used[part.name] = None
+                continue
+            if part.name not in used:
+                used[part.name] = torch.zeros_like(parameter, dtype=torch.bool)
+            part.mark(used[part.name])
+    partly = {name: ~mask for name, mask in used.items() if mask is not None}
+    # Whether several together use all of it: one question for all, since on a GPU each waits.
+    left = torch.stack([mask.any() for mask in partly.values()]).tolist() if partly else []
+    partly = {name: mask for (name, mask), some in zip(partly.items(), left, strict=True) if some}
+    return [name for name in parameters if name not in used], partly

@@ -169,6 +169,11 @@ class Slice(NamedTuple):
                 tensor = take(tensor, dim, window)
         return tensor if self.kernel is None else centre_crop(tensor, self.kernel)
 
+    def whole(self, shape: Sequence[int]) -> bool:
+        """Whether it is all of a parameter of this shape."""
+        full = all(window is None or window.full for window in self.windows)
+        return full and (self.kernel is None or tuple(shape[-3:]) == (self.kernel[0], self.kernel[1], self.kernel[1]))
+
     def mark(self, mask: Tensor) -> None:
         """Set the used entries of a boolean ``mask`` of the full shape to True."""
         spans = [((0, mask.shape[d]),) if w is None else w.spans() for d, w in enumerate(self.windows)]

@@ -188,8 +188,8 @@ class SearchHook(Hook):
         optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
         if optimizer.get('fused') and optimizer['type'] in ('SGD', torch.optim.SGD):
             raise ConfigError(
-                'optim_wrapper.optimizer.fused: found True with SGD, expected False: torch 2.11 fails where a weight has '
-                'its first gradient later than others, as in a search; a fused AdamW does not'
+                'optim_wrapper.optimizer.fused: found True with SGD, expected False: torch 2.11 fails where a weight '
+                'has its first gradient later than others, as in a search; a fused AdamW does not'
             )
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
         if checkpoint.get('max_keep_ckpts') == 1:

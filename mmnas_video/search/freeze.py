@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmnas_video.cost import output_readers
-from mmnas_video.entangle import Searchable, unused_masks
+from mmnas_video.entangle import Searchable, unused_parts
 from mmnas_video.space import Arch
 
 
@@ -20,7 +20,8 @@ def frozen_unsampled(
     """Keep the unsampled slices of weights and of the optimiser's buffers bit-identical over a step.
 
     A slice of a super-weight that no architecture used has a gradient of zero, not none: momentum and weight decay
-    would still move it. So has a column of a head that reads an output channel which no architecture has.
+    would still move it. So has a column of a head that reads an output channel which no architecture has. A parameter
+    of which nothing was used has no gradient here, so that optimisers pass it by.
 
     Args:
         model: the searchable module.
@@ -29,8 +30,10 @@ def frozen_unsampled(
         whole: the model around it, whose readers of a narrower output are kept as well.
     """
     assert isinstance(model, nn.Module)
-    parameters = dict(model.named_parameters())
-    masks = {parameters[name]: mask for name, mask in unused_masks(model, archs).items()}
+    parameters, (never, partly) = dict(model.named_parameters()), unused_parts(model, archs)
+    for name in never:
+        parameters[name].grad = None
+    masks = {parameters[name]: mask for name, mask in partly.items()}
     with frozen_entries({**masks, **_reader_masks(whole, model, archs)}, optimizer):
         yield
 
