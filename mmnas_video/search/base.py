@@ -24,6 +24,7 @@ from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchabl
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
 
+from .accumulation import check_accumulation
 from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
@@ -208,6 +209,8 @@ class SearchHook(Hook):
                 'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
                 'result nor a resume can be repeated'
             )
+        if self.trains_weights:
+            check_accumulation(runner)
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
