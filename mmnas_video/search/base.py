@@ -341,6 +341,11 @@ class SearchHook(Hook):
         if optim_wrapper.should_update():
             self._pending = []
 
+    def forget_gradients(self, optim_wrapper: OptimWrapper) -> None:
+        """Drop what has been gathered since the last update."""
+        optim_wrapper.zero_grad()
+        self._pending = []
+
     def complete_gradients(self) -> None:
         """Once before each update: make what stands in the parameters the gradient of the batch over all ranks."""
         average_gradients([p for p in self.bare.parameters() if p.requires_grad])
