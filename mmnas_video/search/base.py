@@ -460,7 +460,9 @@ class SearchHook(Hook):
         self.finite.load_state_dict(saved['finite'])
         self.load_state_dict(saved['state'])
         self._restored = True
-        self._within_epoch = bool(checkpoint.get('preempted', {}).get('batches'))
+        # A training that counts iterations is one epoch, and every checkpoint of it within that.
+        by_iterations = isinstance(runner._train_loop, IterBasedTrainLoop)
+        self._within_epoch = by_iterations or bool(checkpoint.get('preempted', {}).get('batches'))
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch
