@@ -306,12 +306,12 @@ class SearchHook(Hook):
         drawn: Sequence[Arch | Mixture] | None = None,
     ) -> dict[str, Tensor]:
         """An ordinary training step of the mean loss of one or a few sampled architectures (or of a mixture); ``drawn``
-        are those of all ranks, where these run different ones."""
+        are those of all ranks, one each, where these run different ones."""
         logged: dict[str, Tensor] = {}
         for arch in archs:
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
-            if good := self.finite.admits(loss, arch, shared=drawn is None):
+            if good := self.finite.admits(loss, arch, drawn):
                 scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
             loss = loss.detach()  # a graph that no backward pass has freed would stay beside the next architecture's
             values = {key: value.detach() for key, value in values.items()}
