@@ -27,19 +27,27 @@ SLIP = 0.85
 
 
 def check_sections(cfg: Mapping[str, Any]) -> None:
-    """Look at the names at the top of a config: one that nearly is a section's, which itself is missing, is a slip.
+    """Look at the names at the top of a config: one that nearly is a section's is a slip, if the section itself is not
+    there, or is (from ``_base_``) and both are dicts, or both lists.
 
     Raises:
         ConfigError: names both.
     """
-    missing = SECTIONS - {*cfg}
-    for key in cfg:
-        near = [] if key in SECTIONS else difflib.get_close_matches(str(key), missing, 1, SLIP)
+    for key, value in cfg.items():
+        if key in SECTIONS:
+            continue
+        meant = [name for name in SECTIONS if name not in cfg or _same_kind(cfg[name], value)]
+        near = difflib.get_close_matches(str(key), meant, 1, SLIP)
         if near:
+            beside = 'which it has beside it' if near[0] in cfg else 'which it has not'
             raise ConfigError(
-                f'config: found {shown(key)}, which nothing reads, expected {near[0]!r}, which it has not; '
+                f'config: found {shown(key)}, which nothing reads, expected {near[0]!r}, {beside}; '
                 'rename it, also where it is a variable of your own'
             )
+
+
+def _same_kind(one: Any, other: Any) -> bool:
+    return any(isinstance(one, kind) and isinstance(other, kind) for kind in (Mapping, (list, tuple)))
 
 
 def check_options(options: Iterable[str], cfg: Mapping[str, Any]) -> None:

@@ -4,10 +4,12 @@ Everything of ours registers here and nowhere else, so ``type='X3D'`` and ``type
 in the same place. Import them from here, not from MMAction2: this import repairs the stack first.
 """
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from mmnas_video import compat
+from mmnas_video.errors import ConfigError, shown
 
 compat.apply()  # before anything of mmaction; again does nothing
 
@@ -36,9 +38,31 @@ from mmaction.registry import (  # noqa: E402
 FUNCTIONS = FUNCTION  # MMEngine says FUNCTIONS, MMAction2 FUNCTION
 
 
-def hook_class(hook: Mapping[str, Any]) -> Any:
-    """The class that a hook config names, by its registered name or as it is; None for an unknown name."""
-    return HOOKS.get(hook['type']) if isinstance(hook['type'], str) else hook['type']
+def hook_class(hook: Mapping[str, Any], where: str = 'custom_hooks') -> Any:
+    """The class that a hook config names, by its registered name or as it is.
+
+    Args:
+        hook: its config.
+        where: the part of the config that it stands in, for the message.
+
+    Raises:
+        ConfigError: no ``type``, or a name that is not registered; with the nearest that is.
+    """
+    kind = hook.get('type') if isinstance(hook, Mapping) else None
+    if kind is None:
+        raise ConfigError(f'{where}: found {shown(hook)}, expected dict(type=..., ...) with the name of a hook')
+    if not isinstance(kind, str):
+        return kind
+    try:
+        found = HOOKS.get(kind)
+    except RuntimeError:  # MMEngine's, of a name with dots that cannot be imported
+        found = None
+    if found is None:
+        known = {*HOOKS.module_dict, *HOOKS.parent.module_dict}
+        near = difflib.get_close_matches(kind, sorted(known), 1)
+        hint = f'. Did you mean {near[0]!r}?' if near else ''
+        raise ConfigError(f'{where}: found the type {kind!r}, expected the name of a registered hook{hint}')
+    return found
 
 
 __all__ = [

@@ -10,9 +10,10 @@ from mmengine.registry import init_default_scope
 from mmnas_video.building import building
 from mmnas_video.config_keys import REGISTRIES, check_keys, check_sections, components, options_of
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import load_config, train
+from mmnas_video.launch import load_config, shortened, train
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.registry import DATASETS
+from mmnas_video.search import is_search_hook
 from mmnas_video.testing import toy
 
 OURS = {
@@ -60,11 +61,35 @@ def test_the_shipped_configs_pass():
 )
 def test_a_misspelt_section_is_refused(slip, meant):
     """Rejects a config whose hooks, price or retraining are silently those of nobody, and a check that takes a
-    variable of the config's for a slip, or one beside the section that it resembles."""
+    variable of the config's for a slip. Beside the section itself, which ``_base_`` has, it is one if it holds the same
+    kind of value."""
     with pytest.raises(ConfigError, match=f"config: found '{slip}', which nothing reads, expected '{meant}'"):
         check_sections(Config({'model': {}, slip: {}}))
-    check_sections(Config({'model': {}, slip: {}, meant: {}}))
+    for one, other in (({}, {}), ([], ())):
+        with pytest.raises(ConfigError, match=f"found '{slip}', .* expected '{meant}', which it has beside it"):
+            check_sections(Config({'model': {}, slip: one, meant: other}))
+    check_sections(Config({'model': {}, slip: 2, meant: {}}))
     check_sections(Config(dict.fromkeys(('heads', 'data_root', 'epochs', 'train_pipeline', 'warm_up', 'num_classes'))))
+
+
+@pytest.mark.parametrize(
+    ('hook', 'message'),
+    [
+        (dict(type='UniformSerchHook'), "found the type 'UniformSerchHook', .*Did you mean 'UniformSearchHook'"),
+        (dict(type='no.such.Hook'), "found the type 'no.such.Hook', expected the name of a registered hook"),
+        (dict(interval=3), r"found {'interval': 3}, expected dict\(type="),
+    ],
+)
+def test_a_hook_that_is_none_is_refused(hook, message):
+    """Rejects a dry run that ends in AttributeError or KeyError, and a plan of a search that is silently one of plain
+    training."""
+    init_default_scope('mmaction')
+    cfg = toy.config({})
+    cfg.custom_hooks = [hook]
+    with pytest.raises(ConfigError, match=f'^custom_hooks: {message}'):
+        shortened(cfg)
+    with pytest.raises(ConfigError, match=message):
+        is_search_hook(hook)
 
 
 def test_an_option_for_a_section_that_is_not_there_is_refused():

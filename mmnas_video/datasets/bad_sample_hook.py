@@ -74,8 +74,9 @@ class BadSampleHook(Hook):
 
 def bad_share(cfg: Mapping[str, Any]) -> float:
     """The share of bad clips that a config's :class:`BadSampleHook` allows, for what is loaded beside the loops."""
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
-    ours = (hook for hook in hooks if isinstance(hook, Mapping) and hook_class(hook) is BadSampleHook)
+    hooks = [('default_hooks', hook) for hook in (cfg.get('default_hooks') or {}).values()]
+    hooks += [('custom_hooks', hook) for hook in cfg.get('custom_hooks') or ()]
+    ours = (hook for where, hook in hooks if isinstance(hook, Mapping) and hook_class(hook, where) is BadSampleHook)
     return next((hook.get('max_bad_share', MAX_SHARE) for hook in ours), MAX_SHARE)
 
 

@@ -2,6 +2,7 @@
 when Python's collector comes by.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -33,7 +34,8 @@ def outlive_sigterm() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     # Blocked, not handled: a thread learns who has sent it, also while a decoder keeps the main thread from handlers.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_wait_for_sigterm, args=(os.getppid(),), name='SIGTERM', daemon=True).start()
+    parent = multiprocessing.parent_process().pid  # not os.getppid(): that may be Python's fork server
+    threading.Thread(target=_wait_for_sigterm, args=(parent,), name='SIGTERM', daemon=True).start()
 
 
 def _wait_for_sigterm(parent: int) -> None:

@@ -24,6 +24,7 @@ from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchabl
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
 
+from .accumulation import check_accumulation
 from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
@@ -208,6 +209,8 @@ class SearchHook(Hook):
                 'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
                 'result nor a resume can be repeated'
             )
+        if self.trains_weights:
+            check_accumulation(runner)
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
@@ -303,12 +306,12 @@ class SearchHook(Hook):
         drawn: Sequence[Arch | Mixture] | None = None,
     ) -> dict[str, Tensor]:
         """An ordinary training step of the mean loss of one or a few sampled architectures (or of a mixture); ``drawn``
-        are those of all ranks, where these run different ones."""
+        are those of all ranks, one each, where these run different ones."""
         logged: dict[str, Tensor] = {}
         for arch in archs:
             with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
                 loss, values = batch_loss(self.bare, batch)
-            if good := self.finite.admits(loss, arch, shared=drawn is None):
+            if good := self.finite.admits(loss, arch, drawn):
                 scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
             loss = loss.detach()  # a graph that no backward pass has freed would stay beside the next architecture's
             values = {key: value.detach() for key, value in values.items()}
@@ -337,6 +340,11 @@ class SearchHook(Hook):
                 optim_wrapper.zero_grad()
         if optim_wrapper.should_update():
             self._pending = []
+
+    def forget_gradients(self, optim_wrapper: OptimWrapper) -> None:
+        """Drop what has been gathered since the last update."""
+        optim_wrapper.zero_grad()
+        self._pending = []
 
     def complete_gradients(self) -> None:
         """Once before each update: make what stands in the parameters the gradient of the batch over all ranks."""
@@ -452,7 +460,9 @@ class SearchHook(Hook):
         self.finite.load_state_dict(saved['finite'])
         self.load_state_dict(saved['state'])
         self._restored = True
-        self._within_epoch = bool(checkpoint.get('preempted', {}).get('batches'))
+        # A training that counts iterations is one epoch, and every checkpoint of it within that.
+        by_iterations = isinstance(runner._train_loop, IterBasedTrainLoop)
+        self._within_epoch = by_iterations or bool(checkpoint.get('preempted', {}).get('batches'))
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
@@ -42,20 +43,21 @@ class FiniteUpdates:
         self.in_a_row = 0
 
     # ------------------------------------------------------------------ one step
-    def admits(self, loss: Tensor, arch: Arch | Mixture, shared: bool = True) -> bool:
+    def admits(self, loss: Tensor, arch: Arch | Mixture, drawn: Sequence[Arch | Mixture] | None = None) -> bool:
         """Whether a loss may be differentiated.
 
         Args:
             loss: scalar of this rank.
             arch: whose it is.
-            shared: whether all ranks run ``arch``: then it is left out on all if it fails on one.
+            drawn: architectures of all ranks, if each runs one of its own. Without, all run ``arch``, and it is left
+                out on all if it fails on one. What is left out on any rank is noted on every one.
         """
-        bad = float(not loss.detach().isfinite())
-        if shared:
-            (bad,) = sum_over_ranks([bad], loss.device)
-        if bad:
-            self.note('loss', [arch])
-        return not bad
+        archs, own = ([arch], 0) if drawn is None else (drawn, get_rank())
+        bad = [0.0] * len(archs)
+        bad[own] = float(not loss.detach().isfinite())
+        bad = sum_over_ranks(bad, loss.device)
+        self.note('loss', [arch for arch, one in zip(archs, bad, strict=True) if one])
+        return not bad[own]
 
     def note(self, what: str, archs: Sequence[Arch | Mixture]) -> None:
         """Count and name what is left out."""

@@ -167,7 +167,8 @@ class PARSECSearchHook(SearchHook):
             logged = self._weight_step(archs, weights, batch, optim_wrapper)
         else:
             drawn = self._draw(get_world_size() if self.apart else 1)
-            logged = self.sampled_step([drawn[i] for i in self._mine(len(drawn))], batch, optim_wrapper, drawn)
+            mine = [drawn[i] for i in self._mine(len(drawn))]
+            logged = self.sampled_step(mine, batch, optim_wrapper, drawn if self.apart else None)
             if warm or (self.runner.iter + 1) % self.num_archs:
                 return logged
             archs = self._draw(self.num_archs)

@@ -56,6 +56,7 @@ class Tuning:
     def __call__(self, mixture: Callable[[], Mixture]) -> None:
         """Train; the mixture is made anew for every step."""
         self.hook.bare.train()
+        self.hook.forget_gradients(self.optim_wrapper)  # of a training that was ended between two updates
         # The training's own count is over; with accumulation the last steps of this call make one update.
         self.optim_wrapper.initialize_count_status(self.hook.bare, 0, self.iters)
         with self._own_masks():

@@ -7,6 +7,8 @@ whole table in one process group, and writes what each search ended with to a fi
 from __future__ import annotations
 
 import datetime
+import json
+import math
 import os
 import signal
 import sys
@@ -45,7 +47,7 @@ CASES = {
     'PARSEC': (dict(type='PARSECSearchHook', num_archs=3), {}),
     'PARSEC alternating, accumulated': (
         dict(type='PARSECSearchHook', num_archs=2, mode='alternating'),
-        dict(optim_wrapper=dict(accumulative_counts=2)),
+        dict(optim_wrapper=dict(accumulative_counts=2), epochs=1),  # of 5 steps: the last updates by itself
     ),
     'PARSEC by accuracy': (dict(type='PARSECSearchHook', num_archs=3, indicator=dict(type='VideoAccuracy')), {}),
     'DARTS': (DARTS, dict(optim_wrapper=dict(clip_grad=dict(max_norm=0.3)))),
@@ -91,6 +93,14 @@ CASES = {
         dict(type='PARSECSearchHook', num_archs=6, rank_archs='own', mode='alternating', freeze_unsampled=True),
         dict(norm=False, sync_bn=None),
     ),
+    'own architectures, a bad loss on rank 1': (
+        dict(type='PARSECSearchHook', num_archs=6, rank_archs='own', mode='alternating'),
+        dict(norm=False, sync_bn=None, corrupt='clips', epochs=1),
+    ),
+    'one architecture, a bad loss on rank 1': (
+        dict(type='PARSECSearchHook', num_archs=6, mode='alternating'),
+        dict(norm=False, sync_bn=None, corrupt='clips', epochs=1),
+    ),
     'own architectures, synced': (dict(type='PARSECSearchHook', num_archs=6, rank_archs='own'), {}),
     'DARTS, exact': (dict(DARTS, order=2, hessian='exact', virtual_lr=0.05), dict(norm=False, sync_bn=None)),
     'DARTS, exact and synced': (dict(DARTS, order=2, hessian='exact', virtual_lr=0.05), {}),
@@ -132,7 +142,8 @@ class OneClip(ToyDataset):
 
 @HOOKS.register_module()
 class Watch(Hook):
-    """Notes forward passes and statistics; spoils the state of rank 1 after the first epoch, if it is to."""
+    """Notes forward passes and statistics; spoils the state of rank 1 after the first epoch, or the clips of its third
+    batch, if it is to."""
 
     priority = 'LOW'  # before checkpoints are written
 
@@ -141,6 +152,8 @@ class Watch(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.before = getattr(backbone_of(runner), 'forwards', 0)
+        if self.corrupt == 'clips' and runner.iter == 2 and dist.get_rank() == 1:
+            data_batch['inputs'] = [clip * math.nan for clip in data_batch['inputs']]
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.forwards.append(getattr(backbone_of(runner), 'forwards', 0) - self.before)
@@ -173,7 +186,7 @@ def make(name: str, folder: Path, ranks: int) -> Config:
     if options.get('alike'):
         data = dict(type='OneClip', size=12, seed=0, repeat=ranks)
         changes['train_dataloader'] = dict(
-            batch_size=4, num_workers=0, sampler=dict(type='SeededSampler', shuffle=False), dataset=data
+            batch_size=3, num_workers=0, sampler=dict(type='SeededSampler', shuffle=False), dataset=data
         )
     if 'backbone' in options:
         base = Config.fromfile(MODEL_CONFIGS / BACKBONES[options['backbone']])
@@ -186,7 +199,7 @@ def make(name: str, folder: Path, ranks: int) -> Config:
     hook = hook and {'arch_dataloader': held_out, 'calibration_clips': 0, **hook}
     if hook and 'score_batches' in hook:
         hook['score_batches'] *= ranks  # as many clips
-    epochs = 1 if 'backbone' in options else 2
+    epochs = options.get('epochs', 1 if 'backbone' in options else 2)
     cfg = config(hook or {}, epochs, str(folder), **changes)
     cfg.custom_hooks = [*([hook] if hook else []), dict(type='Watch', corrupt=options.get('corrupt'))]
     cfg.merge_from_dict({'optim_wrapper': options.get('optim_wrapper', {}), 'sync_bn': options['sync_bn']})
@@ -215,8 +228,11 @@ def run(name: str, folder: Path, ranks: int, weights: dict) -> dict:
     end |= {'forwards': watch.forwards, 'own mean': watch.means[-1]}
     search = next((hook for hook in runner.hooks if isinstance(hook, SearchHook)), None)
     if search:
-        end['arch'] = dict(search.chosen)
+        end |= {'arch': dict(search.chosen), 'dropped': search.dropped}
         end['alpha'] = getattr(search, 'distribution', None) and search.distribution.alpha.detach().clone()
+    if search and search.record:
+        lines = map(json.loads, (folder / 'search/history.jsonl').read_text().splitlines())
+        end['lines'] = [line for line in lines if line['kind'] == 'dropped']
     if name == 'statistics of each rank':
         end['saved'] = torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']
     return end

@@ -12,6 +12,7 @@ from mmnas_video.entangle import Mixture
 from mmnas_video.errors import ConfigError
 from mmnas_video.search.candidates import CandidateScorer
 from mmnas_video.search.perturbation import PerturbationSelection, argmax_arch, masked, select_by_perturbation
+from mmnas_video.search.tuning import Tuning
 from mmnas_video.space import Choice, SearchSpace
 
 from ..conftest import forget_runs
@@ -179,6 +180,22 @@ def test_a_selection_that_is_made_again_ends_the_same(tmp_path):
     saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['state_dict']
     assert not torch.equal(saved['backbone.weight'], ends[0]['backbone.weight']), 'nothing was tuned'
     assert [name for name in saved if not torch.equal(ends[0][name], ends[1][name])] == []
+
+
+def test_tuning_uses_no_gradient_of_the_training():
+    """The training was ended (by ``stop_when``, or a hook of MMEngine's) between two updates. Rejects a first step of
+    tuning with what stood in the parameters."""
+    ends = []
+    for steps in (0, 1):
+        wrapper = dict(type='OptimWrapper', accumulative_counts=4, optimizer=dict(type='SGD', lr=0.1))
+        made, hook = prepared(dict(type='DARTSSearchHook'), epochs=1, optim_wrapper=wrapper)
+        for batch in list(made.train_dataloader)[:steps]:
+            made.model.train_step(batch, made.optim_wrapper)
+        assert any(p.grad is not None for p in made.model.parameters()) == bool(steps)
+        Tuning(hook, made, 2)(hook.mixture)
+        assert not hook._pending
+        ends.append([p.detach() for p in made.model.parameters()])
+    assert all(map(torch.equal, *ends))
 
 
 def test_a_value_that_leaves_nothing_within_the_budget_is_not_kept():

@@ -114,6 +114,21 @@ def test_a_gathered_gradient_is_not_lost(tmp_path):
     same(whole, told)
 
 
+def test_a_training_that_counts_steps_goes_on(tmp_path):
+    """Rejects a resume that forgets the scores so far: such a training is a single epoch, and its line is of all."""
+    hooks = dict(
+        checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=3, max_keep_ckpts=2),
+        reproducible=dict(type='ReproducibleHook'),
+    )
+    by_steps = dict(train_cfg=dict(by_epoch=False, max_iters=6), default_hooks=hooks)
+    whole, told = tmp_path / 'whole', tmp_path / 'told'
+    assert search(HOOKS['PARSEC'], whole, **by_steps) is None
+    assert search(HOOKS['PARSEC'], told, ('step', 4), **by_steps) == 143
+    assert search(HOOKS['PARSEC'], told, resume=True, **by_steps) is None
+    for file in ('history.jsonl', 'arch.json'):
+        assert (whole / 'search' / file).read_bytes() == (told / 'search' / file).read_bytes(), file
+
+
 @pytest.mark.parametrize('interval', [1, 5])
 def test_at_the_last_step_of_an_epoch_the_epoch_is_ended(interval, tmp_path):
     """The epoch's line is in the history; its checkpoint is the usual one or, where none was due, ours. Rejects a place

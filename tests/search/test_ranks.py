@@ -144,6 +144,20 @@ def test_own_architectures_one_a_step(ranks, ends):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('ranks', SEVERAL)
+@pytest.mark.parametrize('name', ['own architectures', 'one architecture'])
+def test_a_loss_that_is_bad_on_another_rank(name, ranks, ends):
+    """It is counted on every rank and stands in the history, which the first one writes. Rejects a loss that is NaN on
+    another rank and leaves no trace, and ranks that leave out an architecture that the others train."""
+    found = [rank[f'{name}, a bad loss on rank 1'] for rank in ends[ranks]]
+    assert [rank.get('dropped', rank.get('error')) for rank in found] == [1] * ranks
+    ((line,),) = [rank['lines'] for rank in found if 'lines' in rank]
+    assert (line['step'], line['what'], len(line['archs'])) == (3, 'loss', 1)
+    for rank in found:
+        assert_close(found[0], rank, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', SEVERAL)
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
