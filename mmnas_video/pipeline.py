@@ -23,8 +23,9 @@ from mmnas_video.visualization import ReportHook
 
 #: What ``retrain`` may say.
 RETRAIN = ('config', 'cfg_options')
-#: In the work dir of a retraining: what it trains, and what it ends with.
-TRAINED, TESTED = 'trained.json', 'test.json'
+#: In the work dir of a retraining: what it trains, and what it ends with. (A ``test.json`` beside them is of
+#: ``tools/test.py``, which may have tested a checkpoint on the way.)
+TRAINED, TESTED = 'trained.json', 'tested.json'
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def retrain_arch(
     """Train a network from scratch and test it.
 
     With ``resume`` in the search's config a training of the same network and seed goes on, or is not run again if its
-    ``test.json`` stands. Any other one that is in the way moves to ``NAME-1``, ``NAME-2``, ...
+    ``tested.json`` stands. Any other one that is in the way moves to ``NAME-1``, ``NAME-2``, ...
 
     Args:
         retrain: ``config`` (a path) and what to override in it (``cfg_options``).
