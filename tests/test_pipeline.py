@@ -7,7 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.pipeline import retrain_arch, retrain_config, run_search
+from mmnas_video.errors import ConfigError
+from mmnas_video.pipeline import check_retrain, retrain_arch, retrain_config, run_search
 from mmnas_video.registry import DATASETS, MODELS
 from mmnas_video.testing.toy import SPACE, ToyBackbone, ToyDataset, config, loader
 from tests.conftest import forget_runs
@@ -94,6 +95,22 @@ def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
     found['arch'].write_text(before)
     (folder / 'retrain/tested.json').rename(folder / 'retrain/test.json')  # as tools/test.py leaves it
     assert not finished(folder, training)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'test_evaluator': dict(type='ToyMetric', foo=1)}, r"test_evaluator.*unknown key 'foo'"),
+        ({'test_evaluator': None}, 'test_evaluator: found none'),
+        ({'test_dataloader.batch_size': 0}, 'batch_size'),
+        ({'custom_hooks': [dict(type='ReportHook', foo=1)]}, r"custom_hooks.*'foo'"),
+    ],
+)
+def test_a_retraining_that_cannot_end_is_refused_before_the_search(retrain, options, words):
+    """Rejects a mistake in the test's part of the config that is said after the last epoch."""
+    check_retrain(retrain)
+    with pytest.raises(ConfigError, match=rf'retrain.config=.*{words}'):
+        check_retrain({**retrain, 'cfg_options': options})
 
 
 def test_a_retraining_with_weights_of_its_own_goes_on(retrain, tmp_path):

@@ -18,9 +18,10 @@ from mmengine.dist import is_main_process
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_arguments, load_config, read_config
-from mmnas_video.pipeline import TESTED, is_same_training, retrain_config, run_search
+from mmnas_video.pipeline import is_same_training, retrain_config, run_search
 from mmnas_video.space import SearchSpace, agreement, chance_agreement, write_text_atomic
 from mmnas_video.visualization import read_search
+from mmnas_video.visualization.recorded import TESTED
 
 
 def finished(work_dir: Path, training: Config | None) -> bool:
