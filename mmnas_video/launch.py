@@ -301,10 +301,11 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
         iterations (``train_cfg.max_iters``) is one epoch of them.
 
     Raises:
-        ConfigError: an epoch would have no step.
+        ConfigError: an epoch would have no step, or a part of the config cannot be built.
     """
-    _steps_of(cfg)
-    short = shortened(cfg)
+    with building(cfg):
+        _steps_of(cfg)
+        short = shortened(cfg)
     timer = _StepTimer()
     with building(short) as first_step:
         runner = build_runner(short)
@@ -314,8 +315,9 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
         runner.train()
     if finish:
         finish(runner, short)
-    if cfg.get('test_cfg') and cfg.get('test_dataloader'):
-        runner.test()
+    if cfg.get('test_cfg') is not None and cfg.get('test_dataloader'):
+        with building(short):
+            runner.test()
     seconds = min(timer.seconds)
     return {
         'steps_per_epoch': steps,

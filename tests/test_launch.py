@@ -130,6 +130,19 @@ def test_an_option_without_a_place_is_one_error(tmp_path, key, value):
         load_config(path, {'model.depth': 2, key: value})
 
 
+@pytest.mark.parametrize(
+    'changes', [{'train_dataloader.batch_size': 0}, {'test_evaluator': dict(type='ToyMetric', foo=1)}]
+)
+def test_a_dry_run_of_what_cannot_be_built(tmp_path, changes):
+    """Rejects a traceback for a mistake in the loader, which comes first, or in the test, which comes last."""
+    test = dict(test_dataloader=loader(2), test_cfg={}, test_evaluator=dict(type='ToyMetric'))
+    cfg = config({}, work_dir=str(tmp_path), **test)
+    cfg.model.backbone.arch, cfg.custom_hooks = ARCH, []
+    cfg.merge_from_dict(changes)
+    with pytest.raises(ConfigError, match=r'batch_size|foo'):
+        dry_run(cfg)
+
+
 @pytest.mark.parametrize('words', [('--amp',), ('--depth-scale', '2')])
 def test_an_argument_without_its_part_is_refused(words):
     """Rejects an AttributeError for a config without what the argument changes."""

@@ -142,7 +142,9 @@ def test_a_search_in_stages_leaves_what_a_search_does(tmp_path):
     hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
     data = dict(LOOPS['test_dataloader'], dataset=dict(type='Piped', pipeline=[dict(type='SampleFrames', clip_len=8)]))
     cfg = config(hook, 1, str(tmp_path / 'w'), **{**LOOPS, 'test_dataloader': data})
-    cfg.stages = [dict(name='all', opens=['*'])]
-    run_search(cfg)
+    cfg.stages, cfg.retrain = [dict(name='all', opens=['*'])], dict(config='r.py', cfg_options={'a': 3})
+    run_search(cfg, retrain=False)
     names = [{path.name for path in (tmp_path / 'w' / name).iterdir()} for name in ('search', '1_all/search')]
+    said = json.loads((tmp_path / 'w/search/stages.json').read_text())
+    assert said['retrain'] == {'config': 'r.py', 'cfg_options': {'a': 3}}  # of which the report's commands are made
     assert names[0] == {*names[1], 'stages.json'} and 'inference.py' in names[0]
