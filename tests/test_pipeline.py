@@ -100,7 +100,7 @@ def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'test_evaluator': dict(type='ToyMetric', foo=1)}, r"test_evaluator.*unknown key 'foo'"),
+        ({'test_evaluator': dict(type='AccMetric', foo=1)}, r"test_evaluator.*unknown key 'foo'"),
         ({'test_evaluator': None}, 'test_evaluator: found none'),
         ({'test_dataloader.batch_size': 0}, 'batch_size'),
         ({'custom_hooks': [dict(type='ReportHook', foo=1)]}, r"custom_hooks.*'foo'"),
