@@ -28,7 +28,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FirstStep(Hook):
-    """Notes that a training step has been done."""
+    """Notes that a step of a training or a test has been done."""
 
     priority = 'LOWEST'
 
@@ -36,6 +36,10 @@ class FirstStep(Hook):
         self.done = False
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """It has."""
+        self.done = True
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """It has."""
         self.done = True
 

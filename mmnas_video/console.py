@@ -105,7 +105,8 @@ def opening(runner: Runner, rows: Sequence[tuple[str, str]]) -> list[str]:
 def training_lines(runner: Runner) -> list[tuple[str, str]]:
     """What a training will do."""
     loader, epochs, left = runner.train_dataloader, runner.max_epochs, runner.max_iters - runner.iter
-    length = f'{epochs:,} epochs of {len(loader):,} steps' if epochs else f'{runner.max_iters:,} steps'
+    counts = (runner.cfg.get('train_cfg') or {}).get('max_iters')  # the loop of such a run says one epoch
+    length = f'{runner.max_iters:,} steps' if counts else f'{epochs:,} epochs of {len(loader):,} steps'
     rows = [
         ('data', f'{len(loader.dataset):,} training clips'),
         ('steps', f'{length}, {left:,} to go; eta in the lines below (--dry-run tells it before)'),

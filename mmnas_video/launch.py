@@ -7,12 +7,13 @@ import copy
 import inspect
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
@@ -20,10 +21,11 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmnas_video import compat
-from mmnas_video.building import building
+from mmnas_video.building import FULL, building
+from mmnas_video.cfg_options import OptionsAction
 from mmnas_video.config_keys import check_keys, check_options, check_sections
 from mmnas_video.console import ConsoleRunner, OpeningHook
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, RunError, StackError, shown
 from mmnas_video.registry import RUNNERS, hook_class
 from mmnas_video.search import fit_readers, read_checkpoint
 
@@ -40,10 +42,11 @@ def add_cfg_options(parser: argparse.ArgumentParser, example: str = 'train_cfg.m
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         default={},
         metavar='KEY=VALUE',
-        help=f'override parts of the config, e.g. {example}',
+        help=f'override parts of the config, e.g. {example}; a,b and [a,b] are lists, and a string with a comma has '
+        'quotes: KEY="\'a,b\'"',
     )
 
 
@@ -97,20 +100,37 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """A config with ``options`` merged in; MMAction2 is the scope in which its ``type`` names are looked up.
 
     Raises:
-        ConfigError: no such file, or an option for a section that the config has not.
+        ConfigError: no such file, one that is no config, or an option that the config has no place for.
     """
     if not Path(path).is_file():
         raise ConfigError(
             f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py'
         )
-    cfg = Config.fromfile(path)
+    with _reading(f'config: found in {path!r} what cannot be read', 'a config file (.py)'):
+        cfg = Config.fromfile(path)
     # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time. (The argument
     # format_python_code that is meant for this does not reach a classic config.)
     object.__setattr__(cfg, '_format_python_code', False)
     check_options(options or {}, cfg)
-    cfg.merge_from_dict(dict(options or {}))
+    for key, value in (options or {}).items():
+        with _reading(f'--cfg-options: found {key}={shown(value)}, which has no place', 'a key of the config'):
+            cfg.merge_from_dict({key: value})
     init_default_scope(cfg.get('default_scope') or 'mmaction')
     return cfg
+
+
+@contextmanager
+def _reading(found: str, expected: str) -> Iterator[None]:
+    """Whatever MMEngine raises over a file or an option of the user's is one error; a full disk is none of theirs."""
+    try:
+        yield
+    except (ConfigError, StackError, RunError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        reason = ' '.join(str(error).split())[:300]
+        raise ConfigError(f'{found} ({type(error).__name__}: {reason}), expected {expected}') from error
 
 
 def read_config(path: str, args: argparse.Namespace) -> Config:
@@ -136,6 +156,7 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.seed is not None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': args.seed}
     if args.depth_scale is not None:
+        _need(cfg, '--depth-scale', 'model', 'backbone')
         cfg.model.backbone.depth_scale = args.depth_scale
     if args.resume == AUTO:
         cfg.resume = AUTO
@@ -143,6 +164,7 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
         read_checkpoint(args.resume)  # a file that cannot be resumed from is refused now, with its one error
         cfg.resume, cfg.load_from = True, args.resume
     if args.amp:
+        _need(cfg, '--amp', 'optim_wrapper')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
@@ -154,8 +176,21 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
 
 
-def check_work_dir(work_dir: str) -> None:
-    """Refuse a work dir that cannot be written, before anything else is done.
+def _need(cfg: Config, option: str, *keys: str) -> None:
+    """Refuse an option that changes a part which the config has not."""
+    part: Any = cfg
+    for key in keys:
+        part = part.get(key)
+        if not isinstance(part, Mapping):
+            raise ConfigError(f'{option}: found no {".".join(keys)} in the config, expected a config of a training')
+
+
+def check_work_dir(work_dir: str | os.PathLike[str], key: str = 'work_dir') -> None:
+    """Refuse a folder that cannot be written, before anything else is done.
+
+    Args:
+        work_dir: the folder; it is made.
+        key: what named it.
 
     Raises:
         ConfigError: names the folder and the reason.
@@ -167,8 +202,8 @@ def check_work_dir(work_dir: str) -> None:
         probe.unlink()
     except OSError as error:
         raise ConfigError(
-            f'work_dir: cannot write to {work_dir!r} ({error.strerror}), expected a folder that can be '
-            'written; set --work-dir'
+            f'{key}: cannot write to {str(work_dir)!r} ({error.strerror}), expected a folder that can be written'
+            + ('; set --work-dir' if key == 'work_dir' else '')
         ) from None
 
 
@@ -266,10 +301,11 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
         iterations (``train_cfg.max_iters``) is one epoch of them.
 
     Raises:
-        ConfigError: an epoch would have no step.
+        ConfigError: an epoch would have no step, or a part of the config cannot be built.
     """
-    _steps_of(cfg)
-    short = shortened(cfg)
+    with building(cfg):
+        _steps_of(cfg)
+        short = shortened(cfg)
     timer = _StepTimer()
     with building(short) as first_step:
         runner = build_runner(short)
@@ -279,8 +315,9 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
         runner.train()
     if finish:
         finish(runner, short)
-    if cfg.get('test_cfg') and cfg.get('test_dataloader'):
-        runner.test()
+    if cfg.get('test_cfg') is not None and cfg.get('test_dataloader'):
+        with building(short):
+            runner.test()
     seconds = min(timer.seconds)
     return {
         'steps_per_epoch': steps,

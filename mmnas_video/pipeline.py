@@ -11,20 +11,23 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
+from mmnas_video.building import building
+from mmnas_video.config_keys import check_keys
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import AUTO, LOOPS, dry_run, load_config, train
-from mmnas_video.registry import DATASETS
 from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
 from mmnas_video.space import read_arch_file, write_text_atomic
 from mmnas_video.staged import dry_stages, run_stages, set_aside
 from mmnas_video.visualization import ReportHook
+from mmnas_video.visualization.recorded import TESTED, TRAINED
 
 #: What ``retrain`` may say.
 RETRAIN = ('config', 'cfg_options')
-#: In the work dir of a retraining: what it trains, and what it ends with.
-TRAINED, TESTED = 'trained.json', 'test.json'
+#: What a config needs for its test, and what scores.
+TEST, EVALUATORS = ('test_dataloader', 'test_cfg', 'test_evaluator'), ('val_evaluator', 'test_evaluator')
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
@@ -85,17 +88,26 @@ def dry_search(cfg: Config, retrain: bool = True) -> dict[str, dict[str, Any]]:
 
 
 def check_retrain(retrain: Mapping[str, Any]) -> None:
-    """Read the config of the retraining and look for its data: what is missing is said now, not after the search.
+    """Read the config of the retraining and build its data and metrics: what is wrong is said before the search.
 
     Raises:
-        ConfigError: what :func:`load_retrain` refuses, or what a dataset of it says.
+        ConfigError: what :func:`load_retrain` refuses, a key that nothing reads, no test, or data or metrics that
+            cannot be built.
     """
     cfg = load_retrain(retrain)
-    for key in filter(cfg.get, LOOPS.values()):
-        try:
-            DATASETS.build(copy.deepcopy(cfg[key].dataset))
-        except ConfigError as error:
-            raise ConfigError(f'retrain.config={retrain["config"]!r}: {error}') from None
+    try:
+        check_keys(cfg)
+        for key in TEST:
+            if cfg.get(key) is None:
+                raise ConfigError(f'{key}: found none, expected one: what is trained is tested at its end')
+        with building(cfg):
+            for key in filter(cfg.get, LOOPS.values()):
+                Runner.build_dataloader(copy.deepcopy(cfg[key]))
+            for key in filter(cfg.get, EVALUATORS):
+                found = copy.deepcopy(cfg[key])
+                Evaluator(found['metrics'] if isinstance(found, Mapping) and 'metrics' in found else found)
+    except ConfigError as error:
+        raise ConfigError(f'retrain.config={retrain["config"]!r}: {error}') from None
 
 
 def load_retrain(retrain: Mapping[str, Any]) -> Config:
@@ -142,7 +154,7 @@ def retrain_arch(
     """Train a network from scratch and test it.
 
     With ``resume`` in the search's config a training of the same network and seed goes on, or is not run again if its
-    ``test.json`` stands. Any other one that is in the way moves to ``NAME-1``, ``NAME-2``, ...
+    ``tested.json`` stands. Any other one that is in the way moves to ``NAME-1``, ``NAME-2``, ...
 
     Args:
         retrain: ``config`` (a path) and what to override in it (``cfg_options``).

@@ -185,7 +185,7 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
         before = _run_stage(plan, before, search, resume)
         done.append(before)
     if is_main_process():
-        _collect(work_dir, done)
+        _collect(work_dir, done, cfg.get('retrain'))
         _report(work_dir)
     barrier()
     return done
@@ -243,8 +243,8 @@ def set_aside(folder: Path) -> None:
         folder.rename(aside)
 
 
-def _collect(work_dir: Path, done: Sequence[Finished]) -> None:
-    """``WORK_DIR/search``: the last stage's results, and what every stage ended with."""
+def _collect(work_dir: Path, done: Sequence[Finished], retrain: Mapping[str, Any] | None) -> None:
+    """``WORK_DIR/search``: the last stage's results, what every stage ended with, and how what is found is trained."""
     last, target = done[-1].folder / 'search', work_dir / 'search'
     target.mkdir(parents=True, exist_ok=True)
     for name in (*RESULTS, *(name for name in EXTRAS if (last / name).is_file())):
@@ -255,7 +255,8 @@ def _collect(work_dir: Path, done: Sequence[Finished]) -> None:
     config = config.replace(str((last / 'extracted.pth').resolve()), str((target / 'extracted.pth').resolve()))
     write_text_atomic(target / 'extracted.py', config)
     stages = [dict(stage.summary) for stage in done]
-    write_text_atomic(target / STAGES, json.dumps({'stages': stages, **end_entropy(stages)}, indent=1) + '\n')
+    said = {'stages': stages, **end_entropy(stages), 'retrain': retrain}
+    write_text_atomic(target / STAGES, json.dumps(said, indent=1, default=str) + '\n')
 
 
 def _report(work_dir: Path) -> None:

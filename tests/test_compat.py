@@ -141,11 +141,19 @@ def installed(monkeypatch):
     return pretend
 
 
-@pytest.mark.parametrize('version', ['2.2.0', '2.2.0rc1', '2.11.0', '3.0'])
+@pytest.mark.parametrize('version', ['1.7.1', '2.2.0', '2.2.0rc1', '2.11.0', '3.0'])
 def test_an_mmcv_that_mmaction2_refuses_stops(installed, version):
     """Rejects comparing versions as text ('2.11' < '2.2') and letting mmaction2's bare assert speak."""
     installed(mmcv=version, mmcv_lite=None)
     with pytest.raises(StackError, match=rf'mmcv: found mmcv {version}.*pip install mmcv-lite==2.1.0'):
+        compat.apply()
+
+
+@pytest.mark.parametrize('version', ['0.24.1', '1.1.0', '1.3.0'])
+def test_an_mmaction2_of_another_interface_stops(installed, version):
+    """Rejects a version that the advice excludes and nothing looks at."""
+    installed(mmaction2=version)
+    with pytest.raises(StackError, match=rf'mmaction2: found mmaction2 {version}'):
         compat.apply()
 
 

@@ -7,7 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.launch import _merge_arguments, add_arguments, build_runner, dry_run
+from mmnas_video.console import training_lines
+from mmnas_video.errors import ConfigError
+from mmnas_video.launch import _merge_arguments, add_arguments, build_runner, check_work_dir, dry_run, load_config
 from mmnas_video.registry import MODELS
 from mmnas_video.testing.toy import config, loader
 from tests.conftest import forget_runs
@@ -98,3 +100,68 @@ def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
     plan = dry_run(merged(cfg, *words), lambda runner, short: steps.append(runner.iter))
     assert (plan['steps_per_epoch'], plan['epochs'], steps) == (1009, 1, [2])
     assert plan['hours'] == pytest.approx(1009 * plan['seconds_per_step'] / 3600)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('a.py', 'a = [1'),
+        ('a.py', "_base_ = 'gone.py'"),
+        ('a.py', 'a = 1 / 0'),
+        ('a.txt', 'a = 1'),
+    ],
+)
+def test_a_file_that_is_no_config_is_one_error(tmp_path, name, text):
+    """Rejects MMEngine's own errors, of which most do not name the file."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(
+        ConfigError, match=rf'config: found in .*{name}.* what cannot be read \(\w+: .+expected a config'
+    ):
+        load_config(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(('key', 'value'), [('custom_hooks.9.budget', 3), ('model.type.foo', 5)])
+def test_an_option_without_a_place_is_one_error(tmp_path, key, value):
+    """Rejects a KeyError or TypeError from the merge, and an error that does not name the option among several."""
+    (tmp_path / 'a.py').write_text("model = dict(type='T')\ncustom_hooks = [dict(type='H')]\n")
+    path = str(tmp_path / 'a.py')
+    assert load_config(path, {'custom_hooks.0.budget.macs': 7}).custom_hooks[0].budget.macs == 7
+    with pytest.raises(ConfigError, match=f'--cfg-options: found {key}={value}, which has no place'):
+        load_config(path, {'model.depth': 2, key: value})
+
+
+@pytest.mark.parametrize(
+    'changes', [{'train_dataloader.batch_size': 0}, {'test_evaluator': dict(type='ToyMetric', foo=1)}]
+)
+def test_a_dry_run_of_what_cannot_be_built(tmp_path, changes):
+    """Rejects a traceback for a mistake in the loader, which comes first, or in the test, which comes last."""
+    test = dict(test_dataloader=loader(2), test_cfg={}, test_evaluator=dict(type='ToyMetric'))
+    cfg = config({}, work_dir=str(tmp_path), **test)
+    cfg.model.backbone.arch, cfg.custom_hooks = ARCH, []
+    cfg.merge_from_dict(changes)
+    with pytest.raises(ConfigError, match=r'batch_size|foo'):
+        dry_run(cfg)
+
+
+@pytest.mark.parametrize('words', [('--amp',), ('--depth-scale', '2')])
+def test_an_argument_without_its_part_is_refused(words):
+    """Rejects an AttributeError for a config without what the argument changes."""
+    with pytest.raises(ConfigError, match=rf'{words[0]}: found no (optim_wrapper|model)'):
+        merged(Config(), *words)
+
+
+def test_a_folder_below_a_file_is_refused_by_its_option(tmp_path):
+    """Rejects an error that names the work dir for another option, and one after the work."""
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match=r'--out: cannot write to .*file/x'):
+        check_work_dir(tmp_path / 'file' / 'x', '--out')
+
+
+def test_the_opening_of_a_run_that_counts_iterations(tmp_path):
+    """Rejects one epoch, of which MMEngine's loop speaks."""
+    cfg = config({}, work_dir=str(tmp_path))
+    cfg.model.backbone.arch, cfg.custom_hooks = ARCH, []
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1009, val_interval=503)
+    runner = build_runner(cfg)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    assert dict(training_lines(runner))['steps'].startswith('1,009 steps, 1,009 to go')

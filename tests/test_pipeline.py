@@ -7,11 +7,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.pipeline import retrain_arch, retrain_config, run_search
+from mmnas_video.errors import ConfigError
+from mmnas_video.pipeline import check_retrain, retrain_arch, retrain_config, run_search
 from mmnas_video.registry import DATASETS, MODELS
 from mmnas_video.testing.toy import SPACE, ToyBackbone, ToyDataset, config, loader
 from tests.conftest import forget_runs
-from tools.seeds import finished
+from tools.seeds import finished, read_row
 
 ONE, OTHER = {'scale': 1.0, 'width': 3}, {'scale': 2.0, 'width': 5}
 LOOPS = dict(test_dataloader=loader(2), test_cfg={}, test_evaluator=dict(type='ToyMetric'))
@@ -72,22 +73,44 @@ def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
     retrained(retrain, OTHER, folder, resume=True)
     weights = torch.load(folder / 'epoch_1.pth', weights_only=True)['state_dict']
     assert weights['backbone.weight'].shape == (5, 7)
-    assert json.loads((tmp_path / 'w-1/test.json').read_text()) == first
+    assert json.loads((tmp_path / 'w-1/tested.json').read_text()) == first
     retrained(retrain, OTHER, folder, resume=True, seed=5)
     retrained(retrain, OTHER, folder, seed=5)
-    assert [(tmp_path / f'w-{i}/test.json').is_file() for i in (2, 3)] == [True, True]
+    assert [(tmp_path / f'w-{i}/tested.json').is_file() for i in (2, 3)] == [True, True]
 
 
 def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
-    """Rejects a row of the table with the accuracy of what an earlier search found."""
+    """Rejects a row of the table with the accuracy of what an earlier search found, and the result of tools/test.py
+    taken for the end of the training."""
     cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 1, str(tmp_path / 'w'), retrain=retrain)
     found = run_search(cfg)
     folder, arch = tmp_path / 'w', json.loads(found['arch'].read_text())
     training = retrain_config(retrain, str(found['arch']), folder / 'retrain', cfg)
     assert finished(folder, training) and finished(folder, None)
+    assert read_row(folder, 3, training)['test'] == found['metrics'] and read_row(folder, 3, None)['test'] == {}
+    before = found['arch'].read_text()
     arch['arch'] = dict(OTHER if arch['arch'] == ONE else ONE)
     found['arch'].write_text(json.dumps(arch))
-    assert finished(folder, None) and not finished(folder, training)
+    assert finished(folder, None) and not finished(folder, training) and read_row(folder, 3, training)['test'] == {}
+    found['arch'].write_text(before)
+    (folder / 'retrain/tested.json').rename(folder / 'retrain/test.json')  # as tools/test.py leaves it
+    assert not finished(folder, training)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'test_evaluator': dict(type='AccMetric', foo=1)}, r"test_evaluator.*unknown key 'foo'"),
+        ({'test_evaluator': None}, 'test_evaluator: found none'),
+        ({'test_dataloader.batch_size': 0}, 'batch_size'),
+        ({'custom_hooks': [dict(type='ReportHook', foo=1)]}, r"custom_hooks.*'foo'"),
+    ],
+)
+def test_a_retraining_that_cannot_end_is_refused_before_the_search(retrain, options, words):
+    """Rejects a mistake in the test's part of the config that is said after the last epoch."""
+    check_retrain(retrain)
+    with pytest.raises(ConfigError, match=rf'retrain.config=.*{words}'):
+        check_retrain({**retrain, 'cfg_options': options})
 
 
 def test_a_retraining_with_weights_of_its_own_goes_on(retrain, tmp_path):
@@ -100,10 +123,10 @@ def test_a_retraining_with_weights_of_its_own_goes_on(retrain, tmp_path):
     retrained(retrain, ONE, folder, resume=True, **options)
     bias = torch.load(folder / 'epoch_1.pth', weights_only=True)['state_dict']['head.bias']
     assert torch.equal(bias, torch.full((3,), 7.0, dtype=torch.float64))
-    (folder / 'test.json').unlink()
+    (folder / 'tested.json').unlink()
     written = (folder / 'epoch_1.pth').stat().st_mtime_ns
     retrained(retrain, ONE, folder, resume=True, **{**options, 'load_from': 'gone.pth'})
-    assert (folder / 'epoch_1.pth').stat().st_mtime_ns == written and (folder / 'test.json').is_file()
+    assert (folder / 'epoch_1.pth').stat().st_mtime_ns == written and (folder / 'tested.json').is_file()
 
 
 @DATASETS.register_module()
@@ -119,7 +142,9 @@ def test_a_search_in_stages_leaves_what_a_search_does(tmp_path):
     hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
     data = dict(LOOPS['test_dataloader'], dataset=dict(type='Piped', pipeline=[dict(type='SampleFrames', clip_len=8)]))
     cfg = config(hook, 1, str(tmp_path / 'w'), **{**LOOPS, 'test_dataloader': data})
-    cfg.stages = [dict(name='all', opens=['*'])]
-    run_search(cfg)
+    cfg.stages, cfg.retrain = [dict(name='all', opens=['*'])], dict(config='r.py', cfg_options={'a': 3})
+    run_search(cfg, retrain=False)
     names = [{path.name for path in (tmp_path / 'w' / name).iterdir()} for name in ('search', '1_all/search')]
+    said = json.loads((tmp_path / 'w/search/stages.json').read_text())
+    assert said['retrain'] == {'config': 'r.py', 'cfg_options': {'a': 3}}  # of which the report's commands are made
     assert names[0] == {*names[1], 'stages.json'} and 'inference.py' in names[0]

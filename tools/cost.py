@@ -14,7 +14,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmnas_video.building import building
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.cost import RestCost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
@@ -72,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

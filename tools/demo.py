@@ -26,10 +26,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.cost import Budget, Cost, total_cost
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
 from mmnas_video.entangle import find_searchable
+from mmnas_video.errors import check_number
 from mmnas_video.launch import check_work_dir, load_config
 from mmnas_video.pipeline import retrain_arch, run_search
 from mmnas_video.registry import MODELS
@@ -95,11 +96,11 @@ def same_cost_archs(model: Any, shape: tuple[int, ...], macs: int, count: int, s
     budget = Budget(macs=(macs * (1 - TOLERANCE), macs * (1 + TOLERANCE)))
     rng, found = random.Random(derive_seed(seed, 'demo')), dict[Arch, None]()
     for _ in range(MAX_DRAWS):
+        if len(found) == count:
+            break
         arch = searchable.space.sample(rng)
         if budget.admits(macs=searchable.cost(arch, shape).macs + rest):
             found[arch] = None
-        if len(found) == count:
-            break
     return list(found)  # fewer than count where hardly any architecture costs so little, or so much
 
 
@@ -228,7 +229,7 @@ def arguments(description: str | None, name: str, alternatives: str = '') -> arg
         alternatives: what is drawn at random, in the plural; '' for nothing.
 
     Raises:
-        ConfigError: the work dir cannot be written.
+        ConfigError: the work dir cannot be written, or fewer than no alternatives.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--smoke', action='store_true', help='the same path in under a minute: tiny data, one epoch')
@@ -247,7 +248,9 @@ def arguments(description: str | None, name: str, alternatives: str = '') -> arg
     args.work_dir = args.work_dir or Path(f'work_dirs/{name}{suffix}')
     args.data = args.data or Path(f'data/demo{suffix}')
     if alternatives:
-        args.random = args.random or (2 if args.smoke else RANDOM_ARCHS)
+        if args.random is None:
+            args.random = 2 if args.smoke else RANDOM_ARCHS
+        check_number('--random', args.random)
     check_work_dir(str(args.work_dir))
     # One thread for the network and one core for decoding is what 2 cores do best with.
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
@@ -275,4 +278,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

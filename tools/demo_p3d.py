@@ -16,7 +16,7 @@ from typing import Any
 from demo import MAX_DRAWS, Phases, arguments, leave_report, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.cost import Budget
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
 from mmnas_video.entangle import find_searchable
@@ -59,11 +59,11 @@ def similar_cells(model: Any, shape: tuple[int, ...], arch: Arch, count: int, se
     budget = Budget(params=(params * (1 - TOLERANCE), params * (1 + TOLERANCE)))
     rng, found = random.Random(derive_seed(seed, 'demo')), dict[Arch, None]()
     for _ in range(MAX_DRAWS):
+        if len(found) == count:
+            break
         drawn = searchable.derive({choice.name: [rng.random() for _ in choice.values] for choice in searchable.space})
         if drawn != arch and budget.admits(params=searchable.cost(drawn, shape).params):
             found[drawn] = None
-        if len(found) == count:
-            break
     return list(found)
 
 
@@ -111,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

@@ -17,7 +17,7 @@ from typing import Any
 from demo import Phases, arguments, leave_report, network_cost, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.cost import total_cost
 from mmnas_video.datasets import DemoOptions, join_demo, make_demo
 from mmnas_video.entangle import find_searchable
@@ -136,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

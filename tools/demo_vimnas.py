@@ -21,7 +21,7 @@ from demo import Phases, arguments, leave_report, quiet, same_cost_archs, say, s
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.cost import total_cost
 from mmnas_video.datasets import DemoOptions, make_demo
 from mmnas_video.entangle import find_searchable
@@ -146,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

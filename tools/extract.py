@@ -18,13 +18,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmnas_video.command import run_tool
+from mmnas_video.building import building
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.entangle import find_searchable
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.export import check_packages, export_files
-from mmnas_video.launch import add_arguments, read_config
+from mmnas_video.launch import add_arguments, check_work_dir, read_config
 from mmnas_video.search import Calibration, extract_model, fit_readers, load_supernet, save_extracted
 
 
@@ -46,15 +48,40 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_arguments(args: argparse.Namespace, shape: tuple[int, ...]) -> None:
+    """Refuse what would end the tool after its work.
+
+    Raises:
+        ConfigError: a number out of its range, a file or folder that cannot be written, or no shape for a file.
+    """
+    check_number('--calibration-clips', args.calibration_clips)
+    for size in args.shape or ():
+        check_number('--shape', size, 1)
+    if args.out:
+        check_work_dir(args.out, '--out')
+    for key, file in (('--onnx', args.onnx), ('--export', args.export)):
+        if file and file.is_dir():
+            raise ConfigError(f'{key}: found the folder {str(file)!r}, expected a file')
+        if file:
+            check_work_dir(file.parent, key)
+    if args.onnx:
+        check_packages()
+    if (args.onnx or args.export) and not shape:
+        raise ConfigError('--shape: found none, and no cost_shape in the config; expected C T H W of a clip')
+
+
 def main() -> None:
     """Load, slice, recalibrate, save, export."""
     args = arguments()
     cfg = read_config(args.config, args)
     shape = tuple(args.shape or cfg.get('cost_shape') or ())
-    if args.onnx:
-        check_packages()
-    if (args.onnx or args.export) and not shape:
-        raise ConfigError('--shape: found none, and no cost_shape in the config; expected C T H W of a clip')
+    check_arguments(args, shape)
+    with building(cfg):
+        extract(args, cfg, shape)
+
+
+def extract(args: argparse.Namespace, cfg: Config, shape: tuple[int, ...]) -> None:
+    """Write what was asked for, and print where."""
     fit_readers(cfg)
     model = load_supernet(cfg, args.checkpoint)
     space = find_searchable(model)[1].space
@@ -75,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

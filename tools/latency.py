@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmnas_video.building import building
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_cfg_options, check_work_dir, load_config
 from mmnas_video.timing import DTYPES, Bench, Setting, check_table, measure_table
@@ -107,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmnas_video.building import building
-from mmnas_video.command import run_tool
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_cfg_options, load_config
 from mmnas_video.pipeline import load_retrain
@@ -195,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.errors import check_number
 from mmnas_video.visualization import write_report
 
 
@@ -56,6 +57,8 @@ def main() -> None:
         help='most networks that are drawn for the points of the plots, the best first (default: all; 0 is quickest)',
     )
     args = parser.parse_args()
+    if args.drawings is not None:
+        check_number('--drawings', args.drawings)
     print(write_report(args.work_dirs, args.out, drawings=args.drawings, progress=progress()))
 
 

@@ -18,9 +18,10 @@ from mmengine.dist import is_main_process
 from mmnas_video.command import run_tool
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import add_arguments, load_config, read_config
-from mmnas_video.pipeline import TESTED, is_same_training, retrain_config, run_search
+from mmnas_video.pipeline import is_same_training, retrain_config, run_search
 from mmnas_video.space import SearchSpace, agreement, chance_agreement, write_text_atomic
 from mmnas_video.visualization import read_search
+from mmnas_video.visualization.recorded import TESTED
 
 
 def finished(work_dir: Path, training: Config | None) -> bool:
@@ -44,20 +45,30 @@ def run_seed(args: argparse.Namespace, seed: int, work_dir: Path) -> dict[str, A
         # MMEngine finds loggers again by this name, which otherwise is the config's and the second.
         cfg.experiment_name = f'{Path(args.config).stem}_seed_{seed}'
         run_search(cfg, retrain=retrain)
-    return read_row(work_dir, seed)
+    return read_row(work_dir, seed, training)
 
 
-def read_row(work_dir: Path, seed: int) -> dict[str, Any]:
-    """What a finished search left: arch, held-out score, MACs and, after a retraining, its test metrics."""
+def read_row(work_dir: Path, seed: int, training: Config | None) -> dict[str, Any]:
+    """What a finished search left: arch, held-out score, MACs and the test metrics of its own retraining, if any."""
     found = read_search(work_dir)
-    test = work_dir / 'retrain' / TESTED
+    tested = Path(training.work_dir) / TESTED if training is not None and is_same_training(training) else None
     return {
         'seed': seed,
         'arch': dict(found.arch or {}),
         'score': found.info.get('score'),
         'macs': found.cost.get('macs'),
-        'test': json.loads(test.read_text()) if test.is_file() else {},
+        'test': json.loads(tested.read_text()) if tested and tested.is_file() else {},
     }
+
+
+def searched_space(work_dir: Path) -> SearchSpace:
+    """The space of a finished search; of one in stages each choice as the stage had it that searched it."""
+    record = read_search(work_dir)
+    opened = {}
+    for stage in record.stages:
+        space = read_search(work_dir / stage['folder']).space
+        opened.update({name: space[name] for name in stage['opened']})
+    return SearchSpace(record.space.name, [opened.get(choice.name, choice) for choice in record.space])
 
 
 def table(space: SearchSpace, rows: list[dict[str, Any]]) -> str:
@@ -106,7 +117,7 @@ def main() -> None:
     rows = [run_seed(args, seed, base / f'seed_{seed}') for seed in range(first, first + args.seeds)]
     if not is_main_process():
         return
-    space = read_search(base / f'seed_{first}').space
+    space = searched_space(base / f'seed_{first}')
     write_text_atomic(base / 'seeds.json', json.dumps({'rows': rows}, indent=1) + '\n')
     print(f'\n{table(space, rows)}\n\n{len({tuple(row["arch"].items()) for row in rows})} different architectures')
 

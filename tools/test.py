@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from mmnas_video.command import run_tool
+from mmnas_video.building import building
+from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.entangle import bare_model
 from mmnas_video.launch import add_arguments, build_runner, read_config
 from mmnas_video.search import check_weights, read_checkpoint
@@ -24,13 +25,15 @@ def main() -> None:
     cfg = read_config(args.config, args)
     cfg.load_from, cfg.resume = args.checkpoint, False
     data = read_checkpoint(args.checkpoint)
-    runner = build_runner(cfg)
-    check_weights(bare_model(runner.model), data, args.checkpoint)
-    metrics = runner.test()
+    with building(cfg) as first_step:
+        runner = build_runner(cfg)
+        runner.register_hook(first_step)
+        check_weights(bare_model(runner.model), data, args.checkpoint)
+        metrics = runner.test()
     text = json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n'
     write_text_atomic(Path(cfg.work_dir) / 'test.json', text)
     print(text)
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(run_tool(main, AGAIN))

@@ -1,5 +1,5 @@
 # Evolution in the supernet that configs/vimnas/large_joint.py has trained (VIM-NAS, Algorithm 2): the best network of
-#   at most 150 M parameters; another budget: --cfg-options custom_hooks.0.budget="dict(macs=...)".
+#   at most 150 M parameters; --cfg-options custom_hooks.0.budget.macs=30e9 bounds MACs too.
 #   python tools/search.py configs/vimnas/large_evolution.py --checkpoint work_dirs/large_joint/epoch_500.pth
 # Cost (computed, not run): 20 generations x 50 candidates, each forward on 16 held-out batches of 256 clips of each
 #   of the four sets: 16.4 M forward passes. The paper: about 5 minutes for a constraint.

@@ -85,7 +85,7 @@ REPAIRS: tuple[Repair, ...] = (
         'mmaction2',
         'it is the host: its recognizers, transforms and registries are used as they are',
         "pip install 'mmaction2>=1.2,<1.3'",
-        installed.probe_package('mmaction', 'mmaction2'),
+        installed.probe_mmaction2,
         stops=True,
     ),
     Repair(

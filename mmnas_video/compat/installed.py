@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from . import packages
 
-MMCV_BELOW = (2, 2)  # mmaction2 1.2.0 asserts mmcv < 2.2.0 in its __init__
+#: From this release on, and below that.
+MMACTION2 = ((1, 2), (1, 3))
+MMCV = ((2, 0), (2, 2))  # mmaction2 1.2.0 asserts mmcv < 2.2.0 in its __init__
 TORCH_FROM = (2, 6)  # the first whose torch.load can be told, by name, which classes of MMEngine's are safe
 TORCHVISION_OF = {'2.11': '0.26', '2.10': '0.25', '2.9': '0.24', '2.8': '0.23', '2.7': '0.22', '2.6': '0.21'}
 
@@ -25,6 +27,18 @@ def probe_package(module: str, distribution: str) -> Callable[[], str | None]:
     return lambda: None if packages.is_importable(module) else f'{distribution} is not installed'
 
 
+def probe_mmaction2() -> str | None:
+    """None, or one of another interface."""
+    if not packages.is_importable('mmaction'):
+        return 'mmaction2 is not installed'
+    return _outside('mmaction2', packages.version_of('mmaction2'), MMACTION2)
+
+
+def _outside(name: str, version: str | None, bounds: tuple[tuple[int, ...], tuple[int, ...]]) -> str | None:
+    """The package's name and version, if it is known and not within the bounds."""
+    return f'{name} {version}' if version and not bounds[0] <= packages.numbers(version) < bounds[1] else None
+
+
 def probe_mmcv() -> str | None:
     """None, two in one folder, or one that MMAction2 refuses."""
     if not packages.is_importable('mmcv'):
@@ -32,10 +46,7 @@ def probe_mmcv() -> str | None:
     full, lite = packages.version_of('mmcv'), packages.version_of('mmcv-lite')
     if full and lite:
         return f"mmcv {full} and mmcv-lite {lite} are both installed and overwrite each other's files"
-    version = full or lite
-    if version and packages.numbers(version) >= MMCV_BELOW:
-        return f'mmcv {version}'
-    return None
+    return _outside('mmcv', full or lite, MMCV)
 
 
 def probe_mmcv_ops() -> str | None:

@@ -17,16 +17,19 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
 
     What cannot be told from the work directory stands in capitals (CONFIG, CHECKPOINT).
     """
-    config, checkpoint = find_config(record.work_dir), find_checkpoint(record.work_dir)
+    searched = record.work_dir
+    if record.stages and isinstance(record.stages[-1].get('folder'), str):
+        searched = searched / record.stages[-1]['folder']  # whose arch.json the search's own is
+    config, checkpoint = find_config(searched), find_checkpoint(searched)
     search = 'CONFIG' if config is None else _shown(config)
     weights = 'CHECKPOINT' if checkpoint is None else _shown(checkpoint)
     folder, again = record.work_dir / 'search', _shown(record.work_dir / 'retrain')
     arch, pinned = _shown(folder / 'arch.json'), _shown(folder / 'extracted.py')
-    retrain = read_retrain(config) if config else {}
+    retrain = _retraining(record.retrain) or (read_retrain(config) if config else {})
     base, options = (
         (retrain['config'], {**retrain['options'], 'model.backbone.arch': arch}) if retrain else (pinned, {})
     )
-    changed = ['--cfg-options', *(f'{key}={value}' for key, value in options.items())] if options else []
+    changed = ['--cfg-options', *(option(key, value) for key, value in options.items())] if options else []
     fresh = changed or ['--cfg-options', 'load_from=None']
     trained = find_checkpoint(record.work_dir / 'retrain')
     if trained and trained.name == 'preempted.pth':  # of a training that has not ended
@@ -66,6 +69,22 @@ def _line(*words: str) -> str:
     return shlex.join(words)
 
 
+def option(key: str, value: Any) -> str:
+    """A word for ``--cfg-options`` that is read as this value: text that would be read as something else has quotes."""
+    text = isinstance(value, str) and not set(value) & {*',()[]{}\'"'} and not _is_literal(value)
+    return f'{key}={value if text else repr(value)}'
+
+
+def _is_literal(text: str) -> bool:
+    if text.strip().lower() in ('true', 'false', 'none'):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def find_config(work_dir: Path) -> Path | None:
     """The config that MMEngine's Runner has dumped into the work directory, if there is exactly one."""
     found = sorted(path for path in work_dir.glob('*.py') if path.is_file())
@@ -83,14 +102,15 @@ def read_retrain(config: Path) -> dict[str, Any]:
         return {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'retrain':
-            retrain = _data(node.value)
-            if isinstance(retrain, Mapping) and isinstance(retrain.get('config'), str):
-                options = retrain.get('cfg_options')
-                return {
-                    'config': _shown(Path(retrain['config'])),
-                    'options': dict(options) if isinstance(options, Mapping) else {},
-                }
+            return _retraining(_data(node.value))
     return {}
+
+
+def _retraining(retrain: Any) -> dict[str, Any]:
+    if not isinstance(retrain, Mapping) or not isinstance(retrain.get('config'), str):
+        return {}
+    options = retrain.get('cfg_options')
+    return {'config': _shown(Path(retrain['config'])), 'options': dict(options) if isinstance(options, Mapping) else {}}
 
 
 def _data(node: ast.expr) -> Any:

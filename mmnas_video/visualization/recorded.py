@@ -1,7 +1,7 @@
 """What a search has left behind, read from its files alone (no model, no torch).
 
-``WORK_DIR/search/`` holds ``space.json``, ``arch.json``, ``history.jsonl`` and, after the comparison,
-``table.json``.
+``WORK_DIR/search/`` holds ``space.json``, ``arch.json``, ``history.jsonl`` and, of a demo after its comparison,
+``table.json``; ``WORK_DIR/retrain/`` what the found network reached when it was trained from scratch.
 A search may be under way, or may have been killed in the middle of a line: whatever cannot be read is left
 out and said in :attr:`RecordedSearch.notes`, so that a report can still be drawn from the rest.
 """
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from mmnas_video.space import Arch, Choice, SearchSpace
 #: At most this many step lines are parsed. A published search has 10^5 to 10^6, and a curve of 1,000 pixels
 #: shows no more; the lines are chosen evenly, so curves keep their shape and a report its cost.
 MAX_STEPS = 2000
+#: In the work dir of a retraining: what it trains, and what it ends with. (A ``test.json`` beside them is of
+#: ``tools/test.py``, which may have tested a checkpoint on the way.)
+TRAINED, TESTED = 'trained.json', 'tested.json'
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class RecordedSearch:
         candidates: candidate lines, all of them.
         rows: rows of the comparison table.
         stages: of a search in stages, what each of them ended with (``stages.json``); the rest is then the last one's.
+        retrain: of a search in stages, how its config wants what is found trained (``stages.json``).
+        tested: test metrics of the retraining, if it is of this arch.
+        label: what it is called beside others, if not by its work directory's own name.
         notes: what is missing or could not be read, in plain sentences.
     """
 
@@ -57,12 +64,15 @@ class RecordedSearch:
     candidates: tuple[dict[str, Any], ...] = ()
     rows: tuple[dict[str, Any], ...] = ()
     stages: tuple[dict[str, Any], ...] = ()
+    retrain: Mapping[str, Any] = field(default_factory=dict)
+    tested: Mapping[str, float] = field(default_factory=dict)
+    label: str = ''
     notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The work directory's own name: how the search is called beside others."""
-        return self.work_dir.resolve().name
+        """How the search is called beside others: by its label, or the work directory's own name."""
+        return self.label or self.work_dir.resolve().name
 
     @property
     def drawn_with(self) -> dict[str, Any]:
@@ -82,10 +92,29 @@ class RecordedSearch:
 
 def number(line: Mapping[str, Any], key: str) -> float | None:
     """``line[key]`` if it is a finite number, else None."""
-    value = line.get(key)
+    return finite(line.get(key))
+
+
+def finite(value: object) -> float | None:
+    """``value`` if it is a finite number, also as a float, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if abs(value) < float('inf') else None
+    return value if abs(value) <= sys.float_info.max else None
+
+
+def with_labels(records: Sequence[RecordedSearch]) -> list[RecordedSearch]:
+    """The searches with names that differ: each with as many of the folders above it as that takes.
+
+    None begins with ``_``: matplotlib leaves such names out of its legends.
+    """
+    paths, named = [record.work_dir.resolve() for record in records], []
+    for record, path in zip(records, paths, strict=True):
+        for depth in range(1, len(path.parts) + 1):
+            end = path.parts[-depth:]
+            if not end[0].startswith('_') and not any(p != path and p.parts[-depth:] == end for p in paths):
+                break
+        named.append(replace(record, label=Path(*end).as_posix()))
+    return named
 
 
 def scalars(data: object) -> dict[str, Any]:
@@ -117,6 +146,7 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
     chosen = _read_object(folder / 'arch.json', 'the search writes it at its first checkpoint', notes)
     arch, source = _chosen_arch(chosen, space, epochs, notes)
     info, cost = (chosen.get(key) if isinstance(chosen.get(key), dict) else {} for key in ('search', 'cost'))
+    stages, retrain = _read_stages(folder / 'stages.json', notes)
     return RecordedSearch(
         work_dir,
         space,
@@ -130,8 +160,10 @@ def read_search(work_dir: str | os.PathLike[str]) -> RecordedSearch:
         epochs,
         candidates,
         _read_rows(folder / 'table.json', notes),
-        _read_stages(folder / 'stages.json', notes),
-        tuple(notes),
+        stages,
+        retrain,
+        _read_tested(work_dir / 'retrain', arch, notes),
+        notes=tuple(notes),
     )
 
 
@@ -165,7 +197,9 @@ def _read_space(path: Path, notes: list[str]) -> tuple[SearchSpace | None, dict[
 
 
 def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
-    data = _read_object(path, 'tools/search.py writes it after the search, when it has trained the alternatives', notes)
+    if not path.is_file():
+        return ()  # most searches have none: the demos alone train alternatives
+    data = _read_object(path, '', notes)
     rows = data.get('rows', [])
     good = [row for row in rows if isinstance(row, dict) and 'name' in row] if isinstance(rows, list) else []
     if data and (not isinstance(rows, list) or len(good) < len(rows)):
@@ -173,11 +207,23 @@ def _read_rows(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
     return tuple(good)
 
 
-def _read_stages(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
+def _read_stages(path: Path, notes: list[str]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
     if not path.is_file():
-        return ()  # most searches have none
-    stages = _read_object(path, '', notes).get('stages')
-    return tuple(s for s in stages if isinstance(s, dict) and 'name' in s) if isinstance(stages, list) else ()
+        return (), {}  # most searches have none
+    data = _read_object(path, '', notes)
+    stages, retrain = data.get('stages'), data.get('retrain')
+    named = tuple(s for s in stages if isinstance(s, dict) and 'name' in s) if isinstance(stages, list) else ()
+    return named, retrain if isinstance(retrain, dict) else {}
+
+
+def _read_tested(folder: Path, arch: Arch | None, notes: list[str]) -> dict[str, float]:
+    """What the retraining in a folder ended with, if it was one of ``arch``: another may have stood there before."""
+    if arch is None or not all((folder / name).is_file() for name in (TRAINED, TESTED)):
+        return {}
+    if _read_object(folder / TRAINED, '', notes).get('network') != dict(arch):
+        return {}
+    metrics = _read_object(folder / TESTED, '', notes)
+    return {name: value for name, value in metrics.items() if finite(value) is not None}
 
 
 def _chosen_arch(
@@ -245,9 +291,16 @@ def _parse(i: int, line: bytes, bad: list[int]) -> dict[str, Any] | None:
         return None
     try:
         data = json.loads(line)
-        if isinstance(data, dict) and isinstance(data.get('kind'), str):
+        if isinstance(data, dict) and isinstance(data.get('kind'), str) and _has_shares(data.get('probs')):
             return data
     except (ValueError, RecursionError):
         pass
     bad.append(i)
     return None
+
+
+def _has_shares(probs: Any) -> bool:
+    """Whether a line's probabilities, if it has any, are lists of numbers."""
+    return not isinstance(probs, dict) or all(
+        isinstance(shares, list) and all(finite(share) is not None for share in shares) for shares in probs.values()
+    )

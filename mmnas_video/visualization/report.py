@@ -14,7 +14,7 @@ from .album import Album
 from .comparison import summary_rows
 from .networks import Networks
 from .plots import pareto
-from .recorded import RecordedSearch, number, read_search
+from .recorded import RecordedSearch, number, read_search, with_labels
 from .side_by_side import side_by_side
 
 #: Most networks of a page that are drawn for their points: more than there are points, but for very long fronts.
@@ -51,7 +51,7 @@ def write_report(
         work_dirs = [work_dirs]
     if not work_dirs:
         raise ConfigError('work_dirs: found none, expected at least one work directory of a search')
-    records = [read_search(work_dir) for work_dir in work_dirs]
+    records = with_labels([read_search(work_dir) for work_dir in work_dirs])
     if out is None:
         name = 'report.html' if len(records) == 1 else f'report_of_{len(records)}.html'
         out = records[0].work_dir / 'search' / name
@@ -108,7 +108,7 @@ def _result(record: RecordedSearch) -> str:
     rows = [row for row in summary_rows(record.rows) if row.top1 is not None]
     searched = next((row for row in rows if row.name.startswith('searched')), None)
     if searched is None:
-        return 'The alternatives have not been trained yet; below is the search as far as it has got.'
+        return _alone(record)
     others = ', '.join(f'{row.name} {page.percent(row.top1)} %' for row in rows if row is not searched)
     every = [top1 for top1 in (number(row, 'top1') for row in record.rows) if top1 is not None]
     place, shared = 1 + sum(top1 > searched.top1 for top1 in every), every.count(searched.top1) > 1
@@ -117,6 +117,16 @@ def _result(record: RecordedSearch) -> str:
         f'MACs: place {place}{" (shared)" if shared else ""} of {len(every)} networks trained alike'
         f'{"; " if others else ""}{others}.'
     )
+
+
+def _alone(record: RecordedSearch) -> str:
+    """The outcome of a search without a comparison."""
+    if not record.final:
+        return 'The search has not come to its end; below is as far as it has got.'
+    if not record.tested:
+        return 'The search has come to its end; there is no test result of the network trained from scratch.'
+    metrics = ', '.join(f'{name} {page.plain(value)}' for name, value in sorted(record.tested.items()))
+    return f'Trained from scratch and tested, the network that was found reaches {metrics}.'
 
 
 def _search_body(record: RecordedSearch, album: Album, networks: Networks, share: int = 1) -> str:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .recorded import RecordedSearch, number
+from .recorded import RecordedSearch, finite, number
 from .style import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
 
 #: Most points of one curve: as many as a page has pixels to show.
@@ -76,7 +76,7 @@ def sampled_range(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray, np.nd
     for line in record.steps:
         epoch, values = number(line, 'epoch'), line.get('macs')
         if epoch is not None and isinstance(values, list):
-            macs.setdefault(epoch, []).extend(v for v in values if isinstance(v, (int, float)))
+            macs.setdefault(epoch, []).extend(v for v in values if finite(v) is not None)
     found = [(epoch, *np.percentile(values, (10, 90))) for epoch, values in sorted(macs.items()) if values]
     table = np.array(found, dtype=float).reshape(-1, 3)
     return table[:, 0], table[:, 1], table[:, 2]
@@ -144,7 +144,8 @@ def score_figure(record: RecordedSearch) -> Figure:
 
 def mean_scores(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
     """(positions on the epoch axis, mean score of the archs sampled in the step), both (S,)."""
-    scores = [[s for s in line.get('scores') or () if isinstance(s, (int, float))] for line in record.steps]
+    lists = [line.get('scores') for line in record.steps]
+    scores = [[s for s in one if finite(s) is not None] if isinstance(one, list) else [] for one in lists]
     keep = np.array([bool(values) for values in scores], dtype=bool)
     means = np.array([sum(values) / len(values) for values in scores if values])
     return step_positions(record)[keep], means
@@ -180,7 +181,9 @@ def changed_choices(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
         (line['epoch'], line['most_probable']) for line in record.epochs if isinstance(line.get('most_probable'), list)
     ]
     changes = [
-        (epoch, sum(a != b for a, b in zip(now, before, strict=True))) for (_, before), (epoch, now) in pairwise(best)
+        (epoch, sum(a != b for a, b in zip(now, before, strict=True)))
+        for (_, before), (epoch, now) in pairwise(best)
+        if len(now) == len(before)
     ]
     table = np.array(changes, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]

@@ -127,7 +127,7 @@ def test_a_search_leaves_what_it_says(searched):
     assert sum(p.numel() for p in weights.parameters()) == found['cost']['params']
     retrained = torch.load(folder / 'retrain/epoch_1.pth', weights_only=True)['state_dict']
     assert {k: v.shape for k, v in retrained.items()} == {k: v.shape for k, v in weights.state_dict().items()}
-    top1 = json.loads((folder / 'retrain/test.json').read_text())['acc/top1']
+    top1 = json.loads((folder / 'retrain/tested.json').read_text())['acc/top1']
     assert 0 <= top1 <= 1 and f"'acc/top1': {top1}" in said['metrics']
     assert 'search' in (folder / 'search/report.html').read_text()
     assert {json.loads(line)['kind'] for line in (folder / 'search/history.jsonl').read_text().splitlines()} == {

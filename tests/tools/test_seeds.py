@@ -6,7 +6,7 @@ import pytest
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Choice, SearchSpace, agreement, chance_agreement
-from tools.seeds import table
+from tools.seeds import searched_space, table
 
 CONFIG = 'configs/demo/autox3d_darts.py'
 SPACE = SearchSpace('toy', [Choice('a', (1, 2)), Choice('b', (7,)), Choice('c', ('x', 'y', 'z', 'skip'))])
@@ -46,6 +46,24 @@ def test_table():
     assert lines[4] == ['by', 'chance', '0.38'] and lines[5] == ['held-out', 'score', '0.2500', '-']
     assert lines[6] == ['MACs', '1,234', '99,999'] and lines[7] == ['test', 'acc/top1', '-', '0.5000']
     assert table(SPACE, rows[:1]).splitlines()[1].split() == ['a', '1', '-']
+
+
+def test_table_of_a_search_in_stages(tmp_path):
+    """Rejects the space of the last stage, in which what the earlier ones chose has one value: an architecture of
+    another seed is not of it."""
+    pinned = SPACE.fix({'a': 1})
+    stages = [{'name': 'one', 'folder': '1_one', 'opened': ['a']}, {'name': 'two', 'folder': '2_two', 'opened': ['c']}]
+    for folder, space in (('1_one', SPACE.fix({'c': 'x'})), ('2_two', pinned), ('.', pinned)):
+        (tmp_path / folder / 'search').mkdir(parents=True)
+        (tmp_path / folder / 'search/space.json').write_text(json.dumps(space.to_dict()))
+    (tmp_path / 'search/stages.json').write_text(json.dumps({'stages': stages}))
+    space = searched_space(tmp_path)
+    assert space.hash == SPACE.hash
+    rows = [
+        dict(seed=i, arch=dict(arch), score=None, macs=None, test={})
+        for i, arch in enumerate((space.smallest, space.largest))
+    ]
+    assert table(space, rows).splitlines()[1].split() == ['a', '1', '2', '0.00']
 
 
 @pytest.mark.slow

@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmnas_video.building import building
+from mmnas_video.errors import ConfigError
+from mmnas_video.launch import load_config
+from mmnas_video.registry import MODELS
 from tests.tools.conftest import ENV, ROOT, SEARCH
+from tools import demo
+from tools.extract import arguments, check_arguments
 
 SEARCH_CONFIG, RETRAIN_CONFIG = 'configs/demo/autox3d.py', 'configs/demo/autox3d_retrain.py'
 TOOLS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'tools').rglob('*.py') if 'benchmarks' not in path.parts)
@@ -264,7 +270,67 @@ def test_a_batch_larger_than_the_data(tool, tiny, tmp_path):
     )
 
 
+# ---------------------------------------------------------------------------- test and extract
+@pytest.mark.parametrize('options', [['test_evaluator.foo=1'], ['test_dataloader.batch_size=0'], ['model=None']])
+def test_a_test_that_cannot_be_built_is_one_error(tool, tiny, tmp_path, options):
+    """Rejects a traceback for a mistake in a part of the config that only the test has."""
+    cfg = load_config(str(ROOT / RETRAIN_CONFIG), {'model.cls_head.num_classes': 4})
+    torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, tmp_path / 'w.pth')
+    command = ('tools/test.py', RETRAIN_CONFIG, tmp_path / 'w.pth', '--work-dir', tmp_path)
+    tool(*command, '--cfg-options', *tiny(), *options).refused(
+        'MMNAS_VIDEO_TRACEBACK' if 'foo' not in options[0] else 'foo'
+    )
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--calibration-clips', '-3'], '--calibration-clips: found -3'),
+        (['--shape', '3', '8', '0', '32'], '--shape: found 0'),
+        (['--onnx', '{}/file/x.onnx'], '--onnx: cannot write'),
+        (['--export', '{}'], '--export: found the folder'),
+        (['--out', '{}/file/x'], '--out: cannot write'),
+    ],
+)
+def test_what_extract_cannot_do_is_said_before_it_begins(monkeypatch, tmp_path, words, message):
+    """Rejects a traceback, and an error that comes when the network is cut out and its statistics are counted."""
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setattr(sys, 'argv', ['extract.py', 'c.py', 'w.pth', *(word.format(tmp_path) for word in words)])
+    with pytest.raises(ConfigError, match=message):
+        check_arguments(arguments(), (3, 8, 32, 32))
+
+
+def test_errors_after_a_tested_batch_are_not_of_the_config():
+    """Rejects a card that is out of memory in the middle of a test told as a mistake in the config."""
+    with pytest.raises(MemoryError), building({}) as first_step:
+        first_step.after_test_iter(None, 0)
+        raise MemoryError
+
+
 # ---------------------------------------------------------------------------- the demo
+@pytest.mark.parametrize(('number', 'drawn'), [('0', 0), ('3', 3), (None, 5), ('-1', None)])
+def test_the_number_of_alternatives(monkeypatch, tmp_path, number, drawn):
+    """Rejects the default for 0, and a number below it."""
+    words = ['--random', number] if number else []
+    monkeypatch.setattr(sys, 'argv', ['demo.py', '--work-dir', str(tmp_path), *words])
+    monkeypatch.setattr(torch, 'set_num_threads', lambda number: None)
+    if drawn is None:
+        with pytest.raises(ConfigError, match='--random: found -1'):
+            demo.arguments('', 'demo', 'networks')
+    else:
+        assert demo.arguments('', 'demo', 'networks').random == drawn
+
+
+def test_no_alternative_is_drawn_for_none():
+    """Rejects one too many: every architecture that is admitted, until the draws are at an end."""
+    assert (
+        demo.same_cost_archs(
+            MODELS.build(load_config(str(ROOT / SEARCH_CONFIG)).model), (3, 8, 32, 32), 2_000_000, 0, 0
+        )
+        == []
+    )
+
+
 @pytest.mark.slow
 def test_the_demo(process, tmp_path):
     """Rejects alternatives at another cost than the searched network's, a table that hides one of them, a

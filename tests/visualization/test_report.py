@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,7 +27,8 @@ from mmnas_video.space import (
 from mmnas_video.visualization import album, page, report, write_report
 from mmnas_video.visualization.commands import next_commands
 from mmnas_video.visualization.page_script import SCRIPT, SCRIPT_HASH
-from mmnas_video.visualization.recorded import read_search
+from mmnas_video.visualization.recorded import read_search, with_labels
+from mmnas_video.visualization.search_curves import macs_figure
 from tests.visualization.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -201,7 +203,7 @@ def test_inline_figures_take_the_colours_of_the_page(finished):
     assert PAPER in (finished / 'search' / 'figures' / 'arch.svg').read_text()
 
 
-@pytest.mark.parametrize('missing', ['space.json', 'arch.json', 'history.jsonl', 'table.json'])
+@pytest.mark.parametrize('missing', ['space.json', 'arch.json', 'history.jsonl'])
 def test_a_missing_file_is_said_and_the_rest_is_shown(quick, make_search, missing):
     """Rejects: an error, or silence, when one file is not there yet."""
     work_dir, _, _ = make_search(epochs=3)
@@ -214,12 +216,64 @@ def test_a_missing_file_is_said_and_the_rest_is_shown(quick, make_search, missin
     assert ('How the search went' in text) == (missing != 'history.jsonl')
 
 
+def test_a_search_without_a_comparison_lacks_nothing(quick, make_search):
+    """Rejects: every ordinary search called incomplete; the result of another network's training told as this one's."""
+    work_dir, _, arch = make_search(epochs=2, steps=1, candidates=0)
+    (work_dir / 'search' / 'table.json').unlink()
+    text = _read(write_report(work_dir, png=False)).text
+    assert 'Not complete' not in text and 'no test result of the network trained from scratch' in text
+    (work_dir / 'retrain').mkdir()
+    (work_dir / 'retrain' / 'tested.json').write_text('{"acc/top1": 0.7125}')
+    for network, told in ((dict(arch), True), ({**arch, next(iter(arch)): 't9_s9'}, False)):
+        (work_dir / 'retrain' / 'trained.json').write_text(json.dumps({'network': network}))
+        assert ('reaches acc/top1 0.7125' in report._result(read_search(work_dir))) == told
+
+
+@pytest.mark.parametrize(
+    ('lines', 'left_out'),
+    [
+        (
+            [
+                {'kind': 'epoch', 'epoch': 1, 'most_probable': [0]},
+                {'kind': 'epoch', 'epoch': 2, 'most_probable': [0, 1]},
+            ],
+            0,
+        ),
+        ([{'kind': 'epoch', 'epoch': 1, 'probs': {'a': [None, 0.5]}, 'entropies': {'a': 1}}], 1),
+        ([{'kind': 'epoch', 'epoch': 1, 'probs': {'a': ['x', 'y']}, 'entropies': {'a': 1}}], 1),
+        ([{'kind': 'step', 'step': 0, 'epoch': 1, 'scores': 5, 'macs': [10**400, 7]}], 0),
+        ([{'kind': 'epoch', 'epoch': 1, 'score': 10**400, 'macs': float('nan')}], 0),
+    ],
+)
+def test_broken_lines_are_left_out(quick, tmp_path, lines, left_out):
+    """Rejects: a report that a line of another hand or version prevents."""
+    folder = tmp_path / 'search'
+    folder.mkdir()
+    (folder / 'space.json').write_text(json.dumps(SearchSpace('s', [Choice('a', (1, 2))]).to_dict()))
+    (folder / 'history.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    text = _read(write_report(tmp_path, png=False)).text
+    assert ('left out 1 line(s)' in text) == bool(left_out)
+
+
+def test_searches_of_one_name_are_told_apart(quick, make_search):
+    """Rejects: two columns of one name, and a name that matplotlib leaves out of its legends."""
+    work_dirs = [
+        make_search(name=name, epochs=2, steps=1, candidates=0)[0] for name in ('a/mine', 'b/mine', '_uni', 'c')
+    ]
+    records = with_labels([read_search(path) for path in work_dirs])
+    assert [r.name for r in records] == ['a/mine', 'b/mine', f'{work_dirs[2].parent.name}/_uni', 'c']
+    assert [text.get_text() for text in macs_figure(records).axes[0].get_legend().get_texts()][:4] == [
+        r.name for r in records
+    ]
+    assert '<th>a/mine</th><th>b/mine</th>' in write_report(work_dirs[:2], png=False).read_text()
+
+
 def test_a_search_under_way_shows_the_most_probable_network(quick, make_search):
     """Rejects: no network before the end; a most probable one passed off as the chosen one."""
     work_dir, _, _ = make_search(finished=False, epochs=2, candidates=0)
     text = _read(write_report(work_dir, png=False)).text
     assert 'most probable at epoch 2; the search has not written arch.json' in text
-    assert 'The alternatives have not been trained yet' in text and '--resume' in text
+    assert 'The search has not come to its end' in text and '--resume' in text
 
 
 def test_a_checkpoint_is_not_the_end(quick, make_search):
@@ -253,7 +307,7 @@ def test_an_empty_search_folder(tmp_path):
     """Rejects: an error in the first seconds of a search."""
     (tmp_path / 'search').mkdir()
     text = _read(write_report(tmp_path)).text
-    assert text.count('is not there yet') == 4
+    assert text.count('is not there yet') == 3
 
 
 def test_broken_files_are_notes(quick, make_search):
@@ -413,6 +467,29 @@ def test_commands_train_what_the_config_names_and_test_what_was_trained(make_sea
     ]
     files = '--out one/retrain --onnx one/retrain/net.onnx --export one/retrain/net.pt2'
     assert export == f"python tools/extract.py 'configs/x y.py' one/retrain/epoch_7.pth {files} {options}"
+
+
+def test_commands_of_a_search_in_stages(make_search, monkeypatch):
+    """Rejects: CONFIG and CHECKPOINT in capitals where the last stage has both, and a retraining by the stage's own
+    settings where the search's config names another."""
+    work_dir, _, _ = make_search(name='one', epochs=2)
+    monkeypatch.chdir(work_dir.parent)
+    stages = {'stages': [{'name': 'a', 'folder': '1_a'}, {'name': 'b', 'folder': '2_b'}]}
+    stages['retrain'] = {'config': 'configs/r.py', 'cfg_options': {'data': 'my, videos'}}
+    (work_dir / 'search' / 'stages.json').write_text(json.dumps(stages))
+    for name in ('1_a', '2_b'):
+        (work_dir / name).mkdir()
+        for file in (f'{name}.py', 'epoch_2.pth', 'last_checkpoint'):
+            (work_dir / name / file).write_text('/elsewhere/epoch_2.pth')
+    commands = dict(next_commands(read_search('one')))
+    lines = list(commands.values())
+    assert 'python tools/extract.py one/2_b/2_b.py one/2_b/epoch_2.pth --arch one/search/arch.json' in lines
+    assert 'python tools/cost.py one/2_b/2_b.py --arch one/search/arch.json' in lines
+    train = commands['Train the chosen network from scratch']
+    assert shlex.split(train)[2:] == [
+        *('configs/r.py', '--work-dir', 'one/retrain', '--cfg-options'),
+        *("data='my, videos'", 'model.backbone.arch=one/search/arch.json'),
+    ]
 
 
 def test_lists_and_latency_stand_in_the_report(quick, make_search):
