@@ -38,7 +38,7 @@ class SeededDataset(Dataset):
         dataset: config of (or) the dataset: ``VideoDataset``, ``RawframeDataset``, or any other with a
             ``pipeline``.
         seed: of the samples; None takes that of the sampler, which is the run's (0 without
-            ``SeededSampler``).
+            ``SeededSampler``, which training needs: ``check_drawn_anew``).
         held_out: ``dict(fraction=0.2, part='train' or 'held_out', seed=0)`` gives one part of the list; see
             ``HeldOut``.
         config_key: where this stands in the config, for messages.

@@ -19,7 +19,7 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
-from mmnas_video.datasets import bad_share, derive_seed
+from mmnas_video.datasets import bad_share, check_drawn_anew, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
@@ -208,6 +208,7 @@ class SearchHook(Hook):
                 'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
                 'result nor a resume can be repeated'
             )
+        check_drawn_anew(runner.train_dataloader)
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
