@@ -191,6 +191,7 @@ def test_what_is_wrong_is_named(demo_root, tmp_path):
         (dict(datasets=[*listed, listed[0]]), 'key.datasets: found two datasets of the name image'),
         (dict(datasets={}), 'key.datasets: found no dataset'),
         (dict(datasets={'a.b': cfg['image']}), "key.datasets: found the name 'a.b'"),
+        (dict(datasets={'gloss': cfg['image']}), "key.datasets: found the name 'gloss', expected one without 'loss'"),
         (dict(datasets=cfg, overlap='keep'), "key.overlap: found 'keep', expected one of error, drop"),
         (dict(datasets=cfg, validation=dict(k=str(tmp_path / 'no.txt'))), 'key.validation.k: found no file'),
         (dict(datasets=cfg, held_out=dict(part='train')), r'key.datasets.image.held_out: found no \['),
