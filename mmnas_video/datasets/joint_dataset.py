@@ -17,7 +17,7 @@ from .checks import HOW, check_not_empty
 from .redraw import add_redrawn
 from .seed import derive_seed
 from .seeded_dataset import SeededDataset
-from .video_ids import hashes, read_list, video_id
+from .video_ids import hashes, is_image, read_list, video_id
 
 OVERLAP = ('error', 'drop')
 Key = tuple[str, int, int]
@@ -37,7 +37,8 @@ class JointDataset(Dataset):
         held_out: as in ``SeededDataset``, for all datasets; a dataset's own entries win. Here a file is named by
             its video (``by='video'``), so that two datasets which share videos hold out nearly the same ones.
         validation: name → annotation list whose videos may not be in this dataset. For training data: the
-            official validation lists.
+            official validation lists. An image is the same if its path below ``data_prefix`` is: leave out lists of
+            sets that number their images anew for validation.
         overlap: what to do with clips whose video stands in a list of ``validation``, or is held out in another
             of ``datasets``: ``'error'`` or ``'drop'`` (the log says how many).
         seed: of the samples; None takes that of the sampler, which is the run's. Each dataset gets a seed of
@@ -151,10 +152,10 @@ class JointDataset(Dataset):
 
     def _keep_apart(self, validation: Mapping[str, str]) -> None:
         """Refuse or drop what validation lists, or the held-out parts of the other datasets, have too."""
-        barred: dict[str, np.ndarray] = {}
-        for name, path in validation.items():
-            names = read_list(path, f'{self.key}.validation.{name}')
-            barred[f'the validation list {name}'] = hashes([video_id(one) for one in names])
+        listed = {
+            f'the validation list {name}': {video_id(one) for one in read_list(path, f'{self.key}.validation.{name}')}
+            for name, path in validation.items()
+        }
         held = {
             name: part.other_ids()
             for name, part in self.parts.items()
@@ -162,6 +163,7 @@ class JointDataset(Dataset):
         }
         for name, part in self.parts.items():
             others = {f'the held-out part of {other}': ids for other, ids in held.items() if other != name}
+            barred = {what: hashes([*names, *part.placed(filter(is_image, names))]) for what, names in listed.items()}
             for what, ids in {**barred, **others}.items():
                 self._bar(part, ids, what)
 
