@@ -96,3 +96,19 @@ def shown(value: object, most: int = 80) -> str:
     except Exception:  # Python prints no integer of more than 4,300 digits, and a repr may be anything
         return f'a {type(value).__name__} that cannot be printed'
     return text if len(text) <= 2 * most else f'{text[: 2 * most]}...'
+
+
+def check_dataset_names(key: str, names: Iterable[object]) -> None:
+    """Demand names that a dataset's head, losses and metrics can have.
+
+    Raises:
+        ConfigError: a name that is no identifier, or that has ``loss`` in it.
+    """
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f'{key}: found the name {name!r}, expected letters, digits and _, such as k400.')
+        if 'loss' in name:
+            raise ConfigError(
+                f"{key}: found the name {name!r}, expected one without 'loss' in it: MMEngine adds every value of "
+                'such a name, accuracies too, to the loss.'
+            )

@@ -23,6 +23,7 @@ from mmnas_video.cost import RestCost, count
 from mmnas_video.data_sizes import PUBLISHED
 from mmnas_video.datasets import SegmentSampleFrames
 from mmnas_video.datasets.held_out import HeldOut, read_held_out
+from mmnas_video.datasets.joint_dataset import are_named, merged_held_out, named_configs
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
@@ -81,27 +82,41 @@ def read_clips(cfg: Config, known: Mapping[str, int] | None = None) -> list[Clip
     hook = next((hook for hook in cfg.get('custom_hooks') or [] if is_search_hook(hook)), {})
     other = hook.get('arch_dataloader') or {}
     dataset, sizes = loader['dataset'], (loader.get('batch_sampler') or {}).get('batch_sizes') or {}
-    parts = dataset.get('datasets')
-    named = {'': dataset} if parts is None else dict(parts)
+    key, joint = 'train_dataloader.dataset', are_named(dataset.get('datasets'))
+    named = named_configs(dataset.datasets, f'{key}.datasets') if joint else {'': dataset}
     found = []
     for name, part in named.items():
-        inner, held, times = part, part.get('held_out') or dataset.get('held_out'), 1
-        while 'dataset' in inner:
-            times *= inner.get('times', 1)
-            inner = inner['dataset']
-            held = held or inner.get('held_out')
-        listed, source = _listed(inner, known or {}, f'train_dataloader.dataset{name and ".datasets." + name}')
-        option = read_held_out({'by': 'video', **held} if parts is not None else held, 'held_out') if held else None
-        apart = _held_out(listed, option)
-        frames = next(filter(None, map(_frames, inner['pipeline'])), 0)
+        held = merged_held_out(dataset.get('held_out'), part.pop('held_out', None)) if joint else None
+        where = f'{key}.datasets.{name}' if joint else key
+        listed = apart = train = 0
+        sources = {}  # in their order
+        lists = list(_lists(part, held))
+        for inner, option, times in lists:
+            clips, source = _listed(inner, known or {}, where)
+            out = _held_out(clips, read_held_out(option, where))
+            listed, apart, train = listed + clips, apart + out, train + times * (clips - out)
+            sources[source] = None
+        frames = next(filter(None, map(_frames, lists[0][0]['pipeline'])), 0)
         shape = tuple(cfg.get('cost_shape') or ())
-        if shape and parts is not None:
+        if shape and joint:
             shape = (shape[0], frames or 1, *shape[2:])
         batch = sizes.get(name, loader['batch_size'])
         held_batch = (other.get('batch_sizes') or {}).get(name, other.get('batch_size', batch))
-        train = times * (listed - apart)
-        found.append(Clips(name, listed, train, apart, source, batch, held_batch, shape, frames))
+        found.append(Clips(name, listed, train, apart, ', '.join(sources), batch, held_batch, shape, frames))
     return found
+
+
+def _lists(
+    dataset: Mapping[str, Any], held: Mapping[str, Any] | None, times: int = 1
+) -> Iterator[tuple[Mapping[str, Any], dict[str, Any] | None, int]]:
+    """The datasets with a list that a dataset is made of, the ``held_out`` of each, and how often it is repeated."""
+    held = held or dataset.get('held_out')
+    times *= dataset.get('times', 1)
+    below = dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else [])
+    if not below:
+        yield dataset, held, times
+    for part in below:
+        yield from _lists(part, held, times)
 
 
 def _frames(step: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ from .joint_dataset import JointDataset
 from .joint_hook import JointHook
 from .joint_metric import JointAccMetric
 from .joint_sampler import JointBatchSampler, TaskByTaskBatchSampler
-from .reproducible_hook import ReproducibleHook, own_generator
+from .reproducible_hook import ReproducibleHook, check_drawn_anew, own_generator
 from .seed import derive_seed, reseed_process, seeded
 from .seeded_dataset import SeededDataset
 from .seeded_sampler import EndlessSampler, SeededSampler
@@ -60,6 +60,7 @@ __all__ = [
     'bad_share',
     'check_classes',
     'check_disjoint',
+    'check_drawn_anew',
     'check_not_empty',
     'check_videos_apart',
     'close_runner_workers',

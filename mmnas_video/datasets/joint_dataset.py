@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_dataset_names
 from mmnas_video.registry import DATASETS
 
 from .bad_sample import BadSample
@@ -17,7 +17,7 @@ from .checks import HOW, check_not_empty
 from .redraw import add_redrawn
 from .seed import derive_seed
 from .seeded_dataset import SeededDataset
-from .video_ids import hashes, read_list, video_id
+from .video_ids import hashes, is_image, read_list, video_id
 
 OVERLAP = ('error', 'drop')
 Key = tuple[str, int, int]
@@ -37,7 +37,8 @@ class JointDataset(Dataset):
         held_out: as in ``SeededDataset``, for all datasets; a dataset's own entries win. Here a file is named by
             its video (``by='video'``), so that two datasets which share videos hold out nearly the same ones.
         validation: name → annotation list whose videos may not be in this dataset. For training data: the
-            official validation lists.
+            official validation lists. An image is the same if its path below ``data_prefix`` is: leave out lists of
+            sets that number their images anew for validation.
         overlap: what to do with clips whose video stands in a list of ``validation``, or is held out in another
             of ``datasets``: ``'error'`` or ``'drop'`` (the log says how many).
         seed: of the samples; None takes that of the sampler, which is the run's. Each dataset gets a seed of
@@ -62,7 +63,7 @@ class JointDataset(Dataset):
         self.key, self.overlap = config_key, overlap
         if overlap not in OVERLAP:
             raise ConfigError(f'{config_key}.overlap: found {overlap!r}, expected one of {", ".join(OVERLAP)}.')
-        named = _named(datasets, f'{config_key}.datasets')
+        named = named_configs(datasets, f'{config_key}.datasets')
         #: Name → the dataset of that name.
         self.parts = {name: _part(cfg, held_out, f'{config_key}.datasets.{name}') for name, cfg in named.items()}
         self._own_seed = {name: part.seed is not None for name, part in self.parts.items()}
@@ -151,10 +152,10 @@ class JointDataset(Dataset):
 
     def _keep_apart(self, validation: Mapping[str, str]) -> None:
         """Refuse or drop what validation lists, or the held-out parts of the other datasets, have too."""
-        barred: dict[str, np.ndarray] = {}
-        for name, path in validation.items():
-            names = read_list(path, f'{self.key}.validation.{name}')
-            barred[f'the validation list {name}'] = hashes([video_id(one) for one in names])
+        listed = {
+            f'the validation list {name}': {video_id(one) for one in read_list(path, f'{self.key}.validation.{name}')}
+            for name, path in validation.items()
+        }
         held = {
             name: part.other_ids()
             for name, part in self.parts.items()
@@ -162,6 +163,7 @@ class JointDataset(Dataset):
         }
         for name, part in self.parts.items():
             others = {f'the held-out part of {other}': ids for other, ids in held.items() if other != name}
+            barred = {what: hashes([*names, *part.placed(filter(is_image, names))]) for what, names in listed.items()}
             for what, ids in {**barred, **others}.items():
                 self._bar(part, ids, what)
 
@@ -182,8 +184,21 @@ class JointDataset(Dataset):
         print_log(text, 'current', logging.WARNING)
 
 
-def _named(datasets: Any, key: str) -> dict[str, dict[str, Any]]:
-    """The configs by name; a list of configs is taken too, and there a name can stand twice."""
+def are_named(datasets: Any) -> bool:
+    """Whether what stands under ``datasets`` is a ``JointDataset``'s, and no unnamed list as a ``ConcatDataset``'s."""
+    return isinstance(datasets, Mapping) or any('name' in cfg for cfg in datasets or ())
+
+
+def named_configs(datasets: Mapping[str, Any] | Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """The configs of ``JointDataset.datasets`` by name; in a list of them a name can stand twice.
+
+    Args:
+        datasets: name → config, or configs with a ``name``.
+        key: where they stand in the config, for messages.
+
+    Raises:
+        ConfigError: no dataset, two of one name, a name that is none or that a metric or loss cannot have.
+    """
     if isinstance(datasets, Mapping):
         pairs = [(name, dict(cfg)) for name, cfg in datasets.items()]
     else:
@@ -194,18 +209,20 @@ def _named(datasets: Any, key: str) -> dict[str, dict[str, Any]]:
         raise ConfigError(f'{key}: found two datasets of the name {", ".join(twice)}, expected a name for each.')
     if not pairs:
         raise ConfigError(f'{key}: found no dataset, expected at least 1. {HOW}')
-    for name in names:  # it becomes a module's name in the head, and a part of a metric's
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ConfigError(f'{key}: found the name {name!r}, expected letters, digits and _, such as k400.')
+    check_dataset_names(key, names)
     return dict(pairs)
+
+
+def merged_held_out(common: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The ``held_out`` of one of several datasets: what all have in common, and the entries of its own before these."""
+    if not common and 'part' not in (own or {}):  # an own fraction says nothing where nothing is split
+        return None
+    return {'by': 'video', **(common or {}), **(own or {})}
 
 
 def _part(cfg: Mapping[str, Any], held_out: Mapping[str, Any] | None, key: str) -> SeededDataset:
     cfg = copy.deepcopy(dict(cfg))
-    own = cfg.pop('held_out', None)
-    held = {'by': 'video', **(held_out or {}), **(own or {})}
-    if 'part' not in held and not held_out:  # an own fraction says nothing where nothing is split
-        held = None
+    held = merged_held_out(held_out, cfg.pop('held_out', None))
     if cfg.get('type') in ('SeededDataset', SeededDataset):
         return DATASETS.build({**cfg, 'held_out': held, 'config_key': key})
     return SeededDataset(cfg, held_out=held, config_key=key, dataset_key=key)

@@ -32,7 +32,11 @@ class JointAccMetric(BaseMetric):
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Note each sample's dataset, and how many other classes score as high as the right one or higher."""
+        """Note each sample's dataset, and how many other classes score as high as the right one or higher.
+
+        Raises:
+            ConfigError: a sample that names no dataset, or has several labels.
+        """
         for sample in data_samples:
             task = sample.get('task')
             if task is None:
@@ -40,8 +44,14 @@ class JointAccMetric(BaseMetric):
                     'val_evaluator: found a sample that says no dataset, expected a JointDataset under JointAccMetric; '
                     'AccMetric is for a single dataset.'
                 )
-            score = sample['pred_score'].float()
-            below = score < score[int(sample['gt_label'])]
+            label, score = torch.as_tensor(sample['gt_label']), sample['pred_score'].float()
+            if label.numel() != 1:
+                raise ConfigError(
+                    f'val_evaluator: found {label.numel()} labels for a sample of {task} under JointAccMetric, '
+                    'expected one class for each. Validate a dataset of several labels by itself, with '
+                    "dict(type='AccMetric', metric_list=('mean_average_precision',))."
+                )
+            below = score < score[int(label)]
             self.results.append((task, len(score) - 1 - int(below.sum())))
 
     def evaluate(self, size: int) -> dict[str, float]:

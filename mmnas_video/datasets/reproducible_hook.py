@@ -9,11 +9,16 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
 
+from .joint_dataset import JointDataset
 from .seed import derive_seed, reseed_process
+from .seeded_dataset import SeededDataset
 from .workers import close_runner_workers
 
+#: Datasets whose samples each epoch draws anew, where a sampler says which it is.
+DRAWN = (SeededDataset, JointDataset)
 MODES = ('train', 'val', 'test')
 
 
@@ -26,6 +31,31 @@ def own_generator(loader: DataLoader, *parts: int | str) -> None:
     loader.generator = torch.Generator().manual_seed(derive_seed(*parts))
 
 
+def check_drawn_anew(loader: DataLoader) -> None:
+    """Demand that a training loader tells a ``SeededDataset`` or ``JointDataset`` the epoch and the run's seed.
+
+    A plain index is that of epoch 0: every epoch would give each clip the same frames, crop and flip, with any seed.
+
+    Raises:
+        ConfigError: another sampler, or a dataset around it that passes on plain indices.
+    """
+    dataset = getattr(loader.dataset, '_dataset', loader.dataset)  # MMEngine's num_batch_per_epoch wraps it
+    if not any(isinstance(part, DRAWN) for part in _within(dataset)):
+        return
+    same = 'every epoch would give each clip the same frames, crop and flip.'
+    if not isinstance(dataset, DRAWN):
+        raise ConfigError(
+            f'train_dataloader.dataset: found a {type(dataset).__name__} around a SeededDataset, expected the '
+            f'SeededDataset itself, or a JointDataset of several: through another {same} Lists of the same classes '
+            'are joined in one ann_file.'
+        )
+    if not _tells_epoch(loader):
+        raise ConfigError(
+            f'train_dataloader.sampler: found {type(loader.sampler).__name__} with a {type(dataset).__name__}, '
+            f"expected sampler=dict(_delete_=True, type='SeededSampler', shuffle=True): with another {same}"
+        )
+
+
 @HOOKS.register_module()
 class ReproducibleHook(Hook):
     """Re-seed the main process from (seed, epoch, rank), and keep the DataLoaders off its generators.
@@ -36,7 +66,7 @@ class ReproducibleHook(Hook):
 
     For a resume that is exact also needed: ``randomness = dict(seed=…)`` in the config (the Runner makes its
     samplers before a resume gives it the old run's seed), ``SeededSampler`` and ``SeededDataset``. What is
-    missing is warned of. Takes no option.
+    missing is warned of; a ``SeededDataset`` with another sampler is refused. Takes no option.
     """
 
     priority = 'VERY_HIGH'  # before any hook that draws
@@ -47,7 +77,12 @@ class ReproducibleHook(Hook):
             own_generator(loader, runner.seed, 'loader', mode, get_rank())
 
     def before_train(self, runner: Runner) -> None:
-        """Warn of what makes a resume inexact."""
+        """Warn of what makes a resume inexact.
+
+        Raises:
+            ConfigError: what :func:`check_drawn_anew` refuses.
+        """
+        check_drawn_anew(runner.train_dataloader)
         for reason in _gaps(runner):
             runner.logger.warning(f'Resuming this run will not be bit for bit: {reason}')
 
@@ -75,13 +110,29 @@ def _loaders(runner: Runner) -> Iterator[tuple[str, DataLoader]]:
             yield mode, loader
 
 
+def _within(dataset: Any) -> Iterator[Any]:
+    """A dataset and those that it repeats or joins."""
+    yield dataset
+    if not isinstance(dataset, DRAWN):
+        for part in getattr(dataset, 'datasets', None) or filter(None, [getattr(dataset, 'dataset', None)]):
+            yield from _within(part)
+
+
+def _is_reproducible(part: object) -> bool:
+    return getattr(part, 'reproducible', False)
+
+
+def _tells_epoch(loader: DataLoader) -> bool:
+    return _is_reproducible(loader.sampler) or _is_reproducible(loader.batch_sampler)
+
+
 def _gaps(runner: Runner) -> Iterator[str]:
     if (runner.cfg.get('randomness') or {}).get('seed') is None:
         yield 'randomness.seed is not set, expected a number in the config (or from the command line).'
     loader = runner.train_dataloader
-    if not (getattr(loader.sampler, 'reproducible', False) or getattr(loader.batch_sampler, 'reproducible', False)):
+    if not _tells_epoch(loader):
         found = type(loader.sampler).__name__
         yield f'train_dataloader.sampler is {found}, expected SeededSampler or EndlessSampler.'
-    if not getattr(loader.dataset, 'reproducible', False):
+    if not _is_reproducible(loader.dataset):
         found = type(loader.dataset).__name__
         yield f'train_dataloader.dataset is {found}, expected SeededDataset around it.'

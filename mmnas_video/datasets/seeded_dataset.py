@@ -1,7 +1,7 @@
 """A dataset whose samples are functions of (seed, epoch, index), and which names what it cannot read."""
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class SeededDataset(Dataset):
         dataset: config of (or) the dataset: ``VideoDataset``, ``RawframeDataset``, or any other with a
             ``pipeline``.
         seed: of the samples; None takes that of the sampler, which is the run's (0 without
-            ``SeededSampler``).
+            ``SeededSampler``, which training needs: ``check_drawn_anew``).
         held_out: ``dict(fraction=0.2, part='train' or 'held_out', seed=0)`` gives one part of the list; see
             ``HeldOut``.
         config_key: where this stands in the config, for messages.
@@ -139,6 +139,11 @@ class SeededDataset(Dataset):
         """As :meth:`ids`, of the listed clips that are not in this part: those of the other part, if it is split."""
         return np.delete(self._ids, self._rows)
 
+    def placed(self, names: Iterable[str]) -> list[str]:
+        """Files of another list, as this dataset would name them: below its data prefix."""
+        prefixes = self._prefixes()
+        return [os.path.join(*prefixes[:1], name) for name in names]
+
     def drop(self, ids: np.ndarray) -> int:
         """Leave out the samples whose video is among ``ids`` (hashes); returns how many. Before any sampler is made."""
         keep = ~np.isin(self._ids[self._rows], ids)
@@ -176,9 +181,12 @@ class SeededDataset(Dataset):
             f'{self.dataset_key}: found samples with the keys {sorted(info)}, expected one of {", ".join(PATH_KEYS)}.'
         )
 
+    def _prefixes(self) -> list[str]:
+        return [p for p in (self.dataset.data_prefix or {}).values() if p and is_local(p)]
+
     def _relative(self, paths: list[str]) -> list[str]:
         """Paths below the data prefix, so that a split does not depend on where the data lies."""
-        prefixes = [p for p in (self.dataset.data_prefix or {}).values() if p and is_local(p)]
+        prefixes = self._prefixes()
         if not prefixes:
             return paths
         return [os.path.relpath(path, prefixes[0]) if is_local(path) else path for path in paths]

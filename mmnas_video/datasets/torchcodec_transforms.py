@@ -22,7 +22,7 @@ class TorchcodecInit(DecordInit):
     """Open a video with torchcodec; takes and gives what ``DecordInit`` does.
 
     Frames are counted and found by reading the whole index (``seek_mode='exact'``), as decord does, never by guessing
-    from the frame rate.
+    from the frame rate. ``avg_fps`` of a variable rate is not decord's: ``target_fps`` may sample other frames.
 
     Args:
         io_backend: where files are read from, as in ``DecordInit``.

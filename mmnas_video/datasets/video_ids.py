@@ -34,13 +34,18 @@ def video_id(path: str) -> str:
       another.
     """
     path = path.replace('\\', '/')  # plain string work: millions of paths come by here at every start
-    name = path.rpartition('/')[2]
-    stem, _, suffix = name.rpartition('.')
-    if suffix.lower() in IMAGES and stem:
+    if is_image(path):
         return path
-    stem = stem or name  # no dot, or only a leading one
+    name = path.rpartition('/')[2]
+    stem = name.rpartition('.')[0] or name  # no dot, or only a leading one
     found = KINETICS.fullmatch(stem)
     return f'{found[1]}_{found[2]}' if found else stem
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is one, by its suffix."""
+    stem, _, suffix = path.replace('\\', '/').rpartition('/')[2].rpartition('.')
+    return suffix.lower() in IMAGES and bool(stem)
 
 
 def id_hash(name: str) -> int:

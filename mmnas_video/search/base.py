@@ -24,10 +24,10 @@ from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchabl
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch, SearchSpace
 
-from .accumulation import check_accumulation
 from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
+from .config_checks import check_config
 from .data_lists import data_lists
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
@@ -154,7 +154,7 @@ class SearchHook(Hook):
         # that was must stay.
         if not isinstance(runner._train_loop, BaseLoop) or hasattr(self, 'searchable'):
             return
-        self._check_config(runner)
+        check_config(self, runner)
         self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
         self.bare: nn.Module = bare_model(runner.model)
         name, searchable = find_searchable(self.bare)
@@ -178,39 +178,6 @@ class SearchHook(Hook):
 
     def setup(self, runner: Runner) -> None:
         """What a method builds before the checkpoint is loaded (α and its optimiser)."""
-
-    def _check_config(self, runner: Runner) -> None:
-        cfg, key = runner.cfg, 'default_hooks.checkpoint.max_keep_ckpts'
-        if cfg.get('compile'):
-            raise ConfigError(
-                'compile: found it on, expected off in a search: torch.compile makes a graph for every '
-                'architecture and silently gives up after eight; compile the found network instead'
-            )
-        optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-        if optimizer.get('fused') and optimizer['type'] in ('SGD', torch.optim.SGD):
-            raise ConfigError(
-                'optim_wrapper.optimizer.fused: found True with SGD, expected False: torch 2.11 fails where a weight '
-                'has its first gradient later than others, as in a search; a fused AdamW does not'
-            )
-        checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-        if checkpoint.get('max_keep_ckpts') == 1:
-            raise ConfigError(
-                f'{key}: found 1, expected at least 2 (or -1 for all): a search killed while it writes its '
-                'only checkpoint would lose everything'
-            )
-        if self.warmup_epochs and isinstance(runner._train_loop, IterBasedTrainLoop):
-            raise ConfigError(
-                f'{type(self).__name__}.warmup_epochs: found {self.warmup_epochs} with a train_cfg that counts '
-                'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
-                'ends, and α would never move'
-            )
-        if (cfg.get('randomness') or {}).get('seed') is None:
-            raise ConfigError(
-                'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
-                'result nor a resume can be repeated'
-            )
-        if self.trains_weights:
-            check_accumulation(runner)
 
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmnas_video import compat
+from mmnas_video.datasets.joint_dataset import are_named, named_configs
 from mmnas_video.entangle import Searchable, Window, copy_slices, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS, hook_class
@@ -48,7 +49,8 @@ def is_named(hook: Mapping[str, Any], names: Sequence[str]) -> bool:
 def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> Config:
     """The config of the network that ``arch`` is: the search's config without the search.
 
-    The architecture stands in it as plain values, the search hooks are gone, and the whole training list is used.
+    The architecture stands in it as plain values, the search hooks are gone, and the whole training list is used,
+    unless validation or test are made on what is held out.
     """
     pinned = copy.deepcopy(cfg)
     name, searchable = find_searchable(model)
@@ -64,14 +66,38 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
     pinned.custom_hooks = [
         h for h in pinned.get('custom_hooks') or [] if not is_search_hook(h) and not is_named(h, LEFT_OUT)
     ]
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if pinned.get(loader):
-            pinned[loader].dataset.pop('held_out', None)
+    _give_whole_list(pinned)
     for key in ('retrain', 'stages', 'resume', 'load_from', 'console'):
         pinned.pop(key, None)
     return pinned
 
 
+def _give_whole_list(cfg: Config) -> None:
+    """Train on what was held out too, at every place that holds out, if no other loader is of it."""
+    used = [
+        part['held_out'].get('part')
+        for loader in ('val_dataloader', 'test_dataloader')
+        for part in _within((cfg.get(loader) or {}).get('dataset'))
+        if part.get('held_out')
+    ]
+    if 'held_out' in used:
+        return
+    for part in _within((cfg.get('train_dataloader') or {}).get('dataset')):
+        part.pop('held_out', None)
+
+
+def _within(dataset: Any) -> Iterator[Any]:
+    """A dataset's config and, outside in, those of all that it wraps or joins; nothing of None."""
+    if not isinstance(dataset, Mapping):
+        return
+    yield dataset
+    parts = dataset.get('datasets') or []
+    for part in (*(parts.values() if isinstance(parts, Mapping) else parts), dataset.get('dataset')):
+        yield from _within(part)
+
+
+#: Steps of a pipeline that loads images, no videos.
+IMAGE_STEPS = ('LoadImageFromFile', 'ImageAsClip')
 #: What of a config a network needs that only answers.
 INFERENCE_KEYS = ('default_scope', 'custom_imports', 'model', 'vis_backends', 'visualizer')
 
@@ -80,20 +106,36 @@ def inference_config(cfg: Config) -> Config | None:
     """The config with which MMAction2's ``inference_recognizer`` and its inferencer run an extracted network.
 
     They look for the pipeline where a stock loader has it, and the inferencer takes no ``collate_fn`` as the Runner
-    does, so this one has a stock test loader and nothing to train. None where the config has no test data. Of several
-    named datasets the pipeline is that of the default head.
+    does, so this one has a stock test loader and nothing to train. Of several named datasets the pipeline is that
+    of the default head, or of the first of videos, whose head is then the default: they give the model a video, as a
+    sample that names no dataset. None where the config has no test data of videos.
     """
-    if not cfg.get('test_dataloader'):
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+    head = cfg.model.get('cls_head') or {}
+    default = head.get('default')
+    named = {None: dataset}
+    if dataset is not None and are_named(dataset.get('datasets')):
+        named = named_configs(dataset.datasets, 'test_dataloader.dataset.datasets')
+    videos = {
+        name: found
+        for name, part in named.items()
+        if (found := next(filter(_of_videos, _within(part)), None)) is not None
+    }
+    if not videos:
         return None
-    dataset = cfg.test_dataloader.dataset
-    if 'datasets' in dataset:
-        default = cfg.model.cls_head.get('default')
-        dataset = dataset.datasets.get(default) or next(iter(dataset.datasets.values()))
-    while 'pipeline' not in dataset:
-        dataset = dataset.dataset
+    name = default if default in videos else next(iter(videos))
     kept = {key: cfg[key] for key in INFERENCE_KEYS if key in cfg}
-    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
-    return Config(copy.deepcopy({**kept, 'test_pipeline': dataset.pipeline, 'test_dataloader': loader}))
+    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=videos[name])
+    made = Config(copy.deepcopy({**kept, 'test_pipeline': videos[name]['pipeline'], 'test_dataloader': loader}))
+    if name in (head.get('heads') or ()):
+        made.model.cls_head.default = name
+    return made
+
+
+def _of_videos(dataset: Mapping[str, Any]) -> bool:
+    kinds = [step['type'] for step in dataset.get('pipeline') or ()]
+    names = {kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__ for kind in kinds}
+    return bool(names) and names.isdisjoint(IMAGE_STEPS)
 
 
 def _narrow_readers(cfg: Any, searchable: Any, window: Window) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from torchvision.transforms import RandAugment
 
 from mmnas_video.datasets import DemoOptions, JointBatchSampler, JointDataset, make_demo
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import METRICS, MODELS
+from mmnas_video.registry import METRICS, MODELS, TRANSFORMS
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 SINGLE = {'in1k': ['in1k'], 'k400': ['k400'], 'k600': ['k600'], 'ssv2': ['ssv2'], 'k400_in1k': ['in1k', 'k400']}
@@ -56,6 +57,37 @@ def test_tab_10(load):
     assert cfg.train_dataloader.batch_sampler.first == dict(dataset='in1k', epochs=500 / 3)
     batches = {name: 8 * read(load, name).train_dataloader.batch_size for name in (*SINGLE, 'joint')}
     assert batches == {'in1k': 1024, 'k400': 256, 'k600': 256, 'ssv2': 256, 'k400_in1k': 256, 'joint': 256}
+
+
+#: torchvision's operation → mmpretrain's, and its magnitude in the configs: degrees, slope, two factors.
+SAME = {
+    'Rotate': ('Rotate', 27),
+    'ShearX': ('Shear', 0.27),
+    'Color': ('ColorTransform', 0.81),
+    'Contrast': ('Contrast', 0.81),
+}
+
+
+def test_videos_are_augmented_as_strongly_as_images(load):
+    """Rejects a magnitude of 9 of torchvision's 30 (a turn by 9 degrees) beside 9 of mmpretrain's 10 (by 27)."""
+    parts = read(load, 'joint').train_dataloader.dataset.datasets
+    steps = {
+        task: next(dict(step) for step in part.pipeline if 'RandAugment' in (step['type'], step.get('op')))
+        for task, part in parts.items()
+    }
+    image = TRANSFORMS.build({**steps.pop('in1k'), '_scope_': 'mmpretrain'})
+    ops = {type(op).__name__: op for op in image.transforms}
+    expected = {name: magnitude for name, (_, magnitude) in SAME.items()}
+    images = {
+        name: ops[of].magnitude_range[1] * ops[of].magnitude_level / ops[of].total_level
+        for name, (of, _) in SAME.items()
+    }
+    assert images == pytest.approx(expected) and image.num_policies == 2
+    for step in steps.values():
+        made = RandAugment(**{key: value for key, value in step.items() if key not in ('type', 'op')})
+        space = made._augmentation_space(made.num_magnitude_bins, (224, 224))
+        videos = {name: float(space[name][0][made.magnitude]) for name in SAME}
+        assert videos == pytest.approx(expected) and made.num_ops == 2 and steps.keys() == {'k400', 'k600', 'ssv2'}
 
 
 @pytest.mark.parametrize('name', [*SINGLE, 'joint', 'demo'])

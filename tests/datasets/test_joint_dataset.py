@@ -132,6 +132,20 @@ def test_validation_videos_are_refused_or_dropped(kinetics, caplog):
         dataset['new', 0, len(dataset.parts['new'])]
 
 
+def test_validation_images_are_refused_or_dropped(demo_root, tmp_path):
+    """Rejects comparison of the path in the list with that below data_prefix, which finds nothing ever, and of the
+    names without their folders."""
+    part = parts(demo_root)['image']
+    rows = (demo_root / 'image/meta/train.txt').read_text().splitlines()
+    (tmp_path / 'val.txt').write_text('\n'.join([rows[0], rows[-1], 'elsewhere/' + rows[1].rpartition('/')[2], '']))
+    given = dict(validation=dict(image=str(tmp_path / 'val.txt')))
+    with pytest.raises(ConfigError, match=r'datasets\.image: found 2 of 9 clips whose video is also in the validation'):
+        JointDataset(dict(image=copy.deepcopy(part)), **given)
+    dataset = JointDataset(dict(image=part), overlap='drop', **given).parts['image']
+    left = {dataset.file_of(index).split('/train/')[1] for index in range(len(dataset))}
+    assert left == {row.rpartition(' ')[0] for row in rows[1:-1]}
+
+
 @pytest.mark.parametrize('seed', [0, 1, 2])
 def test_a_video_held_out_in_one_dataset_is_trained_on_in_none(kinetics, seed):
     """Rejects parts that are disjoint within each dataset only: α would be trained on the weights' videos."""
@@ -191,6 +205,7 @@ def test_what_is_wrong_is_named(demo_root, tmp_path):
         (dict(datasets=[*listed, listed[0]]), 'key.datasets: found two datasets of the name image'),
         (dict(datasets={}), 'key.datasets: found no dataset'),
         (dict(datasets={'a.b': cfg['image']}), "key.datasets: found the name 'a.b'"),
+        (dict(datasets={'gloss': cfg['image']}), "key.datasets: found the name 'gloss', expected one without 'loss'"),
         (dict(datasets=cfg, overlap='keep'), "key.overlap: found 'keep', expected one of error, drop"),
         (dict(datasets=cfg, validation=dict(k=str(tmp_path / 'no.txt'))), 'key.validation.k: found no file'),
         (dict(datasets=cfg, held_out=dict(part='train')), r'key.datasets.image.held_out: found no \['),

@@ -83,3 +83,11 @@ def test_what_is_wrong_is_named():
         evaluate([lone])
     with pytest.raises(ConfigError, match=r'JointAccMetric\.topk: found \(0,\)'):
         JointAccMetric(topk=(0,))
+
+
+def test_several_labels_are_refused():
+    """Rejects a bare ValueError of torch, after the first epochs of a training that takes such labels."""
+    several = sample('k', [0.1, 0.4, 0.2, 0.2, 0.1], 1)
+    several.set_field(torch.tensor([0, 1, 0, 1, 0]), 'gt_label')
+    with pytest.raises(ConfigError, match='found 5 labels for a sample of k under JointAccMetric, expected one class'):
+        evaluate([several])

@@ -14,7 +14,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmnas_video.datasets import close_runner_workers
+from mmnas_video.datasets import check_drawn_anew, close_runner_workers
+from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS
 from tests.conftest import forget_runs
 
@@ -199,3 +200,28 @@ def test_stock_parts_are_warned_of(tmp_path, video_cfg):
     log = warnings_of(tmp_path / 'stock', cfg)
     assert log.count('not be bit for bit') == 3
     assert 'DefaultSampler' in log and 'VideoDataset' in log and 'randomness.seed' in log
+
+
+def test_a_sampler_that_tells_no_epoch_is_refused(tmp_path, video_cfg):
+    """Rejects a training that draws each clip alike in all epochs (plain indices are those of epoch 0), a word about
+    it that does not say what to write, and validation or a stock dataset refused with it."""
+    cfg = config(tmp_path, video_cfg, kill_at=0)
+    seeded = cfg.train_dataloader.dataset
+    stock = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False, sampler=dict(type='DefaultSampler'))
+    joint = dict(type='JointDataset', datasets=dict(one=seeded.dataset))
+    wrapped = dict(type='RepeatDataset', times=2, dataset=seeded)
+    for loader, words in (
+        (stock, r"sampler: found DefaultSampler with a SeededDataset, expected sampler=dict\(_delete_=True, type='S"),
+        ({**stock, 'num_batch_per_epoch': 1}, 'sampler: found DefaultSampler'),
+        ({**stock, 'sampler': dict(type='InfiniteSampler')}, 'sampler: found InfiniteSampler'),
+        ({**stock, 'dataset': joint}, 'sampler: found DefaultSampler with a JointDataset'),
+        ({**stock, 'dataset': wrapped}, 'dataset: found a RepeatDataset around a SeededDataset'),
+    ):
+        with pytest.raises(ConfigError, match=f'^train_dataloader.{words}'):
+            check_drawn_anew(Runner.build_dataloader(copy.deepcopy(loader), seed=3))
+    for loader in ({**stock, 'sampler': dict(type='SeededSampler')}, {**stock, 'dataset': seeded.dataset}):
+        check_drawn_anew(Runner.build_dataloader(copy.deepcopy(loader), seed=3))
+    cfg.train_dataloader = stock
+    cfg.work_dir = str(tmp_path)
+    with pytest.raises(ConfigError, match='found DefaultSampler'):
+        run(cfg)

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
+from mmnas_video.errors import ConfigError
 from mmnas_video.launch import build_runner, load_config
 from mmnas_video.search import search_hook
 
@@ -35,7 +37,8 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
 
 def test_the_config_of_ones_own_project_can_be_searched(tmp_path):
     """Rejects a snippet that lacks what a search asks for before its first step (the shape of the clip, a seed,
-    held-out data), and a head that does not fit."""
+    held-out data), a head that does not fit, and a sampler that tells the dataset neither the epoch nor the seed;
+    without the snippet's own the search says what to write."""
     (snippet,) = re.findall(r"```python\n(_base_ = 'my_training.py'.*?)```", (ROOT / 'README.md').read_text(), re.S)
     clips = [tmp_path / f'{i}.mp4' for i in range(20)]
     for clip in clips:
@@ -48,8 +51,15 @@ def test_the_config_of_ones_own_project_can_be_searched(tmp_path):
     runner = build_runner(cfg)
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.call_hook('before_run')
+    loader = runner.train_dataloader
+    assert next(iter(loader.sampler))[0] == 0 and loader.dataset.seed == runner.seed == 0
     hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'PARSECSearchHook')
     assert len(hook.held_out.dataset) == 4 and hook.reach['macs'][0] < 2e9 < hook.reach['macs'][1]
     with hook.searchable.use(hook.space.smallest), torch.no_grad():
         features = runner.model.extract_feat(torch.zeros(1, 1, 3, 4, 32, 32))[0]
         assert runner.model.cls_head.eval()(features).shape == (1, 400)
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+    runner = build_runner(cfg)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    with pytest.raises(ConfigError, match=r"train_dataloader\.sampler: found DefaultSampler.*type='SeededSampler'"):
+        runner.call_hook('before_run')

@@ -167,5 +167,7 @@ def test_wrong_options_are_named():
         head('k600')
     with pytest.raises(ConfigError, match=r'cls_head\.heads: found none'):
         MODELS.build(dict(type='MultiTaskHead', heads={}))
+    with pytest.raises(ConfigError, match="found the name 'gloss', expected one without 'loss'"):
+        MODELS.build(dict(type='MultiTaskHead', heads=dict(gloss=dict(num_classes=3)), common=dict(in_channels=7)))
     with pytest.raises(ConfigError, match=r"found the name 'a\.b'"):
         MODELS.build(dict(type='MultiTaskHead', heads={'a.b': dict(num_classes=3)}))

@@ -164,9 +164,10 @@ def test_what_cannot_be_is_said(case, tmp_path, capsys):
 
 def test_stock_datasets_read_the_lists(tmp_path):
     """Rejects lists that VideoDataset splits at a blank, classes that the head does not know, a batch that is larger
-    than the list (an epoch without a step), and places that hold only where the tool was called."""
+    than the list (an epoch without a step), places that hold only where the tool was called, and quotes in the name of
+    --out that end a string."""
     init_default_scope('mmaction')
-    root, out = make(tmp_path / "it's mine", {'a b': 5, 'ç': 4, 'd': 4}), tmp_path / 'lists of mine'
+    root, out = make(tmp_path / "it's mine", {'a b': 5, 'ç': 4, 'd': 4}), tmp_path / 'bob\'s "lists"'
     found = run(root, out)
     for name, batch, epochs in (('search', 4, 400), ('train', 7, 400)):
         cfg = load_config(str(out / f'{name}.py'))

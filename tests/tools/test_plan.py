@@ -183,6 +183,39 @@ def test_a_repeated_list_is_as_many_times_as_long():
     assert steps_of(cfg, [found], 2) == {'': 7 * 30 / 2 / 5}
 
 
+def test_joined_lists_are_counted_together():
+    """Rejects a ConcatDataset, whose datasets have no names, that ends in a traceback, and a part of it left out."""
+    cfg, read = clips_of(dict(type='SampleFrames', clip_len=8))
+    one = cfg.train_dataloader.dataset
+    held = dict(type='SeededDataset', dataset=one.dataset, held_out=dict(fraction=0.25, part='train'))
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, held])
+    found = read()
+    assert (found.name, found.listed, found.train, found.held_out) == ('', 80, 70, 10)
+
+
+@pytest.mark.parametrize('listed', [False, True])
+def test_what_a_dataset_holds_out_is_as_joint_dataset_reads_it(listed):
+    """Rejects a dataset's own entries in the place of all common ones (an error: no part), a share of its own where
+    nothing is split, and a list of named datasets that ends in a traceback."""
+    cfg, _ = clips_of(dict(type='SampleFrames', clip_len=8))
+    one = cfg.train_dataloader.dataset
+    parts = dict(a=one, b=dict(one, held_out=dict(fraction=0.5)), c=dict(one, held_out=dict(seed=3)))
+    if listed:
+        parts = [dict(name=name, **part) for name, part in parts.items()]
+    cfg.train_dataloader.dataset = dict(type='JointDataset', datasets=parts)
+    assert [(part.name, part.train, part.held_out) for part in read_clips(cfg, {'toy.txt': 40})] == [
+        ('a', 40, 0),
+        ('b', 40, 0),
+        ('c', 40, 0),
+    ]
+    cfg.train_dataloader.dataset.held_out = dict(fraction=0.25, part='train')
+    assert [(part.name, part.held_out) for part in read_clips(cfg, {'toy.txt': 40})] == [
+        ('a', 10),
+        ('b', 20),
+        ('c', 10),
+    ]
+
+
 def test_checkpoint_size_is_that_of_the_file(tmp_path):
     """A tiny search's real checkpoint. Rejects a plan that forgets the optimiser's moments or the buffers."""
     hook = dict(type='PARSECSearchHook', num_archs=2)

@@ -197,7 +197,8 @@ def config_text(name: str, out: Path, root: Path, lines: Mapping[str, Sequence[s
         classes=classes,
         batch=batch,
         epochs=epochs,
-        more="retrain = dict(config='{{ fileDirname }}/train.py')\n" if search else '',
+        # MMEngine writes the folder in here as it is, and a folder's name may have quotes.
+        more='retrain = dict(config=r"""{{ fileDirname }}/train.py""")\n' if search else '',
     )
 
 

@@ -37,7 +37,8 @@ kinetics_train = [
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
-    dict(type='TorchVisionWrapper', op='RandAugment', num_ops=2, magnitude=9),  # one draw for all frames of a clip
+    # One draw for all frames of a clip. Bins 0 to 10, as the images' total_level: 9 is 0.9 of the strongest.
+    dict(type='TorchVisionWrapper', op='RandAugment', num_ops=2, magnitude=9, num_magnitude_bins=11),
     dict(type='ClipRandomErasing', prob=0.25),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
@@ -67,7 +68,7 @@ ssv2_train = [
     dict(type='DecordDecode'),
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
-    dict(type='TorchVisionWrapper', op='RandAugment', num_ops=2, magnitude=9),
+    dict(type='TorchVisionWrapper', op='RandAugment', num_ops=2, magnitude=9, num_magnitude_bins=11),
     dict(type='ClipRandomErasing', prob=0.25),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_dataset_names
 from mmnas_video.registry import MODELS
 
 from .targets import dense_targets
@@ -48,9 +48,7 @@ class MultiTaskHead(BaseModule):
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        for name in heads:
-            if not isinstance(name, str) or not name.isidentifier():
-                raise ConfigError(f'cls_head.heads: found the name {name!r}, expected letters, digits and _.')
+        check_dataset_names('cls_head.heads', heads)
         if not heads or (default is not None and default not in heads):
             key, found = ('heads', 'none') if not heads else ('default', repr(default))
             raise ConfigError(f'cls_head.{key}: found {found}, expected a head (one of {", ".join(heads) or "any"}).')

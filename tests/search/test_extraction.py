@@ -1,0 +1,93 @@
+"""The configs of an extracted network: what it is trained on, and whose pipeline stock inference has."""
+
+import pytest
+import torch
+from mmaction.structures import ActionDataSample
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from mmnas_video.entangle import find_searchable
+from mmnas_video.launch import load_config
+from mmnas_video.registry import MODELS
+from mmnas_video.search.extraction import inference_config, pinned_config
+
+
+@pytest.fixture(autouse=True)
+def in_mmaction():
+    init_default_scope('mmaction')
+
+
+@pytest.fixture
+def joint():
+    """Images, scenes and motions, in this order."""
+    return load_config('configs/demo/vimnas_joint.py')
+
+
+def as_list(dataset):
+    """The other way to write a JointDataset's ``datasets``."""
+    dataset.datasets = [dict(name=name, **cfg) for name, cfg in dataset.datasets.items()]
+
+
+@pytest.mark.parametrize(('default', 'chosen'), [('image', 'scene'), (None, 'scene'), ('motion', 'motion')])
+@pytest.mark.parametrize('listed', [False, True])
+def test_inference_takes_a_video(joint, default, chosen, listed):
+    """Rejects the pipeline of images (which MMAction2's scope does not even know), a head that a sample without a name
+    does not reach, one whose pipeline is another's, and a list of datasets that ends in a traceback."""
+    joint.model.cls_head.default = default
+    if listed:
+        as_list(joint.test_dataloader.dataset)
+    made = inference_config(joint)
+    steps = [type(step).__name__ for step in Compose(made.test_pipeline).transforms]
+    assert 'DecordInit' in steps and made.test_dataloader.dataset.data_root == f'data/demo/{chosen}/'
+    assert made.test_dataloader.dataset.pipeline == made.test_pipeline and 'name' not in made.test_dataloader.dataset
+    head = MODELS.build(made.model.cls_head)
+    assert head.task_of([ActionDataSample()]) == made.model.cls_head.default == chosen
+    assert joint.model.cls_head.default == default
+
+
+def test_inference_of_images_alone_is_not_written(joint):
+    """Rejects a config that cannot run, written beside those that can."""
+    for name in ('scene', 'motion'):
+        del joint.test_dataloader.dataset.datasets[name]
+    assert inference_config(joint) is None
+    joint.test_dataloader = None
+    assert inference_config(joint) is None
+
+
+def test_inference_of_joined_lists_takes_the_first():
+    """Rejects a stock ConcatDataset, whose list has no names, ending a search with a traceback."""
+    cfg = load_config('configs/demo/autox3d.py')
+    one = cfg.test_dataloader.dataset
+    plain = inference_config(cfg)
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, dict(one, data_root='other/')])
+    assert inference_config(cfg).test_dataloader == plain.test_dataloader
+
+
+@pytest.fixture
+def trained_on():
+    """Every ``held_out`` of the training and validation data of an extracted network's config."""
+
+    def read(cfg):
+        with torch.device('meta'):
+            model = MODELS.build(cfg.model)
+        pinned = pinned_config(cfg, model, find_searchable(model)[1].space.smallest)
+        found = []
+        for loader in (pinned.train_dataloader, pinned.val_dataloader):
+            parts = [loader.dataset, *loader.dataset.get('datasets', {}).values()]
+            found.append([part.held_out.part for part in parts if 'held_out' in part])
+        return found
+
+    return read
+
+
+def test_the_whole_list_is_trained_on(joint, trained_on):
+    """Rejects a part of JointDataset.datasets that stays held out of its own."""
+    joint.train_dataloader.dataset.datasets.motion.held_out = dict(fraction=0.5, part='train')
+    assert trained_on(joint) == [[], []]
+
+
+def test_what_validation_is_made_on_stays_held_out(joint, trained_on):
+    """Rejects validation on what is trained on: the held-out part that a validation is made on, given to the training
+    or (by itself) turned into the whole list."""
+    joint.val_dataloader.dataset.datasets.motion.held_out = dict(fraction=0.25, part='held_out')
+    assert trained_on(joint) == [['train'], ['held_out']]
