@@ -42,6 +42,24 @@ def test_memory_is_not_asked_for_anew(monkeypatch):
     assert not kept and many > 10 * few + 30  # 80 MB three times, in pages of 2 MB at most
 
 
+#: The same of a process that is forked after memory has been kept.
+FORKED = FAULTS.replace(
+    'faults = lambda',
+    """import os
+if os.fork():
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+faults = lambda""",
+).replace('print(keep_freed_memory())', 'print(keep_freed_memory(), flush=True)')
+
+
+@gpu_here
+def test_a_forked_process_gives_memory_back(monkeypatch):
+    """Rejects workers of a DataLoader that keep what their decoders leave, and grow."""
+    monkeypatch.setattr(sys.modules[__name__], 'FAULTS', FORKED)
+    kept, many = counted(monkeypatch, 'keep')
+    assert kept and many > 100  # 80 MB three times: kept, it is a handful
+
+
 def test_another_value(monkeypatch):
     """Rejects a switch whose mistakes pass unseen."""
     monkeypatch.setenv(SWITCH, 'off')
