@@ -18,7 +18,7 @@ from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import AUTO, LOOPS, dry_run, load_config, train
-from mmnas_video.search import Calibration, SearchHook, extract_model, save_extracted, search_hook
+from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook
 from mmnas_video.space import read_arch_file, write_text_atomic
 from mmnas_video.staged import dry_stages, run_stages, set_aside
 from mmnas_video.visualization import ReportHook
@@ -176,7 +176,7 @@ def retrain_arch(
             write_text_atomic(work_dir / TRAINED, trained)
         barrier()
     if not (goes_on and done.is_file()):
-        if any(hook['type'] == 'ProgressHook' for hook in search.get('custom_hooks') or []):
+        if any(is_named(hook, ('ProgressHook',)) for hook in search.get('custom_hooks') or []):
             cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressHook', name=name)]
         runner = train(cfg)
         metrics = runner.test()
