@@ -21,6 +21,8 @@ from .window import MixedWindow, Slice, Window, take
 
 #: A logit whose exponential is 0 in every format, and finite in half precision also by the scale of a wide head.
 LEFT_OUT = -1000.0
+#: On a CPU the channels of a head are filled up to a multiple of it before attention.
+ALIGNED = 8
 
 
 class HeadsAt(NamedTuple):
@@ -64,16 +66,24 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None = 
     """softmax(scale · q kᵀ + bias) v, of (B, heads, N, head_dim) each.
 
     The bias goes in as one more channel, a 1 in every query and bias / scale in the keys. As a mask it would be N × N,
-    and attention kernels of linear memory take none with a gradient.
+    and attention kernels of linear memory take none with a gradient. On a CPU channels are filled up to a
+    multiple of ``ALIGNED`` (zeros in the keys and values), as torch does by itself on a GPU: forward and backward of 85
+    take an eighth longer than those of 88.
 
     Args:
         bias: (N,), added to the logits of each key; -inf leaves the key out.
     """
-    if bias is None:
+    channels, extra = q.shape[-1], 0 if bias is None else 1
+    fill = -(channels + extra) % ALIGNED if q.device.type == 'cpu' else 0
+    if not extra + fill:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
-    channel = bias.clamp(min=LEFT_OUT).div(scale).to(k.dtype).expand(*k.shape[:-1]).unsqueeze(-1)
-    k, q, v = torch.cat([k, channel], -1), F.pad(q, (0, 1), value=1.0), F.pad(v, (0, 1))
-    return F.scaled_dot_product_attention(q, k, v, scale=scale)[..., :-1]
+    q, v = F.pad(q, (0, extra + fill), value=1.0), F.pad(v, (0, extra + fill))
+    if bias is None:
+        k = F.pad(k, (0, fill))
+    else:
+        column = bias.clamp(min=LEFT_OUT).div(scale).to(k.dtype).unsqueeze(-1)
+        k = torch.cat([k, F.pad(column, (0, fill)).expand(*k.shape[:-1], -1)], -1)
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)[..., :channels]
 
 
 class _Weights(nn.Module):

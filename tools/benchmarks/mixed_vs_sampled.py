@@ -28,6 +28,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     'AutoX3D, no attention': (lambda: SuperMBConv3D(fixed={'*.attention': 'none'}), (2, 3, 13, 112, 112)),
     'AutoFormer-T, images': (lambda: SuperViT(table='autoformer-tiny'), (8, 3, 1, 224, 224)),
     "VIM-NAS-T, TubeViT's tubes": (lambda: SuperViT(table='vimnas-tiny', tubes='tubevit'), (1, 3, 32, 224, 224)),
+    # What a step does once, whatever the batch (masks over weights, sums of their gradients), shows with one clip only.
+    "VIM-NAS-T, TubeViT's tubes, 5 clips": (
+        lambda: SuperViT(table='vimnas-tiny', tubes='tubevit'),
+        (5, 3, 32, 224, 224),
+    ),
 }
 
 
