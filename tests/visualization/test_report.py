@@ -452,7 +452,7 @@ def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
 
 
 def test_commands_name_the_tools_where_they_are(make_search, monkeypatch, tmp_path):
-    """Rejects: ``tools/`` in a folder that has none, long paths in a clone's root, a page that is silent on the folder."""
+    """Rejects: ``tools/`` in a folder that has none, long paths in a clone's root, and a page without the folder."""
     work_dir, _, _ = make_search(epochs=2)
     for folder, expected in ((tmp_path, ROOT / 'tools'), (ROOT, Path('tools')), (ROOT / 'docs', ROOT / 'tools')):
         monkeypatch.chdir(folder)
