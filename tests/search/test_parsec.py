@@ -7,6 +7,7 @@ import random
 
 import pytest
 import torch
+from mmaction.structures import ActionDataSample
 from mmengine.structures import BaseDataElement
 
 from mmnas_video.errors import ConfigError
@@ -352,6 +353,15 @@ def test_a_video_is_the_mean_of_its_clips(average):
         sample.set_field(label, 'gt_label')
     found = VideoAccuracy(num_clips=2).measure(Clips(clips, average), dict(data_samples=samples))
     assert found == (2.0, 3)
+
+
+def test_a_video_of_several_labels_is_right_with_any_of_them():
+    """Rejects a search that ends in a traceback over ``multi_class=True``, whose labels are 1 for each class of the
+    video; the first label alone, and a class that is none of the video's."""
+    labels = ([0.0, 1, 1], [0.0, 1, 1], [1.0, 0, 1])
+    samples = [ActionDataSample().set_gt_label(torch.tensor(label)) for label in labels]
+    clips = [[[0.0, 0.0, 3.0]], [[3.0, 1.0, 2.0]], [[2.0, 0.0, 1.0]]]
+    assert VideoAccuracy().measure(Clips(clips, True), dict(data_samples=samples)) == (2.0, 3)
 
 
 def test_the_number_of_clips_stands_in_the_config(tmp_path):
