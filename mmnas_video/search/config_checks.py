@@ -23,6 +23,11 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
         ConfigError: names the key.
     """
     cfg = runner.cfg
+    if not cfg.get('train_dataloader'):
+        raise ConfigError(
+            'Runner: found one that was built without its config (Runner(model=..., ...)), expected '
+            'Runner.from_cfg(cfg): a search reads train_dataloader, randomness and more in it'
+        )
     if cfg.get('compile'):
         raise ConfigError(
             'compile: found it on, expected off in a search: torch.compile makes a graph for every '

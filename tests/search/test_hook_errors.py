@@ -1,9 +1,11 @@
 """Bad input to a search: one clear error each, before any step is run."""
 
+import inspect
 import re
 from itertools import product
 
 import pytest
+from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import (
@@ -39,6 +41,14 @@ def test_config_that_a_search_cannot_run_with(changes, message):
     """Rejects a search that starts and fails, or silently does something else, hours later."""
     with pytest.raises(ConfigError, match=re.escape(message)):
         prepared(PARSEC, **changes)
+
+
+def test_a_runner_that_was_built_without_its_config():
+    """Rejects an error that says there is no seed, to somebody who has given one."""
+    cfg = config(PARSEC)
+    taken = {key: value for key, value in cfg.items() if key in inspect.signature(Runner.__init__).parameters}
+    with pytest.raises(ConfigError, match=r'^Runner: found one .*without its config .*expected Runner\.from_cfg'):
+        Runner(**taken).train()
 
 
 @pytest.mark.parametrize('method', ['PARSECSearchHook', 'DARTSSearchHook', 'EntanglementSearchHook'])
