@@ -51,7 +51,14 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
             'ends, and α would never move'
         )
-    if (cfg.get('randomness') or {}).get('seed') is None:
+    randomness = cfg.get('randomness') or {}
+    if randomness.get('diff_rank_seed'):
+        raise ConfigError(
+            'randomness.diff_rank_seed: found True, expected it left out: the ranks of a search draw the same '
+            'architectures from one seed, and MMEngine gives its samplers none beside it (ranks have clips of their '
+            'own, and with ReproducibleHook dropout masks, in any case)'
+        )
+    if randomness.get('seed') is None:
         raise ConfigError(
             'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
             'result nor a resume can be repeated'

@@ -27,6 +27,7 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
         (dict(compile=True), 'compile: found it on, expected off'),
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
         (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
+        (dict(randomness=dict(seed=3, diff_rank_seed=True)), 'randomness.diff_rank_seed: found True'),
         (
             dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, fused=True))),
             'optim_wrapper.optimizer.fused: found True with SGD',
