@@ -26,7 +26,7 @@ from mmnas_video.datasets.held_out import HeldOut, read_held_out
 from mmnas_video.datasets.joint_dataset import are_named, merged_held_out, named_configs
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import MODELS
+from mmnas_video.registry import MODELS, TRANSFORMS, class_of
 from mmnas_video.search import EntanglementSearchHook, PARSECSearchHook, build_hook, fit_readers, is_search_hook
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.space import Arch
@@ -121,7 +121,7 @@ def _lists(
 
 def _frames(step: Mapping[str, Any]) -> int:
     """Frames that a step of a pipeline samples; 0 of one that samples none."""
-    if step['type'] in ('SegmentSampleFrames', SegmentSampleFrames):
+    if class_of(step, TRANSFORMS) is SegmentSampleFrames:
         made = SegmentSampleFrames(**{key: value for key, value in step.items() if key != 'type'})
         return made.num_segments * made.frames_per_segment
     return step.get('clip_len', 0) * step.get('num_clips', 1)

@@ -160,7 +160,7 @@ def clips_of(step: dict, **options):
         (dict(type='SampleFrames', clip_len=13, num_clips=3), 39),
         (dict(type='UniformSample', clip_len=17), 17),
         (dict(type='SegmentSampleFrames', num_segments=5, frames_per_segment=3), 15),
-        (dict(type='SegmentSampleFrames'), 8),
+        (dict(type='mmaction.SegmentSampleFrames'), 8),
         (dict(type='LoadImageFromFile'), 0),
     ],
 )
