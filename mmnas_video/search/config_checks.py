@@ -9,6 +9,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmnas_video.datasets import check_drawn_anew
 from mmnas_video.errors import ConfigError
+from mmnas_video.registry import OPTIMIZERS, class_of
 
 from .accumulation import check_accumulation
 
@@ -34,7 +35,7 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'architecture and silently gives up after eight; compile the found network instead'
         )
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    if optimizer.get('fused') and optimizer['type'] in ('SGD', torch.optim.SGD):
+    if optimizer.get('fused') and class_of(optimizer, OPTIMIZERS) is torch.optim.SGD:
         raise ConfigError(
             'optim_wrapper.optimizer.fused: found True with SGD, expected False: torch 2.11 fails where a weight '
             'has its first gradient later than others, as in a search; a fused AdamW does not'

@@ -33,6 +33,10 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
             'optim_wrapper.optimizer.fused: found True with SGD',
         ),
         (
+            dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='torch.optim.SGD', lr=0.1, fused=True))),
+            'optim_wrapper.optimizer.fused: found True with SGD',
+        ),
+        (
             dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=SPACE.smallest))),
             'nothing to choose',
         ),
