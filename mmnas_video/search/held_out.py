@@ -35,6 +35,8 @@ def held_out_config(
     for key in ('num_workers', 'persistent_workers', 'pin_memory'):
         if key in train and 'num_workers' not in given:
             made.setdefault(key, train[key])
+    if not made.get('num_workers') and 'persistent_workers' not in given:
+        made.pop('persistent_workers', None)  # the training's
     return made if clips is None else with_clips(made, clips, source)
 
 

@@ -160,6 +160,16 @@ def test_part_of_a_loader_is_merged_into_the_held_out_one():
         prepared({**PARSEC, 'arch_dataloader': dict(batch_size=3)})
 
 
+def test_held_out_data_without_workers_beside_training_that_keeps_its_own():
+    """Rejects the training's ``persistent_workers`` for data that is loaded without workers: torch refuses them."""
+    from mmnas_video.search.held_out import held_out_config
+
+    held = dict(part='train', fraction=0.3)
+    train = dict(num_workers=1, persistent_workers=True, dataset=dict(type='SeededDataset', held_out=held))
+    kept = [held_out_config(train, dict(num_workers=n), None, 'x').get('persistent_workers') for n in (0, 2)]
+    assert kept == [None, True]
+
+
 def test_held_out_data_with_a_sampler():
     """Rejects a sampler that would be replaced silently."""
     with pytest.raises(ConfigError, match=r'arch_dataloader.sampler: found a sampler'):
