@@ -24,6 +24,11 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
         ConfigError: names the key.
     """
     cfg = runner.cfg
+    if not isinstance(runner, Runner):
+        raise ConfigError(
+            f'runner_type: found {type(runner).__name__}, expected none, or a Runner: it loads a checkpoint before a '
+            'search is set up, so that a resume would begin the search anew with the weights of the old one'
+        )
     if not cfg.get('train_dataloader'):
         raise ConfigError(
             'Runner: found one that was built without its config (Runner(model=..., ...)), expected '

@@ -5,7 +5,7 @@ import re
 from itertools import product
 
 import pytest
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import (
@@ -46,6 +46,12 @@ def test_config_that_a_search_cannot_run_with(changes, message):
     """Rejects a search that starts and fails, or silently does something else, hours later."""
     with pytest.raises(ConfigError, match=re.escape(message)):
         prepared(PARSEC, **changes)
+
+
+def test_a_runner_that_loads_before_a_search_is_set_up():
+    """Rejects a search under MMEngine's FlexibleRunner whose resume silently loses α and the history."""
+    with pytest.raises(ConfigError, match=r'^runner_type: found FlexibleRunner, expected none'):
+        FlexibleRunner.from_cfg(config(PARSEC, env_cfg={})).train()
 
 
 def test_a_runner_that_was_built_without_its_config():
