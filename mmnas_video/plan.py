@@ -26,8 +26,15 @@ from mmnas_video.datasets.held_out import HeldOut, read_held_out
 from mmnas_video.datasets.joint_dataset import are_named, merged_held_out, named_configs
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import MODELS
-from mmnas_video.search import EntanglementSearchHook, PARSECSearchHook, build_hook, fit_readers, is_search_hook
+from mmnas_video.registry import MODELS, OPTIMIZERS, TRANSFORMS, class_of
+from mmnas_video.search import (
+    EntanglementSearchHook,
+    PARSECSearchHook,
+    build_hook,
+    fit_readers,
+    is_named,
+    is_search_hook,
+)
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.space import Arch
 from mmnas_video.step_work import Work, selection_work, work_of
@@ -121,7 +128,7 @@ def _lists(
 
 def _frames(step: Mapping[str, Any]) -> int:
     """Frames that a step of a pipeline samples; 0 of one that samples none."""
-    if step['type'] in ('SegmentSampleFrames', SegmentSampleFrames):
+    if class_of(step, TRANSFORMS) is SegmentSampleFrames:
         made = SegmentSampleFrames(**{key: value for key, value in step.items() if key != 'type'})
         return made.num_segments * made.frames_per_segment
     return step.get('clip_len', 0) * step.get('num_clips', 1)
@@ -354,13 +361,14 @@ def traffic(cfg: Config, networks: Networks, hook: Any) -> dict[str, float]:
     ranks (gradients; what α needs, in float64)."""
     floats = [t.numel() * t.element_size() for t in networks.model.state_dict().values()]
     kind = cfg.optim_wrapper['optimizer']
-    moments = 2 if kind['type'].startswith('Adam') else int(bool(kind.get('momentum')))
+    name = getattr(class_of(kind, OPTIMIZERS), '__name__', '')
+    moments = 2 if name.startswith('Adam') else int(bool(kind.get('momentum')))
     values = sum(len(choice) for choice in networks.space.open)
     if isinstance(hook, PARSECSearchHook):  # sum and count of each architecture, on held-out and on training data
         alpha = 4 * hook.num_archs
     else:
         alpha = values if hasattr(hook, 'arch_optimizer') else 0
-    ema = any(h.get('type') == 'EMAHook' for h in cfg.get('custom_hooks') or [])
+    ema = any(is_named(h, ('EMAHook',)) for h in cfg.get('custom_hooks') or [])
     trains = getattr(hook, 'trains_weights', True)
     return {
         'checkpoint_bytes': sum(floats) * (1 + ema) + 4 * moments * networks.params * trains,

@@ -38,6 +38,23 @@ from mmaction.registry import (  # noqa: E402
 FUNCTIONS = FUNCTION  # MMEngine says FUNCTIONS, MMAction2 FUNCTION
 
 
+def class_of(part: Any, registry: Any) -> Any:
+    """What a part of a config names: by a registered name, with its scope or without, by a path that can be imported,
+    or as it is. None of no part, no ``type``, or a name that is unknown, of which building the part will tell.
+
+    Args:
+        part: its config.
+        registry: in which a name is looked up.
+    """
+    kind = part.get('type') if isinstance(part, Mapping) else None
+    if not isinstance(kind, str):
+        return kind
+    try:
+        return registry.get(kind)
+    except RuntimeError:  # MMEngine's, of a name with dots that cannot be imported
+        return None
+
+
 def hook_class(hook: Mapping[str, Any], where: str = 'custom_hooks') -> Any:
     """The class that a hook config names, by its registered name or as it is.
 
@@ -51,12 +68,7 @@ def hook_class(hook: Mapping[str, Any], where: str = 'custom_hooks') -> Any:
     kind = hook.get('type') if isinstance(hook, Mapping) else None
     if kind is None:
         raise ConfigError(f'{where}: found {shown(hook)}, expected dict(type=..., ...) with the name of a hook')
-    if not isinstance(kind, str):
-        return kind
-    try:
-        found = HOOKS.get(kind)
-    except RuntimeError:  # MMEngine's, of a name with dots that cannot be imported
-        found = None
+    found = class_of(hook, HOOKS)
     if found is None:
         known = {*HOOKS.module_dict, *HOOKS.parent.module_dict}
         near = difflib.get_close_matches(kind, sorted(known), 1)

@@ -34,10 +34,12 @@ class HeldOut:
         Args:
             names: what identifies each row's file; not an absolute path, or the split would differ between
                 machines.
-            labels: each row's class.
+            labels: each row's class, or a tuple of several.
         """
         classes_of: dict[str, tuple[Hashable, ...]] = {}
-        for name, label in dict.fromkeys(zip(names, labels, strict=True)):
+        rows = zip(names, labels, strict=True)
+        pairs = ((name, one) for name, label in rows for one in (label if isinstance(label, tuple) else (label,)))
+        for name, label in dict.fromkeys(pairs):
             classes_of[name] = (*classes_of.get(name, ()), label)
         members: dict[Hashable, list[str]] = {}
         for name in sorted(classes_of, key=lambda name: (derive_seed(self.seed, 'held_out', name), name)):

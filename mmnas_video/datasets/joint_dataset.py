@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from mmnas_video.errors import ConfigError, check_dataset_names
-from mmnas_video.registry import DATASETS
+from mmnas_video.registry import DATASETS, class_of
 
 from .bad_sample import BadSample
 from .checks import HOW, check_not_empty
@@ -223,7 +223,7 @@ def merged_held_out(common: Mapping[str, Any] | None, own: Mapping[str, Any] | N
 def _part(cfg: Mapping[str, Any], held_out: Mapping[str, Any] | None, key: str) -> SeededDataset:
     cfg = copy.deepcopy(dict(cfg))
     held = merged_held_out(held_out, cfg.pop('held_out', None))
-    if cfg.get('type') in ('SeededDataset', SeededDataset):
+    if class_of(cfg, DATASETS) is SeededDataset:
         return DATASETS.build({**cfg, 'held_out': held, 'config_key': key})
     return SeededDataset(cfg, held_out=held, config_key=key, dataset_key=key)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
@@ -209,6 +210,8 @@ def _run(steps: Sequence[Callable[[Any], Any]], sample: Any, path: str) -> Any:
 
 def _label(info: dict[str, Any]) -> Hashable:
     label = next((info[name] for name in LABEL_KEYS if name in info), 0)
+    if isinstance(label, torch.Tensor):  # of MMAction2's multi_class: 1 for each class of the video
+        return tuple(label.nonzero().flatten().tolist())
     return label if isinstance(label, int) else str(label)
 
 

@@ -366,10 +366,7 @@ class SearchHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Validate the architecture that the search would name now, or has ended with, with recalibrated BatchNorm
         statistics."""
-        if hasattr(self, 'searchable'):
-            self._validated = self._found or self.choose()
-            self._validation.enter_context(self.inherited(self._validated))
-            runner.model.eval()
+        self._validated = self._look_at_found(runner)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Leave the validated architecture with the last batch: before EMA swaps the weights back."""
@@ -379,6 +376,35 @@ class SearchHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """As :meth:`after_val_iter`, should there have been no batch."""
         self._validation.close()
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Test what would be validated."""
+        self._look_at_found(runner)
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """As :meth:`after_val_iter`."""
+        if batch_idx + 1 == len(runner.test_dataloader):
+            self._validation.close()
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """As :meth:`after_val_epoch`."""
+        self._validation.close()
+
+    def _look_at_found(self, runner: Runner) -> Arch | None:
+        """Have what the search would name now, or has ended with, until the validation or test is done; a warning where
+        nothing has been searched in this process."""
+        if hasattr(self, 'searchable'):
+            arch = self._found or self.choose()
+            self._validation.enter_context(self.inherited(arch))
+            runner.model.eval()
+            return arch
+        if find_searchable(bare_model(runner.model))[1].space.open:
+            runner.logger.warning(
+                'Search: found a validation or test without a search before it: it is of the largest architecture, '
+                'with BatchNorm statistics of all. Test what was found (WORK_DIR/search/extracted.py with '
+                'extracted.pth), or what python tools/extract.py makes of a checkpoint'
+            )
+        return None
 
     @contextmanager
     def inherited(self, arch: Arch | Mixture) -> Iterator[None]:

@@ -43,7 +43,7 @@ class CandidateScorer:
         hook: the search.
         batches: number of held-out batches, of each dataset, on all ranks together; a held-out part that has fewer is
             scored on once.
-        indicator: what is measured; by default top-1 accuracy.
+        indicator: what is measured; by default top-1 accuracy (hit@1 of several labels).
     """
 
     def __init__(self, hook: SearchHook, batches: int, indicator: VideoAccuracy | Likelihood | None = None) -> None:

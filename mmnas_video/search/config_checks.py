@@ -9,6 +9,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmnas_video.datasets import check_drawn_anew
 from mmnas_video.errors import ConfigError
+from mmnas_video.registry import OPTIMIZERS, class_of
 
 from .accumulation import check_accumulation
 
@@ -23,13 +24,23 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
         ConfigError: names the key.
     """
     cfg = runner.cfg
+    if not isinstance(runner, Runner):
+        raise ConfigError(
+            f'runner_type: found {type(runner).__name__}, expected none, or a Runner: it loads a checkpoint before a '
+            'search is set up, so that a resume would begin the search anew with the weights of the old one'
+        )
+    if not cfg.get('train_dataloader'):
+        raise ConfigError(
+            'Runner: found one that was built without its config (Runner(model=..., ...)), expected '
+            'Runner.from_cfg(cfg): a search reads train_dataloader, randomness and more in it'
+        )
     if cfg.get('compile'):
         raise ConfigError(
             'compile: found it on, expected off in a search: torch.compile makes a graph for every '
             'architecture and silently gives up after eight; compile the found network instead'
         )
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    if optimizer.get('fused') and optimizer['type'] in ('SGD', torch.optim.SGD):
+    if optimizer.get('fused') and class_of(optimizer, OPTIMIZERS) is torch.optim.SGD:
         raise ConfigError(
             'optim_wrapper.optimizer.fused: found True with SGD, expected False: torch 2.11 fails where a weight '
             'has its first gradient later than others, as in a search; a fused AdamW does not'
@@ -46,7 +57,14 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
             'ends, and α would never move'
         )
-    if (cfg.get('randomness') or {}).get('seed') is None:
+    randomness = cfg.get('randomness') or {}
+    if randomness.get('diff_rank_seed'):
+        raise ConfigError(
+            'randomness.diff_rank_seed: found True, expected it left out: the ranks of a search draw the same '
+            'architectures from one seed, and MMEngine gives its samplers none beside it (ranks have clips of their '
+            'own, and with ReproducibleHook dropout masks, in any case)'
+        )
+    if randomness.get('seed') is None:
         raise ConfigError(
             'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
             'result nor a resume can be repeated'

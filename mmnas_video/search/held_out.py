@@ -6,11 +6,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmaction.datasets.transforms import SampleFrames
 from mmengine.runner import Runner
 
 from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import DATASETS
+from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
 
 
 def held_out_config(
@@ -34,6 +35,8 @@ def held_out_config(
     for key in ('num_workers', 'persistent_workers', 'pin_memory'):
         if key in train and 'num_workers' not in given:
             made.setdefault(key, train[key])
+    if not made.get('num_workers') and 'persistent_workers' not in given:
+        made.pop('persistent_workers', None)  # the training's
     return made if clips is None else with_clips(made, clips, source)
 
 
@@ -98,7 +101,7 @@ def with_clips(loader: Mapping[str, Any], clips: int, source: str) -> dict[str, 
     dataset = made['dataset']
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
-    steps = [step for step in dataset.get('pipeline') or [] if step['type'] == 'SampleFrames']
+    steps = [step for step in dataset.get('pipeline') or [] if class_of(step, TRANSFORMS) is SampleFrames]
     if len(steps) != 1:
         raise ConfigError(
             f'{source}: found {len(steps)} SampleFrames steps in the pipeline of the held-out data, expected one to '

@@ -62,7 +62,9 @@ class VideoAccuracy:
     """Top-1 accuracy on the batch, each video the mean of its clips; w_k = acc_k / Σ acc, uniform if all are 0.
 
     Source: Auto-TSNet, Sec. 4.1. The clips of a video are averaged as the head does (``average_clips``), or as
-    probabilities where the head leaves them apart.
+    probabilities where the head leaves them apart. A video of several labels (``multi_class=True`` of MMAction2's
+    datasets) is right if the class that scores highest is one of them (hit@1; a mean average precision is no sum over
+    videos).
 
     Args:
         num_clips: clips of each held-out video, put into the ``SampleFrames`` step of its pipeline; None leaves the
@@ -82,7 +84,7 @@ class VideoAccuracy:
     def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[float, int]:
         """(videos that are right, videos) of the active architecture."""
         samples = model(**batch, mode='predict')
-        right = sum(int(_video_score(sample.pred_score).argmax()) == int(sample.gt_label) for sample in samples)
+        right = sum(_is_right(_video_score(sample.pred_score), sample.gt_label) for sample in samples)
         return float(right), len(samples)
 
     def score(self, total: float, count: int) -> float:
@@ -102,3 +104,9 @@ class VideoAccuracy:
 def _video_score(scores: Tensor) -> Tensor:
     """(classes,) of one video, from that or from (clips, classes)."""
     return scores if scores.ndim == 1 else scores.flatten(0, -2).softmax(-1).mean(0)
+
+
+def _is_right(scores: Tensor, label: Any) -> bool:
+    """Whether the highest of (classes,) is the label: a class, or 1 for each of several in (classes,)."""
+    best, label = int(scores.argmax()), torch.as_tensor(label)
+    return best == int(label) if label.numel() == 1 else bool(label[best] > 0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmnas_video.datasets import MAX_SHARE, JointDataset
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import DATASETS
+from mmnas_video.registry import DATASETS, class_of
 
 from .stream import BatchStream
 
@@ -136,4 +136,4 @@ class TaskStreams:
 
 def is_joint(loader: Mapping[str, Any]) -> bool:
     """Whether a DataLoader config is of joint data."""
-    return loader['dataset'].get('type') in ('JointDataset', JointDataset)
+    return class_of(loader['dataset'], DATASETS) is JointDataset

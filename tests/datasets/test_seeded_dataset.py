@@ -1,6 +1,7 @@
 """A sample is a function of (seed, epoch, index); what cannot be listed is one clear error."""
 
 import copy
+import itertools
 import random
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_held_out_parts_split_the_list(video_cfg):
     assert [labels.count(c) for c in range(4)] == [2, 2, 2, 2]  # round(0.3 · 7)
     assert held[0]['data_samples'].filename == held.file_ids()[0]
     assert {*part(video_cfg, 'held_out', seed=1).file_ids()} != {*held.file_ids()}
+
+
+def test_videos_of_several_labels_are_split_by_each_label(video_cfg, tmp_path):
+    """28 videos of two of 8 labels, no two alike. Rejects a split by sets of labels: none of which has two videos, so
+    that nothing could be held out."""
+    lines = [line.split()[0] for line in Path(video_cfg['ann_file']).read_text().splitlines()]
+    pairs = list(itertools.combinations(range(8), 2))
+    (tmp_path / 'list.txt').write_text(''.join(f'{n} {a} {b}\n' for n, (a, b) in zip(lines, pairs, strict=True)))
+    cfg = {**video_cfg, 'ann_file': str(tmp_path / 'list.txt'), 'multi_class': True, 'num_classes': 8}
+    train, held = part(cfg, 'train'), part(cfg, 'held_out')
+    assert 8 <= len(held) <= 14 and len(train) + len(held) == 28
+    for data in (train, held):
+        assert sum(data[i]['data_samples'].gt_label for i in range(len(data))).all()
 
 
 def test_the_split_does_not_depend_on_the_lists_order_or_the_folder(tmp_path, video_cfg):

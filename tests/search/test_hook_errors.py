@@ -1,9 +1,11 @@
 """Bad input to a search: one clear error each, before any step is run."""
 
+import inspect
 import re
 from itertools import product
 
 import pytest
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import (
@@ -25,8 +27,13 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
         (dict(compile=True), 'compile: found it on, expected off'),
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
         (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
+        (dict(randomness=dict(seed=3, diff_rank_seed=True)), 'randomness.diff_rank_seed: found True'),
         (
             dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, fused=True))),
+            'optim_wrapper.optimizer.fused: found True with SGD',
+        ),
+        (
+            dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='torch.optim.SGD', lr=0.1, fused=True))),
             'optim_wrapper.optimizer.fused: found True with SGD',
         ),
         (
@@ -39,6 +46,20 @@ def test_config_that_a_search_cannot_run_with(changes, message):
     """Rejects a search that starts and fails, or silently does something else, hours later."""
     with pytest.raises(ConfigError, match=re.escape(message)):
         prepared(PARSEC, **changes)
+
+
+def test_a_runner_that_loads_before_a_search_is_set_up():
+    """Rejects a search under MMEngine's FlexibleRunner whose resume silently loses α and the history."""
+    with pytest.raises(ConfigError, match=r'^runner_type: found FlexibleRunner, expected none'):
+        FlexibleRunner.from_cfg(config(PARSEC, env_cfg={})).train()
+
+
+def test_a_runner_that_was_built_without_its_config():
+    """Rejects an error that says there is no seed, to somebody who has given one."""
+    cfg = config(PARSEC)
+    taken = {key: value for key, value in cfg.items() if key in inspect.signature(Runner.__init__).parameters}
+    with pytest.raises(ConfigError, match=r'^Runner: found one .*without its config .*expected Runner\.from_cfg'):
+        Runner(**taken).train()
 
 
 @pytest.mark.parametrize('method', ['PARSECSearchHook', 'DARTSSearchHook', 'EntanglementSearchHook'])
@@ -143,6 +164,16 @@ def test_part_of_a_loader_is_merged_into_the_held_out_one():
     )
     with pytest.raises(ConfigError, match='arch_dataloader: found none'):
         prepared({**PARSEC, 'arch_dataloader': dict(batch_size=3)})
+
+
+def test_held_out_data_without_workers_beside_training_that_keeps_its_own():
+    """Rejects the training's ``persistent_workers`` for data that is loaded without workers: torch refuses them."""
+    from mmnas_video.search.held_out import held_out_config
+
+    held = dict(part='train', fraction=0.3)
+    train = dict(num_workers=1, persistent_workers=True, dataset=dict(type='SeededDataset', held_out=held))
+    kept = [held_out_config(train, dict(num_workers=n), None, 'x').get('persistent_workers') for n in (0, 2)]
+    assert kept == [None, True]
 
 
 def test_held_out_data_with_a_sampler():

@@ -7,6 +7,8 @@ import random
 
 import pytest
 import torch
+from mmaction.datasets.transforms import SampleFrames
+from mmaction.structures import ActionDataSample
 from mmengine.structures import BaseDataElement
 
 from mmnas_video.errors import ConfigError
@@ -354,10 +356,21 @@ def test_a_video_is_the_mean_of_its_clips(average):
     assert found == (2.0, 3)
 
 
-def test_the_number_of_clips_stands_in_the_config(tmp_path):
+def test_a_video_of_several_labels_is_right_with_any_of_them():
+    """Rejects a search that ends in a traceback over ``multi_class=True``, whose labels are 1 for each class of the
+    video; the first label alone, and a class that is none of the video's."""
+    labels = ([0.0, 1, 1], [0.0, 1, 1], [1.0, 0, 1])
+    samples = [ActionDataSample().set_gt_label(torch.tensor(label)) for label in labels]
+    clips = [[[0.0, 0.0, 3.0]], [[3.0, 1.0, 2.0]], [[2.0, 0.0, 1.0]]]
+    assert VideoAccuracy().measure(Clips(clips, True), dict(data_samples=samples)) == (2.0, 3)
+
+
+@pytest.mark.parametrize('kind', ['SampleFrames', 'mmaction.SampleFrames', SampleFrames])
+def test_the_number_of_clips_stands_in_the_config(kind):
     """Rejects a count that never reaches the held-out pipeline (accuracy of single clips), one that changes the
-    training data's, and one that is dropped silently where there is nothing to count."""
-    step = dict(type='SampleFrames', clip_len=4, num_clips=1)
+    training data's, and one that is dropped silently where there is nothing to count; and a step that is found by one
+    of its names alone."""
+    step = dict(type=kind, clip_len=4, num_clips=1)
     loader_cfg = dict(batch_size=2, dataset=dict(type='SeededDataset', dataset=dict(pipeline=[dict(step)])))
     made = with_clips(loader_cfg, 3, 'x.arch_dataloader')
     assert made['dataset']['dataset']['pipeline'][0]['num_clips'] == 3

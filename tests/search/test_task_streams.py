@@ -7,7 +7,14 @@ import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import DemoOptions, JointDataset, check_disjoint, close_runner_workers, make_demo
+from mmnas_video.datasets import (
+    DemoOptions,
+    JointDataset,
+    SeededDataset,
+    check_disjoint,
+    close_runner_workers,
+    make_demo,
+)
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams, is_joint
 
@@ -89,6 +96,18 @@ def test_parts_are_those_of_training(root):
     assert len(train) + len(held) == len(JointDataset(parts(root)))
     assert len(held.ids()) == len(held)
     assert is_joint(loader(root)) and not is_joint(dict(dataset=dict(type='SeededDataset')))
+
+
+@pytest.mark.parametrize('joint', ['mmaction.JointDataset', JointDataset])
+@pytest.mark.parametrize('inner', ['mmaction.SeededDataset', SeededDataset])
+def test_datasets_are_known_by_every_name_of_theirs(joint, inner, root):
+    """Rejects joint data that is taken for a single dataset, and a ``SeededDataset`` that gets another one around it,
+    where MMAction2's scope or the class itself stands in the config."""
+    cfg = loader(root)
+    cfg['dataset'].update(type=joint, datasets={n: dict(type=inner, dataset=d) for n, d in parts(root).items()})
+    assert is_joint(cfg)
+    made = TaskStreams(cfg, 7, 'held-out', 'Hook.arch_dataloader')
+    assert len(made) == len(streams(root)) and equal(drawn(made, ['scene']), drawn(streams(root), ['scene']))
 
 
 def test_what_is_wrong_is_named(root):

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmnas_video.search import SearchHook
 from mmnas_video.space import Arch
 
-from .toy import loader, runner
+from .toy import SPACE, loader, runner
 
 DARTS = dict(type='DARTSSearchHook', score_batches=1, init_std=0.5)
 
@@ -92,6 +92,31 @@ def test_with_averaged_weights_the_found_network_has_those_that_were_validated(t
     assert (now['head.weight'] - raw['module.head.weight']).abs().max() > 0.1, 'the test could see no difference'
     same = [torch.equal(now[name], average[name]) for name, _ in search.bare.named_parameters()]
     assert not any(same) if tuned else all(same)
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_a_test_after_the_search_is_of_what_was_found(ema, tmp_path):
+    """Rejects figures of the largest architecture with the statistics of the supernet, and one that stays in its place
+    afterwards; with averaged weights too, which the test exchanges once more."""
+    made, search, _ = searched(
+        dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=40)), tmp_path, test_dataloader=loader(4, size=211),
+        test_cfg={}, test_evaluator=dict(type='ToyMetric'),
+        default_hooks=dict(ema=dict(type='EMAHook', momentum=0.005)) if ema else {},
+    )  # fmt: skip
+    before, archs = {name: value.clone() for name, value in made.model.state_dict().items()}, set()
+    made.model.backbone.register_forward_pre_hook(
+        lambda module, _: archs.add(module.arch) if not module.norm.training else None
+    )
+    metrics = made.test()
+    assert archs == {search.chosen} and search.chosen != SPACE.largest
+    assert made.model.backbone.arch == SPACE.largest
+    assert all(torch.equal(value, before[name]) for name, value in made.model.state_dict().items())
+    with search.inherited(search.chosen), torch.no_grad():
+        made.model.eval()
+        right = [
+            int(s.pred_score.argmax()) == s.gt_label for b in made.test_dataloader for s in made.model.test_step(b)
+        ]
+    assert metrics['top1'] == pytest.approx(sum(right) / len(right))
 
 
 def test_a_checkpoint_of_the_last_validation_keeps_what_was_found(tmp_path):

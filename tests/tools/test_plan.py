@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -160,7 +161,7 @@ def clips_of(step: dict, **options):
         (dict(type='SampleFrames', clip_len=13, num_clips=3), 39),
         (dict(type='UniformSample', clip_len=17), 17),
         (dict(type='SegmentSampleFrames', num_segments=5, frames_per_segment=3), 15),
-        (dict(type='SegmentSampleFrames'), 8),
+        (dict(type='mmaction.SegmentSampleFrames'), 8),
         (dict(type='LoadImageFromFile'), 0),
     ],
 )
@@ -236,6 +237,20 @@ def test_checkpoint_size_is_that_of_the_file(tmp_path):
     # The toy is in float64, its moments too; the plan counts moments in float32 as those of every real network.
     moments = size(saved['optimizer']['state']) / 2
     assert planned == pytest.approx(size(saved['state_dict']) + moments, rel=0.05)
+
+
+@pytest.mark.parametrize('kinds', [('mmengine.Adam', 'mmengine.EMAHook'), (torch.optim.Adam, EMAHook)])
+def test_what_stands_by_class_or_scope_costs_as_much(kinds):
+    """Rejects a traceback over an optimiser that is no text, and averaged weights that are in no checkpoint."""
+
+    def planned(optimizer, ema):
+        cfg = _listed(config({}, optim_wrapper=dict(optimizer=dict(type=optimizer, lr=0.1))))
+        cfg.custom_hooks = [dict(type=ema)]
+        return Plan(cfg, {'toy.txt': 40}).on(1)
+
+    found = planned(*kinds)
+    assert found == planned('Adam', 'EMAHook')
+    assert found['checkpoint_bytes'] > planned('SGD', EMAHook)['checkpoint_bytes']
 
 
 def test_the_tool_prints_both(tool):

@@ -166,20 +166,14 @@ def test_our_test_tool_and_the_hosts_give_the_networks_accuracy(searched, tool, 
 
 
 def test_testing_a_search_leaves_its_files_alone(searched, tool, tiny):
-    """Rejects a test that sets the search up anew: the hook moved ``search/`` aside, and wrote an empty
-    one."""
+    """Rejects a test that sets the search up anew (the hook moved ``search/`` aside, and wrote an empty one), and
+    figures of the largest architecture under the name of the search: ours refuses, MMAction2's own tool warns."""
     folder, _ = searched
     before = (folder / 'search/arch.json').read_bytes()
-    tool(
-        'tools/test.py',
-        SEARCH_CONFIG,
-        folder / 'epoch_1.pth',
-        '--work-dir',
-        folder,
-        '--cfg-options',
-        *tiny(),
-        *SEARCH,
-    ).ok()
+    words = (SEARCH_CONFIG, folder / 'epoch_1.pth', '--work-dir', folder, '--cfg-options', *tiny(), *SEARCH)
+    tool('tools/test.py', *words).refused('model.backbone: found a search with', 'open choices', 'tools/extract.py')
+    done = tool(HOST_TOOLS / 'test.py', *words).ok()
+    assert 'found a validation or test without a search' in done.out + done.err
     assert (folder / 'search/arch.json').read_bytes() == before and not (folder / 'search-1').exists()
 
 
