@@ -38,6 +38,7 @@ from .record import SearchRecord
 from .stages import Pins, Stage, opened, read_stages, search_hook, stage_config, start_values
 from .task_streams import TaskStreams, is_joint
 from .uniform import UniformSearchHook
+from .work import Work
 
 __all__ = [
     'FINISHED',
@@ -62,6 +63,7 @@ __all__ = [
     'TaskStreams',
     'UniformSearchHook',
     'VideoAccuracy',
+    'Work',
     'build_hook',
     'check_weights',
     'end_entropy',

@@ -37,6 +37,7 @@ from .record import SearchRecord
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .weighted import average_gradients, scaled_loss
+from .work import Work
 
 
 class SearchHook(Hook):
@@ -44,7 +45,8 @@ class SearchHook(Hook):
 
     A method implements :meth:`step` (one training step in place of the model's own), :meth:`choose` (the architecture
     it would name now) and, if it has more state than a generator, :meth:`state_dict` and :meth:`load_state_dict`. It
-    knows only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``.
+    knows only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``. What it costs is said
+    by :meth:`step_work`, :meth:`selection_work` and :meth:`summed_values`, which ``tools/plan.py`` adds up.
 
     The hook replaces ``train_step`` of the (possibly wrapped) model on the instance for the time of the training;
     loop, OptimWrapper, checkpointing and logging stay MMEngine's.
@@ -139,6 +141,22 @@ class SearchHook(Hook):
     def epoch_summary(self) -> dict[str, Any]:
         """What the epoch's line in the history says beyond epoch, most probable arch and cost."""
         return {}
+
+    def step_work(self, ranks: int) -> list[Work]:
+        """What each of so many ranks runs in a step; by default one sampled network on the training batch.
+
+        Asked of a hook that is not in a run yet. Training passes come first, and of these the one that is run most.
+        """
+        return [Work('sampled')]
+
+    def selection_work(self, space: SearchSpace, ranks: int, epochs: int) -> list[Work]:
+        """What each rank runs after epochs and at the end, in the whole run: scores of candidates, and steps between
+        them; by default nothing."""
+        return []
+
+    def summed_values(self, space: SearchSpace) -> int:
+        """Numbers that a step sums over the ranks beside the gradients of the weights, such as those of α."""
+        return 0
 
     def state_dict(self) -> dict[str, Any]:
         """State beyond the generator and the streams, for the checkpoint."""

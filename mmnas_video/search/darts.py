@@ -22,7 +22,7 @@ from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS, OPTIMIZERS
-from mmnas_video.space import Arch, Value
+from mmnas_video.space import Arch, SearchSpace, Value
 
 from .admitted import moved
 from .base import SearchHook
@@ -34,6 +34,7 @@ from .indicator import batch_loss
 from .perturbation import PerturbationSelection, select_by_perturbation
 from .tuning import Tuning
 from .weighted import average_over_ranks, sum_over_ranks
+from .work import Work
 
 #: Option to the values that it has.
 VALUES = {
@@ -356,6 +357,30 @@ class DARTSSearchHook(SearchHook):
         best = self.choose()
         counts = {'counts': self.counts(best)} if self.watch else {}
         return {**self.distribution.summary(best), 'score': self._score, 'dropped': self.dropped, **counts}
+
+    # ------------------------------------------------------------------ what it costs
+    def step_work(self, ranks: int) -> list[Work]:
+        """The mixed network on both batches; of second order the virtual step too, and the training loss on either side
+        of the weights (or its second derivative)."""
+        more = [Work('mixed', 3, after=self.warmup_epochs)] if self.order == 2 else []
+        return [Work('mixed'), *more, Work('mixed', held_out=True, after=self.warmup_epochs)]
+
+    def selection_work(self, space: SearchSpace, ranks: int, epochs: int) -> list[Work]:
+        """The score of each epoch; with perturbation that of every value, and the tuning."""
+        network = 'mixed' if self.score == 'mixture' else 'sampled'
+        work = [Work(network, epochs * self.score_batches / ranks, held_out=True, backward=False)]
+        if self.selection == 'perturbation':
+            work.append(Work('mixed', self.removals(space) / ranks, held_out=True, backward=False))
+            work.append(Work('mixed', self.tune_iters * max(len(space.open) - 1, 0)))
+        return work
+
+    def removals(self, space: SearchSpace) -> int:
+        """Held-out batches that perturbation scores on: each value is removed once."""
+        return sum(len(choice) for choice in space.open) * self.score_batches
+
+    def summed_values(self, space: SearchSpace) -> int:
+        """α's gradient."""
+        return sum(len(choice) for choice in space.open)
 
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmnas_video.entangle import Mixture, batch_statistics
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS
-from mmnas_video.space import Arch
+from mmnas_video.space import Arch, SearchSpace
 
 from .candidates import CandidateScorer
 from .darts import DARTSSearchHook, batch_part
@@ -26,6 +26,7 @@ from .drawn import DrawnValues
 from .freeze import frozen_entries
 from .indicator import batch_loss
 from .perturbation import PerturbationSelection
+from .work import Work
 
 #: Option to the values that it has.
 VALUES = {'weight_mode': ('sampled', 'mixed'), 'arch_mode': ('mixed', 'sampled'), 'sampling': ('uniform', 'alpha')}
@@ -178,6 +179,22 @@ class EntanglementSearchHook(DARTSSearchHook):
     def selection_score(self) -> CandidateScorer:
         """On ``eval_batches`` held-out batches."""
         return self._scoring() if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
+
+    # ------------------------------------------------------------------ what it costs
+    def step_work(self, ranks: int) -> list[Work]:
+        """The sampled network (of a distribution gap two, each twice) or the mixed one, and α's on a held-out batch."""
+        passes = 4 if self.distribution_gap else 1
+        trained = Work('mixed') if self.weight_mode == 'mixed' else Work('sampled', passes)
+        mixed = self.arch_mode == 'mixed'
+        network, count = ('mixed', 1) if mixed else ('sampled', self.arch_samples)
+        return [trained, Work(network, count, held_out=True, backward=mixed, after=self.warmup_epochs)]
+
+    def removals(self, space: SearchSpace) -> int:
+        """As of DARTS; of choices that are drawn from a few values are looked at."""
+        groups = DrawnValues(space, self.drawn, 'drawn').groups
+        drawn = {row: number for rows, number in groups for row in rows}
+        scored = sum(min(len(c), drawn.get(i, len(c))) for i, c in enumerate(space) if not c.single)
+        return scored * (self.eval_batches or self.score_batches)
 
 
 def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:

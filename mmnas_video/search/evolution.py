@@ -27,6 +27,7 @@ from .extraction import check_space_of, check_weights, read_checkpoint
 from .inherit_hook import InheritHook
 from .population import Candidate, Evolution, EvolutionOptions
 from .stages import search_hook
+from .work import Work
 
 
 @HOOKS.register_module()
@@ -218,6 +219,15 @@ class EvolutionSearchHook(SearchHook):
         """Best score, and how many candidates it is the best of."""
         best = self.evolution.best
         return {'score': best.score if best else None, 'candidates': len(self.evolution.seen)}
+
+    def step_work(self, ranks: int) -> list[Work]:
+        """A generation, which the ranks share; nothing is trained."""
+        passes = self.options.population / ranks * self.eval_batches
+        clips = self.held_out_clips or 1
+        return [
+            Work('sampled', 0),
+            Work('sampled', passes, held_out=True, backward=False, clips=clips, every_set=True),
+        ]
 
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:
