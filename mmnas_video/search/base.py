@@ -81,6 +81,8 @@ class SearchHook(Hook):
     held_out_clips: int | None = None
     #: Epochs in which only the weights learn, of methods with such an option.
     warmup_epochs = 0
+    #: Options of a base class that the method does not take.
+    refused: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class SearchHook(Hook):
             if base is not object
             for name, p in inspect.signature(base.__init__).parameters.items()
             if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
-        } - {'self'}
+        } - {'self', *cls.refused}
         name = next(iter(unknown))
         near = difflib.get_close_matches(name, known, 1)
         raise ConfigError(

@@ -30,8 +30,6 @@ from .work import Work
 
 #: Option to the values that it has.
 VALUES = {'weight_mode': ('sampled', 'mixed'), 'arch_mode': ('mixed', 'sampled'), 'sampling': ('uniform', 'alpha')}
-#: Options of DARTSSearchHook that say how its step goes: Algorithm 1 says so here.
-OTHER = ('order', 'hessian', 'virtual_lr', 'score')
 #: Draws for the second architecture of a pair, before it may be the first one again.
 MAX_DRAWS = 16
 
@@ -79,6 +77,8 @@ class EntanglementSearchHook(DARTSSearchHook):
     Raises:
         ConfigError: an option that is unknown, is not one of this hook, or has no such value.
     """
+
+    refused = ('order', 'hessian', 'virtual_lr', 'score')  # how a step of DARTS goes: Algorithm 1 says so here
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class EntanglementSearchHook(DARTSSearchHook):
 def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
     """Refuse options that :class:`EntanglementSearchHook` does not take, and values that they do not have."""
     name = EntanglementSearchHook.__name__
-    for key in OTHER:
+    for key in EntanglementSearchHook.refused:
         if key in kwargs:
             raise ConfigError(
                 f'{name}.{key}: found {kwargs[key]!r}, expected no such option: Algorithm 1 is of first order '

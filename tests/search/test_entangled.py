@@ -510,6 +510,7 @@ def test_a_value_without_weight_is_no_candidate():
         (dict(w_mode='mixed'), "unknown option 'w_mode'"),
         (dict(weight_mode='mix'), r"weight_mode: found 'mix', expected one of \['sampled', 'mixed'\]"),
         (dict(order=2), 'EntanglementSearchHook.order: found 2'),
+        (dict(hessain='exact'), r"unknown option 'hessain', expected one of (?!.*'(order|hessian|virtual_lr|score)')"),
         (dict(score='mixture'), "score: found 'mixture'"),
         (dict(arch_samples=1), 'arch_samples: found 1, expected a whole number from 2'),
         (dict(eval_batches=0), 'eval_batches: found 0'),
