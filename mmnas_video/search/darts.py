@@ -124,7 +124,7 @@ class DARTSSearchHook(SearchHook):
         _check_options(type(self).__name__, locals())
         if self.freeze_unsampled:
             raise ConfigError(
-                'DARTSSearchHook.freeze_unsampled: found True, expected False: a mixture uses all weights'
+                f'{type(self).__name__}.freeze_unsampled: found True, expected False: a mixture uses all weights'
             )
         self.order, self.virtual_lr, self.hessian = order, virtual_lr, hessian
         self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3))
@@ -132,7 +132,7 @@ class DARTSSearchHook(SearchHook):
         self.cost_weight, self.cost_samples = cost_weight, cost_samples
         self.derive, self.score, self.score_batches = derive, score, score_batches
         self.selection, self.tune_iters, self.tune_lr = selection, tune_iters, tune_lr
-        self.stop_when = _stop_rule(stop_when)
+        self.stop_when = _stop_rule(f'{type(self).__name__}.stop_when', stop_when)
         self.watch = tuple(dict.fromkeys([*((watch,) if isinstance(watch, str) else watch), *self.stop_when]))
         self.epochs = EpochArchs()
         self._score: float | None = None
@@ -145,15 +145,15 @@ class DARTSSearchHook(SearchHook):
         unknown = [value for value in self.watch if value not in offered]
         if unknown:
             raise ConfigError(
-                f'DARTSSearchHook.watch: found {unknown[0]!r}, which no choice of {self.space.name!r} offers; expected '
-                f'one of {sorted(map(str, offered))}'
+                f'{type(self).__name__}.watch: found {unknown[0]!r}, which no choice of {self.space.name!r} offers; '
+                f'expected one of {sorted(map(str, offered))}'
             )
         if self.order == 2 and self.virtual_lr is None:
             check_linear(runner.optim_wrapper.optimizer)
         if self.order == 2 and self.hessian == 'exact' and get_world_size() > 1 and has_synced_norms(self.bare):
             raise ConfigError(
-                "DARTSSearchHook.hessian: found 'exact' with sync_bn, expected 'finite_difference': the statistics of "
-                'several ranks can be differentiated once only'
+                f"{type(self).__name__}.hessian: found 'exact' with sync_bn, expected 'finite_difference': the "
+                'statistics of several ranks can be differentiated once only'
             )
         self.distribution = ArchDistribution(self.space)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, 'alpha'))
@@ -420,13 +420,11 @@ def _check_options(hook: str, options: Mapping[str, Any]) -> None:
             check_number(f'{hook}.{key}', options[key], whole=False)
 
 
-def _stop_rule(stop_when: Mapping[str, Any] | None) -> dict[Value, int]:
+def _stop_rule(key: str, stop_when: Mapping[str, Any] | None) -> dict[Value, int]:
     """Value to the count at which the search ends."""
     if not stop_when:
         return {}
     count = stop_when.get('count')
     if set(stop_when) != {'value', 'count'} or isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(
-            f"DARTSSearchHook.stop_when: found {dict(stop_when)}, expected dict(value='skip', count=a positive number)"
-        )
+        raise ConfigError(f"{key}: found {dict(stop_when)}, expected dict(value='skip', count=a positive number)")
     return {stop_when['value']: count}

@@ -514,6 +514,7 @@ def test_a_value_without_weight_is_no_candidate():
         (dict(score='mixture'), "score: found 'mixture'"),
         (dict(arch_samples=1), 'arch_samples: found 1, expected a whole number from 2'),
         (dict(eval_batches=0), 'eval_batches: found 0'),
+        (dict(stop_when=dict(value='skip')), 'EntanglementSearchHook.stop_when: found'),
         (dict(tune_iters=-1), 'EntanglementSearchHook.tune_iters: found -1'),
         (dict(weight_mode='mixed', freeze_unsampled=True), 'freeze_unsampled: found True with'),
     ],
@@ -525,7 +526,9 @@ def test_refused_options(options, message):
 
 
 def test_refused_draws():
-    """Rejects a pattern that fits nothing, unless it is the default."""
+    """Rejects a pattern that fits nothing, unless it is the default, and an error of a hook that the config has not."""
+    with pytest.raises(ConfigError, match="EntanglementSearchHook.watch: found 'skip'"):
+        prepared({**HOOK, 'watch': 'skip'})
     for drawn, message in (({'tubes*': 4}, r"drawn: the pattern 'tubes\*'"), ({'width': 0}, 'found 0, expected')):
         with pytest.raises(ConfigError, match=message):
             prepared({**HOOK, 'drawn': drawn})
