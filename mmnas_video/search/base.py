@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import random
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.space import Arch, SearchSpace
 
 from .average import averaged
@@ -111,8 +110,6 @@ class SearchHook(Hook):
     @classmethod
     def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
         """One error for options that no class of the hook knows, with the nearest name."""
-        if not unknown:
-            return
         known = {
             name
             for base in cls.__mro__
@@ -120,12 +117,7 @@ class SearchHook(Hook):
             for name, p in inspect.signature(base.__init__).parameters.items()
             if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
         } - {'self', *cls.refused}
-        name = next(iter(unknown))
-        near = difflib.get_close_matches(name, known, 1)
-        raise ConfigError(
-            f'{cls.__name__}: found the unknown option {name!r}, expected one of {sorted(known)}'
-            + (f'. Did you mean {near[0]!r}?' if near else '')
-        )
+        refuse_unknown(cls.__name__, unknown, known)
 
     # ------------------------------------------------------------------ what a method implements
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:

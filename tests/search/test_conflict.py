@@ -234,7 +234,7 @@ def test_choices_with_a_size(backbone):
         (dict(per=None), 'ConflictAwareSearchHook.per: found None'),
         (dict(distill='kl'), "ConflictAwareSearchHook.distill: found 'kl', expected True or False"),
         (dict(num_archs=0), 'ConflictAwareSearchHook.num_archs: found 0, expected a whole number from 1'),
-        (dict(num_arch=2), "unknown option 'num_arch'.*Did you mean 'num_archs'"),
+        (dict(num_arch=2), "unknown key 'num_arch'.*Did you mean 'num_archs'"),
     ],
 )
 def test_bad_options(options, message):

@@ -507,10 +507,10 @@ def test_a_value_without_weight_is_no_candidate():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(w_mode='mixed'), "unknown option 'w_mode'"),
+        (dict(w_mode='mixed'), "unknown key 'w_mode'"),
         (dict(weight_mode='mix'), r"weight_mode: found 'mix', expected one of \['sampled', 'mixed'\]"),
         (dict(order=2), 'EntanglementSearchHook.order: found 2'),
-        (dict(hessain='exact'), r"unknown option 'hessain', expected one of (?!.*'(order|hessian|virtual_lr|score)')"),
+        (dict(hessain='exact'), r"unknown key 'hessain', expected one of (?!.*'(order|hessian|virtual_lr|score)')"),
         (dict(score='mixture'), "score: found 'mixture'"),
         (dict(arch_samples=1), 'arch_samples: found 1, expected a whole number from 2'),
         (dict(eval_batches=0), 'eval_batches: found 0'),
@@ -527,7 +527,7 @@ def test_refused_options(options, message):
 
 def test_refused_draws():
     """Rejects a pattern that fits nothing, unless it is the default, and an error of a hook that the config has not."""
-    with pytest.raises(ConfigError, match="EntanglementSearchHook.watch: found 'skip'"):
+    with pytest.raises(ConfigError, match=r"EntanglementSearchHook\.watch: found 'skip'"):
         prepared({**HOOK, 'watch': 'skip'})
     for drawn, message in (({'tubes*': 4}, r"drawn: the pattern 'tubes\*'"), ({'width': 0}, 'found 0, expected')):
         with pytest.raises(ConfigError, match=message):
