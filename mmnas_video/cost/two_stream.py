@@ -44,18 +44,11 @@ class TwoStreamCost:
             for (name, _), d, s, s1 in zip(fusions, dense.groups, sparse.groups, sparse.groups[1:], strict=False)
         ]
         self._tables = [CostTable(partial(fusion_cost, i)) for i in range(len(keys))]
-        self._joins = tuple(zip(self._tables, keys, strict=True))
-        self._terms = (*sparse.terms, *dense.terms, *self._joins)
+        self._terms = (*sparse.terms, *dense.terms, *zip(self._tables, keys, strict=True))
 
     def __call__(self, arch: Mapping[str, Value]) -> Cost:
         """MACs and parameters of ``arch``."""
         return total(self._terms, arch)
-
-    def parts(self, arch: Mapping[str, Value]) -> dict[str, Cost]:
-        """The same, part by part: both streams as if nothing joined, and what each fusion adds."""
-        joins = zip(self._fusions, self._joins, strict=True)
-        fused = {name: total([term], arch) for (name, _), term in joins}
-        return {'sparse': self._sparse(arch), 'dense': self._dense(arch), **fused}
 
     def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Per quantity the least and the most, each with an arch that has it.

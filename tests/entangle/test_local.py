@@ -9,13 +9,14 @@ import torch
 from mmengine.config import Config
 from torch.func import functional_call
 
-from mmnas_video.entangle import Mixture, copy_slices, extract_state, inherit, take, unused_masks
+from mmnas_video.entangle import Mixture, copy_slices, extract_state, inherit, take
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperViT
 from mmnas_video.registry import MODELS
 from mmnas_video.search.bilevel import placed
 from mmnas_video.search.freeze import frozen_unsampled
 from mmnas_video.testing.compare import assert_close, randomise
+from tests.helpers import unused_masks
 
 MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
 SMALL = dict(
