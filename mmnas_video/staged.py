@@ -42,7 +42,7 @@ from mmnas_video.search import (
     opened,
     read_finished,
     read_stages,
-    search_hook,
+    search_hook_index,
     stage_config,
     start_values,
     write_finished,
@@ -145,7 +145,7 @@ def check_cost(plan: StagePlan, chosen: Mapping[str, Value]) -> None:
         ConfigError: names the stage, the target and the range that can be reached.
     """
     cfg = plan.pinned(chosen)
-    hook = cfg.custom_hooks[search_hook(cfg)]
+    hook = cfg.custom_hooks[search_hook_index(cfg)]
     budget, shape = Budget.from_cfg(hook.get('budget')), hook.get('cost_shape') or cfg.get('cost_shape')
     if not budget.needs or not shape:
         return  # the hook says what is missing

@@ -26,7 +26,7 @@ from .clock import ForwardClock
 from .extraction import check_space_of, check_weights, read_checkpoint
 from .inherit_hook import InheritHook
 from .population import Candidate, Evolution, EvolutionOptions
-from .stages import search_hook
+from .stages import search_hook_index
 from .work import Work
 
 
@@ -245,7 +245,7 @@ def use_checkpoint(cfg: Config, checkpoint: str | os.PathLike[str]) -> None:
     Raises:
         ConfigError: the search trains a supernet of its own, or the config names no search at all.
     """
-    number = search_hook(cfg)
+    number = search_hook_index(cfg)
     hook = cfg.custom_hooks[number]
     found = hook_class(hook)
     if not issubclass(found, EvolutionSearchHook):

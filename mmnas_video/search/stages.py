@@ -113,7 +113,7 @@ def _read_stage(stage: dict[str, Any], key: str) -> Stage:
     return Stage(**{**stage, 'opens': tuple(opens)})
 
 
-def search_hook(cfg: Config) -> int:
+def search_hook_index(cfg: Config) -> int:
     """Number of the one search hook in ``custom_hooks``.
 
     Raises:
@@ -136,7 +136,7 @@ def stage_config(cfg: Config, stage: Stage, key: str) -> Config:
     made = copy.deepcopy(cfg)
     for name in ('stages', 'retrain'):
         made.pop(name, None)
-    hook = search_hook(cfg)
+    hook = search_hook_index(cfg)
     if stage.arch_lr is not None and 'arch_optimizer' not in made.custom_hooks[hook]:
         raise ConfigError(
             f'{key}.arch_lr: found {stage.arch_lr}, but no custom_hooks[{hook}].arch_optimizer; expected one such as '
