@@ -14,6 +14,7 @@ from operator import itemgetter
 from mmnas_video.space import Arch, Value
 
 from .chain import ChainCost, CostTable, total
+from .closed_form import ClosedForm
 from .cost import Cost
 
 #: (site, fusion, dense channels, sparse channels there, expansion and channels of the next sparse group) to cost.
@@ -22,7 +23,7 @@ FusionCost = Callable[[int, Value, Value, Value, Value, Value], Cost]
 Found = tuple[int, dict[str, Value]]
 
 
-class TwoStreamCost:
+class TwoStreamCost(ClosedForm):
     """Closed-form cost of every architecture of two streams, for one input shape.
 
     Args:
@@ -50,14 +51,8 @@ class TwoStreamCost:
         """MACs and parameters of ``arch``."""
         return total(self._terms, arch)
 
-    def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Per quantity the least and the most, each with an arch that has it.
-
-        Exact: dynamic programming over both streams' channels after each group; on them alone depends what follows.
-        """
-        return {name: (self._extreme(q, min), self._extreme(q, max)) for q, name in enumerate(Cost._fields)}
-
     def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
+        # Dynamic programming over both streams' channels after each group: on them alone depends what follows.
         start = {(self._sparse.stem, self._dense.stem): (0, {})}
         reached: dict[tuple[Value, Value], Found] = start
         for i in range(len(self._sparse.groups)):
