@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import DemoOptions, close_runner_workers, make_demo
+from mmnas_video.datasets import close_runner_workers
 from mmnas_video.entangle import Mixture, batch_statistics
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import EntanglementSearchHook
@@ -31,10 +31,6 @@ from .toy import loader, prepared
 HOOK = dict(type='EntanglementSearchHook', score_batches=1)
 #: Without a norm that takes the choices' effect away.
 PLAIN = dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False)))
-OPTIONS = DemoOptions(
-    seed=3, height=34, width=46, min_frames=11, max_frames=17, motion_classes=4, scene_classes=3,
-    motion_clips=(11, 2, 3), scene_clips=(7, 1, 2), image_clips=(5, 1, 2),
-)  # fmt: skip
 VIT = dict(
     type='SuperViT',
     table=dict(embed_dims=(7, 11, 13), depths=(1, 2, 3), heads=(2, 3, 5), qkv_dims=(6, 11, 17), mlp_ratios=(1.5, 2.5)),
@@ -65,13 +61,6 @@ def in_mmaction():
 
 
 # ---------------------------------------------------------------------------- a run on joint data
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('demo')
-    make_demo(folder, OPTIONS, report=lambda line: None)
-    return folder
-
-
 def joint_config(root, work_dir, hook, backbone, width, head):
     recognizer = model()
     recognizer['backbone'] = backbone
