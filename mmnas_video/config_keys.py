@@ -126,7 +126,8 @@ def known_keys(kind: Any) -> set[str] | None:
 
 
 def options_of(kind: Callable) -> set[str] | None:
-    """Names that a class's ``__init__`` takes, by itself or handed on to a base (``**kwargs``); None if any name.
+    """Names that a class's ``__init__`` takes, by itself or handed on to a base (``**kwargs``); None if any name. What
+    the base takes and the class does not stands in its ``refused``.
 
     Of a function those that have a default: the others are what it is called with. Parameters that are called
     ``**unknown`` are there to be refused.
@@ -142,5 +143,5 @@ def options_of(kind: Callable) -> set[str] | None:
         parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if not any(p.kind is p.VAR_KEYWORD and p.name != 'unknown' for p in parameters):
-            return names
+            return names - {*getattr(kind, 'refused', ())}
     return None if names else set()

@@ -183,13 +183,13 @@ class Exporter:
         return worst
 
 
-def check_packages(packages: Sequence[str] = PACKAGES) -> None:
+def check_packages() -> None:
     """Demand what ONNX needs, before anything is computed.
 
     Raises:
         StackError: names what is missing and what to install.
     """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise StackError(
             f"--onnx: found no {', '.join(missing)}, expected them installed: pip install 'mmnas-video[export]'"

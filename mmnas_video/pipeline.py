@@ -18,7 +18,7 @@ from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import AUTO, LOOPS, dry_run, load_config, train
-from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook
+from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook_index
 from mmnas_video.space import read_arch_file, write_text_atomic
 from mmnas_video.staged import dry_stages, run_stages, set_aside
 from mmnas_video.visualization import ReportHook
@@ -43,7 +43,7 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
     Raises:
         ConfigError: the config names no search hook, or anything that a search refuses.
     """
-    search_hook(cfg)
+    search_hook_index(cfg)
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
     folder = Path(os.path.abspath(cfg.work_dir)) / 'search'
@@ -73,7 +73,7 @@ def dry_search(cfg: Config, retrain: bool = True) -> dict[str, dict[str, Any]]:
         For ``search`` (or each stage of it) and, if there is one, ``retrain`` what
         :func:`~mmnas_video.launch.dry_run` says.
     """
-    search_hook(cfg)
+    search_hook_index(cfg)
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
     if cfg.get('stages'):

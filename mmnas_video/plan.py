@@ -29,7 +29,8 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS, OPTIMIZERS, TRANSFORMS, class_of
 from mmnas_video.search import (
     EntanglementSearchHook,
-    PARSECSearchHook,
+    SearchHook,
+    Work,
     build_hook,
     fit_readers,
     is_named,
@@ -37,7 +38,6 @@ from mmnas_video.search import (
 )
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.space import Arch
-from mmnas_video.step_work import Work, selection_work, work_of
 
 #: Architectures that a mean over the space is taken of.
 SAMPLES = 256
@@ -318,7 +318,9 @@ class Plan:
             ConfigError: what :func:`steps_of` refuses.
         """
         per_epoch, epochs = steps_of(self.cfg, self.data, ranks), self.epochs
-        works, space = work_of(self.hook, ranks), self.networks.space
+        space = self.networks.space
+        works = self.hook.step_work(ranks) if self.hook else [Work('sampled')]
+        after = self.hook.selection_work(space, ranks, epochs) if self.hook else []
         macs = clips = held = frames = reference = 0.0
         for part in self.data:
             steps, whole = per_epoch[part.name] * epochs, sum(per_epoch.values()) * epochs
@@ -328,7 +330,7 @@ class Plan:
             frames += (steps * ranks * part.batch + seen) * part.frames
             macs += sum(shares[work] * self._macs(work, part) for work in works)
             reference += steps * ranks * part.batch * self.networks.macs(works[0].network, part.shape)
-        for work in selection_work(self.hook, space, ranks, epochs):
+        for work in after:
             macs += sum(self._macs(work, part) for part in self.data)
         return {
             'ranks': ranks,
@@ -356,22 +358,17 @@ def _batch(work: Work, part: Clips) -> float:
     return part.held_out_batch * work.clips if work.held_out else part.batch
 
 
-def traffic(cfg: Config, networks: Networks, hook: Any) -> dict[str, float]:
+def traffic(cfg: Config, networks: Networks, hook: SearchHook | None) -> dict[str, float]:
     """Bytes: of a checkpoint (float32 weights, buffers and the optimiser's moments), and of what a step sums over the
     ranks (gradients; what α needs, in float64)."""
     floats = [t.numel() * t.element_size() for t in networks.model.state_dict().values()]
     kind = cfg.optim_wrapper['optimizer']
     name = getattr(class_of(kind, OPTIMIZERS), '__name__', '')
     moments = 2 if name.startswith('Adam') else int(bool(kind.get('momentum')))
-    values = sum(len(choice) for choice in networks.space.open)
-    if isinstance(hook, PARSECSearchHook):  # sum and count of each architecture, on held-out and on training data
-        alpha = 4 * hook.num_archs
-    else:
-        alpha = values if hasattr(hook, 'arch_optimizer') else 0
     ema = any(is_named(h, ('EMAHook',)) for h in cfg.get('custom_hooks') or [])
-    trains = getattr(hook, 'trains_weights', True)
+    trains = hook.trains_weights if hook else True
     return {
         'checkpoint_bytes': sum(floats) * (1 + ema) + 4 * moments * networks.params * trains,
         'gradient_bytes': 4 * networks.params * trains,
-        'alpha_bytes': 8 * alpha,
+        'alpha_bytes': 8 * hook.summed_values(networks.space) if hook else 0,
     }

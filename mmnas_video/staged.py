@@ -42,7 +42,7 @@ from mmnas_video.search import (
     opened,
     read_finished,
     read_stages,
-    search_hook,
+    search_hook_index,
     stage_config,
     start_values,
     write_finished,
@@ -60,7 +60,7 @@ Search = Callable[[Config], SearchHook]
 
 
 @dataclass(frozen=True)
-class Plan:
+class StagePlan:
     """One stage, checked, before it is known what the stages before it choose.
 
     Attributes:
@@ -96,7 +96,7 @@ class Plan:
 
 
 # ---------------------------------------------------------------------- before the first stage
-def plan_stages(cfg: Config, work_dir: Path) -> tuple[list[Plan], Finished | None]:
+def plan_stages(cfg: Config, work_dir: Path) -> tuple[list[StagePlan], Finished | None]:
     """Check all stages of a config before the first begins.
 
     Returns:
@@ -131,21 +131,21 @@ def plan_stages(cfg: Config, work_dir: Path) -> tuple[list[Plan], Finished | Non
         known = before.arch if before and not i else (plans[-1].space if plans else space).names
         start_values(stage, f'stages[{i}]', space, dict.fromkeys(known))
         names, waiting = opened(stage, f'stages[{i}]', space, pins)
-        plan = Plan(stage, f'stages[{i}]', work_dir / f'{i + 1}_{stage.name}', made, part, space, names, waiting)
+        plan = StagePlan(stage, f'stages[{i}]', work_dir / f'{i + 1}_{stage.name}', made, part, space, names, waiting)
         check_cost(plan, before.pins.chosen if before and not i else {})
         plans.append(plan)
         pins = Pins({**pins.chosen, **dict.fromkeys(names)}, waiting)
     return plans, before
 
 
-def check_cost(plan: Plan, chosen: Mapping[str, Value]) -> None:
+def check_cost(plan: StagePlan, chosen: Mapping[str, Value]) -> None:
     """Refuse a target that the pinned parts alone exceed.
 
     Raises:
         ConfigError: names the stage, the target and the range that can be reached.
     """
     cfg = plan.pinned(chosen)
-    hook = cfg.custom_hooks[search_hook(cfg)]
+    hook = cfg.custom_hooks[search_hook_index(cfg)]
     budget, shape = Budget.from_cfg(hook.get('budget')), hook.get('cost_shape') or cfg.get('cost_shape')
     if not budget.needs or not shape:
         return  # the hook says what is missing
@@ -191,7 +191,7 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
     return done
 
 
-def _run_stage(plan: Plan, before: Finished | None, search: Search, resume: bool) -> Finished:
+def _run_stage(plan: StagePlan, before: Finished | None, search: Search, resume: bool) -> Finished:
     chosen = before.pins.chosen if before else {}
     if resume and (plan.folder / FINISHED).is_file():
         done, expected = read_finished(plan.folder, plan.key), plan.space.fix({**chosen, **plan.waiting})
@@ -208,7 +208,7 @@ def _run_stage(plan: Plan, before: Finished | None, search: Search, resume: bool
     return _conclude(plan, before, hook, hook.chosen)
 
 
-def _prepared(plan: Plan, before: Finished | None, resume: bool) -> Config:
+def _prepared(plan: StagePlan, before: Finished | None, resume: bool) -> Config:
     """The stage as an ordinary search: parts pinned, weights inherited, to be resumed if it has a checkpoint."""
     cfg = plan.pinned(before.pins.chosen if before else {})
     if before:
@@ -221,7 +221,7 @@ def _prepared(plan: Plan, before: Finished | None, resume: bool) -> Config:
     return cfg
 
 
-def _conclude(plan: Plan, before: Finished | None, hook: SearchHook, arch: Arch) -> Finished:
+def _conclude(plan: StagePlan, before: Finished | None, hook: SearchHook, arch: Arch) -> Finished:
     summary = {
         'name': plan.stage.name,
         'opened': list(plan.opened),

@@ -27,9 +27,9 @@ from mmnas_video.cost import (
     Sample,
     Timed,
     TimedNetwork,
-    agreement,
     fastest_runs,
     fit_rates,
+    prediction_agreement,
     total_cost,
 )
 from mmnas_video.cost.latency import FORMAT, read_data
@@ -269,9 +269,9 @@ def check_table(
     """Predict random architectures and measure each twice, the second time when all have had their first.
 
     Returns:
-        :func:`~mmnas_video.cost.latency_fit.agreement` of the prediction with the faster of the two, both lists
-        (``predicted``, ``measured``), and ``repeated``: the agreement of the second measurement with the first. No
-        prediction can be seen to be better than that; on a machine that is idle it is near 1 and 0.
+        :func:`~mmnas_video.cost.latency_fit.prediction_agreement` of the prediction with the faster of the two, both
+        lists (``predicted``, ``measured``), and ``repeated``: the agreement of the second measurement with the first.
+        No prediction can be seen to be better than that; on a machine that is idle it is near 1 and 0.
     """
     rng = random.Random(f'check {seed}')
     archs = [bench.searchable.canonical(bench.space.sample(rng)) for _ in range(count)]
@@ -284,10 +284,10 @@ def check_table(
     first, second = measured[:count], measured[count:]
     fastest = [min(pair) for pair in zip(first, second, strict=True)]
     return {
-        **agreement(predicted, fastest),
+        **prediction_agreement(predicted, fastest),
         'predicted': predicted,
         'measured': fastest,
-        'repeated': agreement(second, first),
+        'repeated': prediction_agreement(second, first),
     }
 
 

@@ -43,6 +43,13 @@ def fresh_mmengine_globals():
         torch.distributed.destroy_process_group()
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """A report takes longer than a search of a toy; tests/visualization has its own."""
+    for place in ('visualization.report', 'staged'):
+        monkeypatch.setattr(f'mmnas_video.{place}.write_report', lambda *args, **options: None)
+
+
 def forget_runs() -> None:
     """As after a test, for the next run in the same one."""
     from mmengine.logging import MessageHub, MMLogger

@@ -48,6 +48,12 @@ def test_every_component_of_ours_is_looked_at(name):
     check_keys({'a': {'type': name, **dict.fromkeys(known)}})
 
 
+def test_an_option_that_the_base_alone_takes_is_none():
+    """Rejects a check that offers ``hessian``, which the hook then refuses."""
+    with pytest.raises(ConfigError, match=r"unknown key 'hessian', expected one of \[(?!.*'(hessian|score)')"):
+        check_keys({'custom_hooks': [{'type': 'EntanglementSearchHook', 'hessian': 'exact'}]})
+
+
 def test_the_shipped_configs_pass():
     """Rejects a check that knows less than the components do."""
     files = [*sorted(glob.glob('configs/demo/*.py')), 'configs/autox3d/s_k200.py', 'configs/vimnas/tiny_joint.py']

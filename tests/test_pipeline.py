@@ -18,16 +18,12 @@ ONE, OTHER = {'scale': 1.0, 'width': 3}, {'scale': 2.0, 'width': 5}
 LOOPS = dict(test_dataloader=loader(2), test_cfg={}, test_evaluator=dict(type='ToyMetric'))
 
 
+pytestmark = pytest.mark.usefixtures('no_pictures')
+
+
 @pytest.fixture(autouse=True)
 def in_mmaction():
     init_default_scope('mmaction')
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """A report takes longer than a search of these; tests/visualization has its own."""
-    for place in ('visualization.report', 'staged'):
-        monkeypatch.setattr(f'mmnas_video.{place}.write_report', lambda *args, **options: None)
 
 
 @MODELS.register_module()

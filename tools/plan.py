@@ -60,7 +60,7 @@ def timed(plan: dict[str, Any], rate: float | None, node: int, core: float) -> d
     """The plan with its hours.
 
     Args:
-        plan: what :func:`~mmnas_video.plan.plan_of` gives.
+        plan: what :meth:`~mmnas_video.plan.Plan.on` gives.
         rate: multiply-adds a second of one GPU; None for no hours.
         node: GPUs of a machine.
         core: frames that one CPU core decodes in a second.

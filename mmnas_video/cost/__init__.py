@@ -6,7 +6,7 @@ from .chain import ChainCost
 from .cost import Cost
 from .counter import count
 from .latency import Block, Latency, LatencyTable, TimedCost, load_latency, read_table
-from .latency_fit import Sample, agreement, fit_rates, kendall_tau
+from .latency_fit import Sample, fit_rates, kendall_tau, prediction_agreement
 from .latency_timer import Timed, TimedNetwork, fastest_runs
 from .two_stream import TwoStreamCost
 from .vit import ViTCost
@@ -28,13 +28,13 @@ __all__ = [
     'TimedNetwork',
     'TwoStreamCost',
     'ViTCost',
-    'agreement',
     'count',
     'fastest_runs',
     'fit_rates',
     'kendall_tau',
     'load_latency',
     'output_readers',
+    'prediction_agreement',
     'read_table',
     'rest_cost',
     'total_cost',

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from mmnas_video.space import Arch, Value
 
+from .closed_form import ClosedForm
 from .cost import Cost
 
 
-class AdditiveCost:
+class AdditiveCost(ClosedForm):
     """Closed-form cost of every architecture, for one input shape.
 
     Args:
@@ -28,10 +29,6 @@ class AdditiveCost:
             macs, params = macs + cost[0], params + cost[1]
         return Cost(macs, params)
 
-    def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Per quantity the least and the most, each with an arch that has it (exact: the choices are independent)."""
-        return {name: (self._extreme(q, min), self._extreme(q, max)) for q, name in enumerate(Cost._fields)}
-
-    def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
+    def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:  # the choices are independent
         arch = Arch({name: best(values, key=lambda v: values[v][quantity]) for name, values in self._table.items()})
         return self(arch)[quantity], arch

@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from mmnas_video.space import Arch, Group, Value
 
+from .closed_form import ClosedForm
 from .cost import Cost
 
 #: A cost as one number, multiply-adds above and parameters in the low bits: sums of costs are then sums of integers.
@@ -67,7 +68,7 @@ def _single(name: str) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
     return lambda values: (values[name],)
 
 
-class ChainCost:
+class ChainCost(ClosedForm):
     """Closed-form cost of every architecture of a chain, for one input shape.
 
     Attributes:
@@ -113,12 +114,8 @@ class ChainCost:
         """Cost of what does not vary, and of what follows a last group of that many channels."""
         return self._fixed + self._last(channels)
 
-    def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Per quantity the least and the most, each with an arch that has it (exact: dynamic programming)."""
-        return {name: (self._extreme(q, min), self._extreme(q, max)) for q, name in enumerate(Cost._fields)}
-
     def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
-        # channels reached -> (cost so far, values so far)
+        # Dynamic programming: channels reached -> (cost so far, values so far)
         reached: dict[Value, tuple[int, dict[str, Value]]] = {self.stem: (0, {})}
         for i, group in enumerate(self.groups):
             names = [choice.name for choice in group.choices()]

@@ -96,7 +96,7 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     return float((one * two).sum()) / ties if ties else 0.0
 
 
-def agreement(predicted: Sequence[float], measured: Sequence[float]) -> Mapping[str, float]:
+def prediction_agreement(predicted: Sequence[float], measured: Sequence[float]) -> Mapping[str, float]:
     """``tau`` (Kendall's), ``mean_error`` and ``worst_error``, the latter two as shares of what was measured."""
     errors = [abs(p - m) / m for p, m in zip(predicted, measured, strict=True)]
     return {

@@ -14,6 +14,7 @@ from operator import itemgetter
 from mmnas_video.space import Arch, Value
 
 from .chain import ChainCost, CostTable, total
+from .closed_form import ClosedForm
 from .cost import Cost
 
 #: (site, fusion, dense channels, sparse channels there, expansion and channels of the next sparse group) to cost.
@@ -22,7 +23,7 @@ FusionCost = Callable[[int, Value, Value, Value, Value, Value], Cost]
 Found = tuple[int, dict[str, Value]]
 
 
-class TwoStreamCost:
+class TwoStreamCost(ClosedForm):
     """Closed-form cost of every architecture of two streams, for one input shape.
 
     Args:
@@ -44,27 +45,14 @@ class TwoStreamCost:
             for (name, _), d, s, s1 in zip(fusions, dense.groups, sparse.groups, sparse.groups[1:], strict=False)
         ]
         self._tables = [CostTable(partial(fusion_cost, i)) for i in range(len(keys))]
-        self._joins = tuple(zip(self._tables, keys, strict=True))
-        self._terms = (*sparse.terms, *dense.terms, *self._joins)
+        self._terms = (*sparse.terms, *dense.terms, *zip(self._tables, keys, strict=True))
 
     def __call__(self, arch: Mapping[str, Value]) -> Cost:
         """MACs and parameters of ``arch``."""
         return total(self._terms, arch)
 
-    def parts(self, arch: Mapping[str, Value]) -> dict[str, Cost]:
-        """The same, part by part: both streams as if nothing joined, and what each fusion adds."""
-        joins = zip(self._fusions, self._joins, strict=True)
-        fused = {name: total([term], arch) for (name, _), term in joins}
-        return {'sparse': self._sparse(arch), 'dense': self._dense(arch), **fused}
-
-    def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Per quantity the least and the most, each with an arch that has it.
-
-        Exact: dynamic programming over both streams' channels after each group; on them alone depends what follows.
-        """
-        return {name: (self._extreme(q, min), self._extreme(q, max)) for q, name in enumerate(Cost._fields)}
-
     def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
+        # Dynamic programming over both streams' channels after each group: on them alone depends what follows.
         start = {(self._sparse.stem, self._dense.stem): (0, {})}
         reached: dict[tuple[Value, Value], Found] = start
         for i in range(len(self._sparse.groups)):

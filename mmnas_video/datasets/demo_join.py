@@ -14,24 +14,26 @@ from mmnas_video.errors import ConfigError
 
 from .demo import SPLITS
 
+#: The video sets, in the order of their labels.
+SETS = ('motion', 'scene')
 
-def join_demo(root: str | Path, names: Sequence[str] = ('motion', 'scene')) -> Path:
+
+def join_demo(root: str | Path) -> Path:
     """Write the lists of the union of demo video sets, and return their folder, ``ROOT/motion_scene``.
 
     With ``data_root`` this folder and ``data_prefix=dict(video='')`` a ``VideoDataset`` reads them.
 
     Args:
         root: folder of the sets, as :func:`~mmnas_video.datasets.make_demo` made them.
-        names: video sets, in the order of their labels.
 
     Raises:
         ConfigError: a set that is not there.
     """
-    root, folder = Path(root), Path(root) / '_'.join(names)
+    root, folder = Path(root), Path(root) / '_'.join(SETS)
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {split: [] for split in SPLITS}
     classes: list[str] = []
-    for name in names:
+    for name in SETS:
         if not (root / name / 'classes.txt').is_file():
             raise ConfigError(
                 f'{root / name}: found no demo set {name!r}, expected one; make it with '

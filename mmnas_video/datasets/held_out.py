@@ -1,9 +1,9 @@
 """Split one training list in two, so that α is trained on other clips than the weights."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown
 
 from .seed import derive_seed
 
@@ -66,11 +66,10 @@ def read_held_out(option: dict | None, key: str) -> HeldOut | None:
     """
     if option is None:
         return None
-    unknown = sorted(set(option) - {'fraction', 'part', 'seed', 'by'})
+    refuse_unknown(f'{key}.held_out', option, [field.name for field in fields(HeldOut)])
     missing = sorted({'fraction', 'part'} - set(option))
-    if unknown or missing:
-        found = f'unknown {unknown}' if unknown else f'no {missing}'
-        raise ConfigError(f'{key}.held_out: found {found}, expected dict(fraction=…, part=…, seed=0).')
+    if missing:
+        raise ConfigError(f"{key}.held_out: found no {missing}, expected dict(fraction=…, part=…, seed=0, by='path').")
     held = HeldOut(**option)
     if held.part not in PARTS:
         raise ConfigError(f'{key}.held_out.part: found {held.part!r}, expected one of {", ".join(PARTS)}.')

@@ -4,7 +4,7 @@ from mmnas_video.space import TubeAt, tube_grid
 
 from .attention import HeadsAt, MixedHeads, SuperAttention, mix_heads
 from .conv3d import SuperConv3d, SuperDepthwiseConv3d, strided
-from .extract import copy_slices, extract_state, unused_masks, unused_parts
+from .extract import copy_slices, extract_state, unused_parts
 from .inherit import inherit
 from .layer_norm import SuperLayerNorm
 from .linear import SuperLinear
@@ -73,7 +73,6 @@ __all__ = [
     'sync_norms',
     'take',
     'tube_grid',
-    'unused_masks',
     'unused_parts',
     'weigh',
     'whole',

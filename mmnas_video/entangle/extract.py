@@ -56,20 +56,12 @@ def copy_slices(model: nn.Module, arch: Mapping[str, Value], pinned: nn.Module) 
     return pinned
 
 
-def unused_masks(model: Searchable, archs: Iterable[Mapping[str, Value]]) -> dict[str, Tensor]:
-    """Per parameter of a searchable module, True where none of ``archs`` uses it.
-
-    Parameters used whole are left out. Of local weights (:mod:`.local`), the offsets are used where their parameter
-    is, and the rows of the values.
-    """
-    assert isinstance(model, nn.Module)
-    never, partly = unused_parts(model, archs)
-    shapes = ((name, model.get_parameter(name)) for name in never)
-    return {**{name: torch.ones_like(p, dtype=torch.bool) for name, p in shapes}, **partly}
-
-
 def unused_parts(model: Searchable, archs: Iterable[Mapping[str, Value]]) -> tuple[list[str], dict[str, Tensor]]:
-    """The same apart: names of the parameters that none of ``archs`` uses, and masks of those used in part."""
+    """Of a searchable module the names of the parameters that none of ``archs`` uses, and masks (True where none does)
+    of those used in part.
+
+    Of local weights (:mod:`.local`), the offsets are used where their parameter is, and the rows of the values.
+    """
     assert isinstance(model, nn.Module)
     parameters, used = dict(model.named_parameters()), {}
     for arch in archs:

@@ -13,15 +13,15 @@ _SIZES = ('batch', 'frames', 'channel_units', 'h_in', 'w_in', 'h_out', 'w_out', 
 _INTEGERS = dict.fromkeys(_SIZES, 'i32')
 
 
-def slide_resources(work: Work, dtype: str = 'bf16', flip: bool = False, baked: bool = True) -> Resources:
-    """Of the forward pass or (``flip``) the input gradient; ``baked`` as a pinned network's."""
+def slide_resources(work: Work, dtype: str = 'bf16', flip: bool = False) -> Resources:
+    """Of the forward pass or (``flip``) the input gradient, as a pinned network's."""
     types = {'x_ptr': f'*{dtype}', 'w_ptr': '*fp32', 'y_ptr': f'*{dtype}', **_INTEGERS}
-    constants = launch.slide_constants(work, plans.plan_slide(work), work.shape if baked else None, flip)
+    constants = launch.slide_constants(work, plans.plan_slide(work), work.shape, flip)
     return resources(slide_kernel, types, constants, plans.WARPS)
 
 
-def gradient_resources(work: Work, dtype: str = 'bf16', baked: bool = True) -> Resources:
+def gradient_resources(work: Work, dtype: str = 'bf16') -> Resources:
     """Of the weight gradient's first pass."""
     types = {'x_ptr': f'*{dtype}', 'dy_ptr': f'*{dtype}', 'partial_ptr': '*fp32', **_INTEGERS}
-    constants = launch.gradient_constants(work, plans.plan_gradient(work), work.shape if baked else None)
+    constants = launch.gradient_constants(work, plans.plan_gradient(work), work.shape)
     return resources(weight_gradient_kernel, types, constants, plans.GRADIENT_WARPS)

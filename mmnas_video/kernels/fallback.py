@@ -48,11 +48,6 @@ def failed(family: str) -> str | None:
     return _failed.get(family)
 
 
-def forget_failures() -> None:
-    """Try every kernel again."""
-    _failed.clear()
-
-
 def either(
     family: str, ours: Callable[..., T], theirs: Callable[..., T], args: tuple[Any, ...], strict: Callable[[], bool]
 ) -> T:

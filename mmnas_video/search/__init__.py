@@ -35,9 +35,10 @@ from .indicator import Likelihood, VideoAccuracy
 from .inherit_hook import InheritHook
 from .parsec import PARSECSearchHook
 from .record import SearchRecord
-from .stages import Pins, Stage, opened, read_stages, search_hook, stage_config, start_values
+from .stages import Pins, Stage, opened, read_stages, search_hook_index, stage_config, start_values
 from .task_streams import TaskStreams, is_joint
 from .uniform import UniformSearchHook
+from .work import Work
 
 __all__ = [
     'FINISHED',
@@ -62,6 +63,7 @@ __all__ = [
     'TaskStreams',
     'UniformSearchHook',
     'VideoAccuracy',
+    'Work',
     'build_hook',
     'check_weights',
     'end_entropy',
@@ -77,7 +79,7 @@ __all__ = [
     'read_finished',
     'read_stages',
     'save_extracted',
-    'search_hook',
+    'search_hook_index',
     'stage_config',
     'stage_table',
     'start_values',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import random
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace
 
@@ -38,6 +37,7 @@ from .record import SearchRecord
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .weighted import average_gradients, scaled_loss
+from .work import Work
 
 
 class SearchHook(Hook):
@@ -45,7 +45,8 @@ class SearchHook(Hook):
 
     A method implements :meth:`step` (one training step in place of the model's own), :meth:`choose` (the architecture
     it would name now) and, if it has more state than a generator, :meth:`state_dict` and :meth:`load_state_dict`. It
-    knows only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``.
+    knows only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``. What it costs is said
+    by :meth:`step_work`, :meth:`selection_work` and :meth:`summed_values`, which ``tools/plan.py`` adds up.
 
     The hook replaces ``train_step`` of the (possibly wrapped) model on the instance for the time of the training;
     loop, OptimWrapper, checkpointing and logging stay MMEngine's.
@@ -82,6 +83,8 @@ class SearchHook(Hook):
     held_out_clips: int | None = None
     #: Epochs in which only the weights learn, of methods with such an option.
     warmup_epochs = 0
+    #: Options of a base class that the method does not take.
+    refused: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -110,21 +113,14 @@ class SearchHook(Hook):
     @classmethod
     def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
         """One error for options that no class of the hook knows, with the nearest name."""
-        if not unknown:
-            return
         known = {
             name
             for base in cls.__mro__
             if base is not object
             for name, p in inspect.signature(base.__init__).parameters.items()
             if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
-        } - {'self'}
-        name = next(iter(unknown))
-        near = difflib.get_close_matches(name, known, 1)
-        raise ConfigError(
-            f'{cls.__name__}: found the unknown option {name!r}, expected one of {sorted(known)}'
-            + (f'. Did you mean {near[0]!r}?' if near else '')
-        )
+        } - {'self', *cls.refused}
+        refuse_unknown(cls.__name__, unknown, known)
 
     # ------------------------------------------------------------------ what a method implements
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
@@ -142,6 +138,22 @@ class SearchHook(Hook):
     def epoch_summary(self) -> dict[str, Any]:
         """What the epoch's line in the history says beyond epoch, most probable arch and cost."""
         return {}
+
+    def step_work(self, ranks: int) -> list[Work]:
+        """What each of so many ranks runs in a step; by default one sampled network on the training batch.
+
+        Asked of a hook that is not in a run yet. Training passes come first, and of these the one that is run most.
+        """
+        return [Work('sampled')]
+
+    def selection_work(self, space: SearchSpace, ranks: int, epochs: int) -> list[Work]:
+        """What each rank runs after epochs and at the end, in the whole run: scores of candidates, and steps between
+        them; by default nothing."""
+        return []
+
+    def summed_values(self, space: SearchSpace) -> int:
+        """Numbers that a step sums over the ranks beside the gradients of the weights, such as those of α."""
+        return 0
 
     def state_dict(self) -> dict[str, Any]:
         """State beyond the generator and the streams, for the checkpoint."""

@@ -24,6 +24,7 @@ from .projected import PER, ProjectedGradient
 from .sandwich import Sandwich
 from .uniform import UniformSearchHook
 from .weighted import scaled_loss
+from .work import Work
 
 #: (bare model, preprocessed batch) to the loss and the values to log.
 BatchLoss = Callable[[nn.Module, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
@@ -88,6 +89,10 @@ class ConflictAwareSearchHook(UniformSearchHook):
         if self.finite.admits(loss, arch):
             scaled_loss(optim_wrapper.scale_loss(loss / count), optim_wrapper).backward()
         return {key: value.detach() for key, value in logged.items()}
+
+    def step_work(self, ranks: int) -> list[Work]:
+        """The sandwich."""
+        return [*super().step_work(ranks), Work('largest'), Work('smallest')]
 
     def complete_gradients(self) -> None:
         """Average over the ranks, project and add."""

@@ -22,7 +22,7 @@ from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS, OPTIMIZERS
-from mmnas_video.space import Arch, Value
+from mmnas_video.space import Arch, SearchSpace, Value
 
 from .admitted import moved
 from .base import SearchHook
@@ -34,6 +34,7 @@ from .indicator import batch_loss
 from .perturbation import PerturbationSelection, select_by_perturbation
 from .tuning import Tuning
 from .weighted import average_over_ranks, sum_over_ranks
+from .work import Work
 
 #: Option to the values that it has.
 VALUES = {
@@ -123,7 +124,7 @@ class DARTSSearchHook(SearchHook):
         _check_options(type(self).__name__, locals())
         if self.freeze_unsampled:
             raise ConfigError(
-                'DARTSSearchHook.freeze_unsampled: found True, expected False: a mixture uses all weights'
+                f'{type(self).__name__}.freeze_unsampled: found True, expected False: a mixture uses all weights'
             )
         self.order, self.virtual_lr, self.hessian = order, virtual_lr, hessian
         self.arch_optimizer = dict(arch_optimizer or dict(type='Adam', lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3))
@@ -131,7 +132,7 @@ class DARTSSearchHook(SearchHook):
         self.cost_weight, self.cost_samples = cost_weight, cost_samples
         self.derive, self.score, self.score_batches = derive, score, score_batches
         self.selection, self.tune_iters, self.tune_lr = selection, tune_iters, tune_lr
-        self.stop_when = _stop_rule(stop_when)
+        self.stop_when = _stop_rule(f'{type(self).__name__}.stop_when', stop_when)
         self.watch = tuple(dict.fromkeys([*((watch,) if isinstance(watch, str) else watch), *self.stop_when]))
         self.epochs = EpochArchs()
         self._score: float | None = None
@@ -144,15 +145,15 @@ class DARTSSearchHook(SearchHook):
         unknown = [value for value in self.watch if value not in offered]
         if unknown:
             raise ConfigError(
-                f'DARTSSearchHook.watch: found {unknown[0]!r}, which no choice of {self.space.name!r} offers; expected '
-                f'one of {sorted(map(str, offered))}'
+                f'{type(self).__name__}.watch: found {unknown[0]!r}, which no choice of {self.space.name!r} offers; '
+                f'expected one of {sorted(map(str, offered))}'
             )
         if self.order == 2 and self.virtual_lr is None:
             check_linear(runner.optim_wrapper.optimizer)
         if self.order == 2 and self.hessian == 'exact' and get_world_size() > 1 and has_synced_norms(self.bare):
             raise ConfigError(
-                "DARTSSearchHook.hessian: found 'exact' with sync_bn, expected 'finite_difference': the statistics of "
-                'several ranks can be differentiated once only'
+                f"{type(self).__name__}.hessian: found 'exact' with sync_bn, expected 'finite_difference': the "
+                'statistics of several ranks can be differentiated once only'
             )
         self.distribution = ArchDistribution(self.space)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, 'alpha'))
@@ -368,6 +369,30 @@ class DARTSSearchHook(SearchHook):
         counts = {'counts': self.counts(best)} if self.watch else {}
         return {**self.distribution.summary(best), 'score': self._score, 'dropped': self.dropped, **counts}
 
+    # ------------------------------------------------------------------ what it costs
+    def step_work(self, ranks: int) -> list[Work]:
+        """The mixed network on both batches; of second order the virtual step too, and the training loss on either side
+        of the weights (or its second derivative)."""
+        more = [Work('mixed', 3, after=self.warmup_epochs)] if self.order == 2 else []
+        return [Work('mixed'), *more, Work('mixed', held_out=True, after=self.warmup_epochs)]
+
+    def selection_work(self, space: SearchSpace, ranks: int, epochs: int) -> list[Work]:
+        """The score of each epoch; with perturbation that of every value, and the tuning."""
+        network = 'mixed' if self.score == 'mixture' else 'sampled'
+        work = [Work(network, epochs * self.score_batches / ranks, held_out=True, backward=False)]
+        if self.selection == 'perturbation':
+            work.append(Work('mixed', self.removals(space) / ranks, held_out=True, backward=False))
+            work.append(Work('mixed', self.tune_iters * max(len(space.open) - 1, 0)))
+        return work
+
+    def removals(self, space: SearchSpace) -> int:
+        """Held-out batches that perturbation scores on: each value is removed once."""
+        return sum(len(choice) for choice in space.open) * self.score_batches
+
+    def summed_values(self, space: SearchSpace) -> int:
+        """α's gradient."""
+        return sum(len(choice) for choice in space.open)
+
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and what each epoch had."""
@@ -406,13 +431,11 @@ def _check_options(hook: str, options: Mapping[str, Any]) -> None:
             check_number(f'{hook}.{key}', options[key], whole=False)
 
 
-def _stop_rule(stop_when: Mapping[str, Any] | None) -> dict[Value, int]:
+def _stop_rule(key: str, stop_when: Mapping[str, Any] | None) -> dict[Value, int]:
     """Value to the count at which the search ends."""
     if not stop_when:
         return {}
     count = stop_when.get('count')
     if set(stop_when) != {'value', 'count'} or isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(
-            f"DARTSSearchHook.stop_when: found {dict(stop_when)}, expected dict(value='skip', count=a positive number)"
-        )
+        raise ConfigError(f"{key}: found {dict(stop_when)}, expected dict(value='skip', count=a positive number)")
     return {stop_when['value']: count}

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmnas_video.entangle import Mixture, batch_statistics
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS
-from mmnas_video.space import Arch
+from mmnas_video.space import Arch, SearchSpace
 
 from .candidates import CandidateScorer
 from .darts import DARTSSearchHook, batch_part
@@ -26,11 +26,10 @@ from .drawn import DrawnValues
 from .freeze import frozen_entries
 from .indicator import batch_loss
 from .perturbation import PerturbationSelection
+from .work import Work
 
 #: Option to the values that it has.
 VALUES = {'weight_mode': ('sampled', 'mixed'), 'arch_mode': ('mixed', 'sampled'), 'sampling': ('uniform', 'alpha')}
-#: Options of DARTSSearchHook that say how its step goes: Algorithm 1 says so here.
-OTHER = ('order', 'hessian', 'virtual_lr', 'score')
 #: Draws for the second architecture of a pair, before it may be the first one again.
 MAX_DRAWS = 16
 
@@ -78,6 +77,8 @@ class EntanglementSearchHook(DARTSSearchHook):
     Raises:
         ConfigError: an option that is unknown, is not one of this hook, or has no such value.
     """
+
+    refused = ('order', 'hessian', 'virtual_lr', 'score')  # how a step of DARTS goes: Algorithm 1 says so here
 
     def __init__(
         self,
@@ -179,11 +180,27 @@ class EntanglementSearchHook(DARTSSearchHook):
         """On ``eval_batches`` held-out batches."""
         return self._scoring() if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
 
+    # ------------------------------------------------------------------ what it costs
+    def step_work(self, ranks: int) -> list[Work]:
+        """The sampled network (of a distribution gap two, each twice) or the mixed one, and α's on a held-out batch."""
+        passes = 4 if self.distribution_gap else 1
+        trained = Work('mixed') if self.weight_mode == 'mixed' else Work('sampled', passes)
+        mixed = self.arch_mode == 'mixed'
+        network, count = ('mixed', 1) if mixed else ('sampled', self.arch_samples)
+        return [trained, Work(network, count, held_out=True, backward=mixed, after=self.warmup_epochs)]
+
+    def removals(self, space: SearchSpace) -> int:
+        """As of DARTS; of choices that are drawn from a few values are looked at."""
+        groups = DrawnValues(space, self.drawn, 'drawn').groups
+        drawn = {row: number for rows, number in groups for row in rows}
+        scored = sum(min(len(c), drawn.get(i, len(c))) for i, c in enumerate(space) if not c.single)
+        return scored * (self.eval_batches or self.score_batches)
+
 
 def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
     """Refuse options that :class:`EntanglementSearchHook` does not take, and values that they do not have."""
     name = EntanglementSearchHook.__name__
-    for key in OTHER:
+    for key in EntanglementSearchHook.refused:
         if key in kwargs:
             raise ConfigError(
                 f'{name}.{key}: found {kwargs[key]!r}, expected no such option: Algorithm 1 is of first order '

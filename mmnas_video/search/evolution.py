@@ -26,7 +26,8 @@ from .clock import ForwardClock
 from .extraction import check_space_of, check_weights, read_checkpoint
 from .inherit_hook import InheritHook
 from .population import Candidate, Evolution, EvolutionOptions
-from .stages import search_hook
+from .stages import search_hook_index
+from .work import Work
 
 
 @HOOKS.register_module()
@@ -219,6 +220,15 @@ class EvolutionSearchHook(SearchHook):
         best = self.evolution.best
         return {'score': best.score if best else None, 'candidates': len(self.evolution.seen)}
 
+    def step_work(self, ranks: int) -> list[Work]:
+        """A generation, which the ranks share; nothing is trained."""
+        passes = self.options.population / ranks * self.eval_batches
+        clips = self.held_out_clips or 1
+        return [
+            Work('sampled', 0),
+            Work('sampled', passes, held_out=True, backward=False, clips=clips, every_set=True),
+        ]
+
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:
         """All candidates with their scores, and the parents."""
@@ -235,7 +245,7 @@ def use_checkpoint(cfg: Config, checkpoint: str | os.PathLike[str]) -> None:
     Raises:
         ConfigError: the search trains a supernet of its own, or the config names no search at all.
     """
-    number = search_hook(cfg)
+    number = search_hook_index(cfg)
     hook = cfg.custom_hooks[number]
     found = hook_class(hook)
     if not issubclass(found, EvolutionSearchHook):

@@ -18,13 +18,14 @@ from torch import Tensor
 from mmnas_video.entangle import batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
-from mmnas_video.space import Arch
+from mmnas_video.space import Arch, SearchSpace
 
 from .base import SearchHook
 from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss
 from .weighted import WeightedGradient, effective_sample_size, fill_gradients, scaled_loss, sum_over_ranks
+from .work import Work
 
 MODES = ('joint', 'alternating')
 COST_TERMS = ('weight', 'score')
@@ -266,6 +267,21 @@ class PARSECSearchHook(SearchHook):
         """The values of all ranks together: where all run one architecture, sums over their ``shards`` of its batch;
         else what each has of its own ones (0 elsewhere)."""
         return sum_over_ranks(values, device) if shards != self.apart else list(values)
+
+    # ------------------------------------------------------------------ what it costs
+    def step_work(self, ranks: int) -> list[Work]:
+        """The architectures on the training batch, and forward alone on a held-out one."""
+        own = self.num_archs / (ranks if self.rank_archs == 'own' else 1)
+        joint, clips = self.mode == 'joint', self.held_out_clips or 1
+        scored, warm = own if joint else own / self.num_archs, self.warmup_epochs
+        return [
+            Work('searched', own if joint else 1),
+            Work('searched', scored, held_out=True, backward=False, after=warm, clips=clips),
+        ]
+
+    def summed_values(self, space: SearchSpace) -> int:
+        """Sum and count of each architecture, on held-out and on training data."""
+        return 4 * self.num_archs
 
     # ------------------------------------------------------------------ logging
     def _log(

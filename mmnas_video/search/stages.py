@@ -10,7 +10,6 @@ Source: Auto-TSNet (Gong et al., ICCV 2021), Sec. 4.2.
 from __future__ import annotations
 
 import copy
-import difflib
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown
 from mmnas_video.space import SearchSpace, Value
 
 from .extraction import is_search_hook
@@ -99,14 +98,7 @@ def read_stages(cfg: Config) -> list[Stage]:
 
 
 def _read_stage(stage: dict[str, Any], key: str) -> Stage:
-    known = [f.name for f in fields(Stage)]
-    for name in stage:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ConfigError(
-                f'{key}: found the unknown key {name!r}, expected some of {known}'
-                + (f'. Did you mean {near[0]!r}?' if near else '')
-            )
+    refuse_unknown(key, stage, [f.name for f in fields(Stage)])
     name, opens = stage.get('name'), stage.get('opens')
     if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]*', name):
         raise ConfigError(f'{key}.name: found {name!r}, expected letters, digits, - and _: it names a folder')
@@ -121,7 +113,7 @@ def _read_stage(stage: dict[str, Any], key: str) -> Stage:
     return Stage(**{**stage, 'opens': tuple(opens)})
 
 
-def search_hook(cfg: Config) -> int:
+def search_hook_index(cfg: Config) -> int:
     """Number of the one search hook in ``custom_hooks``.
 
     Raises:
@@ -144,7 +136,7 @@ def stage_config(cfg: Config, stage: Stage, key: str) -> Config:
     made = copy.deepcopy(cfg)
     for name in ('stages', 'retrain'):
         made.pop(name, None)
-    hook = search_hook(cfg)
+    hook = search_hook_index(cfg)
     if stage.arch_lr is not None and 'arch_optimizer' not in made.custom_hooks[hook]:
         raise ConfigError(
             f'{key}.arch_lr: found {stage.arch_lr}, but no custom_hooks[{hook}].arch_optimizer; expected one such as '

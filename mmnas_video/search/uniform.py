@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mmnas_video.errors import check_number
 from mmnas_video.registry import HOOKS
-from mmnas_video.space import Arch
+from mmnas_video.space import Arch, SearchSpace
 
 from .base import SearchHook
 from .candidates import random_search
+from .work import Work
 
 
 @HOOKS.register_module()
@@ -47,3 +48,11 @@ class UniformSearchHook(SearchHook):
     def select(self, runner: Runner) -> Arch:
         """Random search under the budget."""
         return random_search(self, self.candidates, self.score_batches)
+
+    def step_work(self, ranks: int) -> list[Work]:
+        """The sampled architectures."""
+        return [Work('sampled', self.num_archs)]
+
+    def selection_work(self, space: SearchSpace, ranks: int, epochs: int) -> list[Work]:
+        """The candidates, which the ranks share."""
+        return [Work('sampled', self.candidates * self.score_batches / ranks, held_out=True, backward=False)]

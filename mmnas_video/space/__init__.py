@@ -14,7 +14,6 @@ from .mbconv3d import (
     mbconv3d_groups,
     mbconv3d_space,
     narrowed,
-    x3d_arch,
 )
 from .p3d import (
     KEPT_INPUTS,
@@ -33,12 +32,10 @@ from .tsnet import (
     ATTENTION_SITES,
     DENSE_STAGES,
     FUSIONS,
-    MANUAL_FUSION_SITES,
     SPARSE_STAGES,
     STREAMS,
     fused_channels,
     fusion_sites,
-    manual_tsnet_arch,
     stream_values,
     tsnet_space,
 )
@@ -68,7 +65,6 @@ __all__ = [
     'FUSIONS',
     'KEPT_INPUTS',
     'KERNELS',
-    'MANUAL_FUSION_SITES',
     'OPERATORS',
     'QKV_ROUNDINGS',
     'SPARSE_STAGES',
@@ -104,7 +100,6 @@ __all__ = [
     'grid',
     'head_dim',
     'input_label',
-    'manual_tsnet_arch',
     'mbconv3d_groups',
     'mbconv3d_space',
     'narrowed',
@@ -123,5 +118,4 @@ __all__ = [
     'vit_tubes',
     'write_atomic',
     'write_text_atomic',
-    'x3d_arch',
 ]

@@ -162,24 +162,6 @@ def mbconv3d_space(groups: Sequence[Group], name: str = 'autox3d') -> SearchSpac
     return SearchSpace(name, [choice for group in groups for choice in group.choices()])
 
 
-def x3d_arch(
-    groups: Sequence[Group], widths: Sequence[int] = (24, 48, 96, 192), expansion: float = 2.25, kernel: str = 't3_s3'
-) -> dict[str, str | int | float]:
-    """The values of X3D (Feichtenhofer, CVPR 2020): one width per stage, one expansion, one kernel, no attention."""
-    arch: dict[str, str | int | float] = {}
-    for group in groups:
-        width = widths[int(group.stage[1:]) - 1]
-        arch.update(
-            {
-                f'{group.name}.kernel': kernel,
-                f'{group.name}.expansion': expansion,
-                f'{group.name}.channels': width,
-                f'{group.name}.attention': 'none',
-            }
-        )
-    return arch
-
-
 def narrowed(groups: Sequence[Group], space: SearchSpace) -> tuple[Group, ...]:
     """The groups with the values that are left in ``space`` (after :meth:`SearchSpace.fix`)."""
     return tuple(

@@ -79,9 +79,7 @@ def cell_space(nodes: int = 4, operators: Sequence[str] = tuple(OPERATORS), name
     return SearchSpace(name, [Choice(edge_name(*edge), ordered) for edge in cell_edges(nodes)])
 
 
-def derive_cell(
-    space: SearchSpace, weights: Mapping[str, Sequence[float]], inputs: int = KEPT_INPUTS, source: str = 'derive'
-) -> Arch:
+def derive_cell(space: SearchSpace, weights: Mapping[str, Sequence[float]], inputs: int = KEPT_INPUTS) -> Arch:
     """The cell that weights over the operators stand for (Sec. 3): each edge is as strong as its strongest operator
     beside ``'zero'``, every node keeps its strongest inputs, and each of these its strongest operator.
 
@@ -91,7 +89,6 @@ def derive_cell(
         weights: per open edge softmax(α) over its operators, ``'zero'`` included: α itself does not compare between
             edges. Of equals the earlier input and the cheaper operator are kept.
         inputs: connections kept per node.
-        source: for messages.
 
     Raises:
         ConfigError: weights are missing, or not one for each operator.
@@ -103,7 +100,7 @@ def derive_cell(
             [1.0] if choice.single and choice.name not in weights else [float(w) for w in weights.get(choice.name, ())]
         )
         if len(row) != len(choice):
-            raise ConfigError(f'{source}: {choice.name}: found {len(row)} weights, expected {len(choice)}')
+            raise ConfigError(f'derive: {choice.name}: found {len(row)} weights, expected {len(choice)}')
         options = [(weight, -i) for i, (weight, op) in enumerate(zip(row, choice.values, strict=True)) if op != ZERO]
         if not options:
             continue
@@ -115,4 +112,4 @@ def derive_cell(
     for edges in strengths.values():
         kept = sorted(edges, key=lambda edge: -edge[0])[:inputs]  # stable: of equals the earlier input
         found.update({name: op for _, name, op in kept})
-    return space.check(found, source)
+    return space.check(found, 'derive')

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from mmnas_video.errors import ConfigError, shown
 
 from .choice import Choice, Value
-from .mbconv3d import Group, mbconv3d_space, x3d_arch
+from .mbconv3d import Group, mbconv3d_space
 from .space import SearchSpace
 
 STREAMS: tuple[str, ...] = ('sparse', 'dense')
@@ -40,8 +40,6 @@ FUSIONS: dict[str, int | None] = {
 }
 #: Sec. 5.5.3, "uniformly pick 6 locations at stage 2, 3, and 4": two in each stage, after group ceil(i n / 2) of n.
 ATTENTION_SITES: tuple[str, ...] = ('s2.g1', 's2.g2', 's3.g2', 's3.g4', 's4.g2', 's4.g3')
-#: Table 7, the row of 5 (S1 +1, S2 +1, S3 +2, S4 +1): every second of the ten sites.
-MANUAL_FUSION_SITES: tuple[str, ...] = ('s1.g2', 's2.g2', 's3.g2', 's3.g4', 's4.g2')
 
 
 def fusion_sites(groups: Sequence[Group]) -> tuple[str, ...]:
@@ -88,24 +86,3 @@ def stream_values(arch: Mapping[str, Value], stream: str) -> dict[str, Value]:
     """The part of ``arch`` that is one stream's, by the names that the stream itself uses (``s1.g1.kernel``)."""
     prefix = f'{stream}.'
     return {name[len(prefix) :]: value for name, value in arch.items() if name.startswith(prefix)}
-
-
-def manual_tsnet_arch(
-    streams: Mapping[str, Sequence[Group]],
-    widths: Mapping[str, Sequence[int]],
-    sites: Sequence[str] = MANUAL_FUSION_SITES,
-) -> dict[str, Value]:
-    """The values of Manual-TSNet (Sec. 5.4): two X3D-S with other widths, joined by time-strided convolutions.
-
-    Args:
-        streams: stream name to its groups.
-        widths: stream name to one width per stage.
-        sites: where the time-strided convolutions are.
-    """
-    arch: dict[str, Value] = {}
-    for stream, groups in streams.items():
-        values = x3d_arch(groups, widths[stream])
-        arch.update({f'{stream}.{name}': value for name, value in values.items()})
-    for site in fusion_sites(next(iter(streams.values()))):
-        arch[f'fusion.{site}'] = 'time_strided_conv' if site in sites else 'none'
-    return arch

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, NamedTuple
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, refuse_unknown
 
 from .arch import Arch
 from .choice import Choice, Value
@@ -149,10 +149,10 @@ def vit_table(table: str | Mapping[str, Any] | ViTTable) -> ViTTable:
         return VITS[table]
     if isinstance(table, Mapping):
         known = [field.name for field in fields(ViTTable)]
-        wrong = [name for name in table if name not in known]
+        refuse_unknown('backbone.table', table, known)
         lacking = [name for name in known[:4] if name not in table]
-        if wrong or lacking:
-            raise ConfigError(f'backbone.table: found unknown fields {wrong}, lacks {lacking}, expected {known}')
+        if lacking:
+            raise ConfigError(f'backbone.table: found no {lacking}, expected {known}')
         table = ViTTable(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in table.items()})
     if bool(table.qkv_dims) == bool(table.head_dim):
         raise ConfigError(

@@ -19,7 +19,8 @@ from torch import Tensor
 from mmnas_video.entangle import Mixture
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
-from mmnas_video.search import SearchHook
+from mmnas_video.search import SearchHook, Work
+from mmnas_video.search.work import NETWORKS
 from mmnas_video.space import Arch
 
 from . import toy
@@ -122,6 +123,8 @@ def _run(hook: Mapping[str, Any], folder: Path, seed: int = 3, resume: bool = Fa
     except Killed:
         return Run(folder, {}, b'', {}, sampled)
     _check_end(runner, search, start, replaced)
+    if not resume:
+        _check_work(search, len(sampled), runner.iter)
     checkpoint = torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=True)
     files = folder / 'search'
     return Run(
@@ -222,6 +225,21 @@ def _check_end(runner: Runner, search: SearchHook, start: Mapping[str, Tensor], 
     else:
         moved = [key for key, value in model.state_dict().items() if not torch.equal(value, start[key])]
         assert not moved, f'{name}: {moved} have changed, although the method says that it trains no weights'
+
+
+def _check_work(search: SearchHook, ran: int, steps: int) -> None:
+    """What ``tools/plan.py`` reckons with: networks that it knows, a training pass first, and in the steps of a method
+    that trains no fewer passes than there were."""
+    name, works = type(search).__name__, search.step_work(1)
+    after = search.selection_work(search.space, 1, EPOCHS)
+    for work in (*works, *after):
+        known = isinstance(work, Work) and work.network in NETWORKS
+        assert known, f'{name}: its work has {work}, expected a Work of one of {NETWORKS}'
+    assert works and not works[0].held_out, f'{name}.step_work: found {works[:1]} first, expected a training pass'
+    said = sum(work.count * work.share(EPOCHS) for work in works) * steps
+    assert ran <= said * (1 + 1e-9) or not search.trains_weights, (
+        f'{name}.step_work: found {said:g} passes in {steps} steps, expected the {ran} that there were'
+    )
 
 
 def _check_result(run: Run, name: str) -> None:

@@ -113,13 +113,10 @@ def _output(model: Any, inputs: Tensor, weights: Mapping[str, Tensor]) -> Tensor
     return (y * _upstream(y)).sum()
 
 
-def random_weights(space: SearchSpace, seed: int = 0, like: Tensor | None = None) -> dict[str, Tensor]:
+def random_weights(space: SearchSpace, seed: int = 0) -> dict[str, Tensor]:
     """Softmax of normal numbers for every open choice."""
     generator = torch.Generator().manual_seed(seed)
-    like = torch.zeros(1, dtype=torch.float64) if like is None else like
-    return {
-        c.name: torch.randn(len(c), generator=generator, dtype=torch.float64).softmax(0).to(like) for c in space.open
-    }
+    return {c.name: torch.randn(len(c), generator=generator, dtype=torch.float64).softmax(0) for c in space.open}
 
 
 def _check_refusal(model: Searchable, what: str) -> None:

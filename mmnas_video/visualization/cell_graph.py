@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from mmnas_video.space import Genotype, input_label
 
-from .style import INK, MUTED, drawing, new_drawing, text_on, title_width
+from .style import INK, MUTED, draw_label, drawing, new_drawing, title_width
 
 #: Operator -> (name in Table 1, colour). Convolutions are blue and orange as kernels are in the other diagrams.
 OPERATORS: dict[str, tuple[str, str]] = {
@@ -88,7 +88,8 @@ def _draw_cell(axes: Axes, cell: Genotype, heights: list[float]) -> None:
             # The highest source turns down last, so that no two arrows cross on their way.
             x, branch = right - width / 2 + SLOT * ((len(pairs) - 1) / 2 - k), left + GAP / 2
             _draw_edge(axes, branch, heights[source], x, y + BOX / 2, f'edge:{node}:{source}')
-            _draw_operator(axes, left + GAP + LABEL[0] / 2, heights[source] - HANG, op, f'op:{node}:{source}')
+            place = (left + GAP + LABEL[0] / 2, heights[source] - HANG)
+            draw_label(axes, *OPERATORS[op], place, LABEL, f'op:{node}:{source}', fontsize=7.5)
             if source < 2:
                 branches[source] = branch
     for i in (0, 1):
@@ -136,22 +137,6 @@ def _add_arrow(axes: Axes, path: Path, gid: str) -> None:
     )
     arrow.set_gid(gid)
     axes.add_patch(arrow)
-
-
-def _draw_operator(axes: Axes, x: float, y: float, op: str, gid: str) -> None:
-    name, colour = OPERATORS[op]
-    label = FancyBboxPatch(
-        (x - LABEL[0] / 2, y - LABEL[1] / 2),
-        *LABEL,
-        boxstyle=f'round,pad=0,rounding_size={LABEL[1] / 2}',
-        facecolor=colour,
-        edgecolor=INK,
-        linewidth=0.6,
-        zorder=3,
-    )
-    label.set_gid(gid)
-    axes.add_patch(label)
-    axes.text(x, y, name, color=text_on(colour), fontsize=7.5, ha='center', va='center', zorder=4)
 
 
 def _draw_output(axes: Axes, x: float, starts: list[float], heights: list[float]) -> None:

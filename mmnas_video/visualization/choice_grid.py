@@ -28,7 +28,6 @@ def choices_figure(
     choices: Sequence[Choice],
     arch: Mapping[str, Value],
     probs: Mapping[str, Sequence[float]] | None = None,
-    title: str = '',
 ) -> Figure:
     """Draw one row per choice, one cell per value, the chosen cell framed.
 
@@ -37,7 +36,6 @@ def choices_figure(
         arch: choice name -> chosen value; names that are missing get no frame.
         probs: choice name -> probability of each value; cells are shaded by it. Without it the chosen cell
             is filled.
-        title: written above.
 
     Returns:
         A figure; the cell of value ``i`` of choice ``c`` has the gid ``cell:<c>:<i>``, the frame
@@ -49,10 +47,10 @@ def choices_figure(
     cells = min(max((len(c) for c in shown), default=1), MAX_LABELS)
     names = 0.075 * max((len(c.name) for c in shown), default=1) + 0.2
     panel_width = names + CELL * cells + (0.6 if any(len(c) > MAX_LABELS for c in shown) else 0.25)
-    top = 0.3 if title else 0.05
+    top = 0.05
     height, width = top + ROW * per_panel + 0.25, max(panels * panel_width, 3.5)
     with drawing():
-        figure, axes = new_drawing(width, height, title)
+        figure, axes = new_drawing(width, height)
         for i, choice in enumerate(shown):
             x, y = (i // per_panel) * panel_width + names, height - top - ROW * (i % per_panel + 1)
             axes.text(x - 0.07, y + ROW / 2, choice.name, color=INK, fontsize=7.5, ha='right', va='center')

@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 #: Text and lines. ``figure_io`` turns it into ``currentColor`` in a page, so it must be used for nothing
 #: else.
@@ -124,6 +125,30 @@ def text_on(colour: str) -> str:
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return '#000000' if (luminance + 0.05) ** 2 > 1.05 * 0.05 else '#ffffff'
+
+
+def draw_label(
+    axes: Axes, text: str, colour: str, at: tuple[float, float], size: tuple[float, float], gid: str, fontsize: float
+) -> None:
+    """A word on a filled pill.
+
+    Args:
+        at, size: of its middle (x, y), and (width, height), in inches.
+    """
+    (x, y), (width, height) = at, size
+    pill = FancyBboxPatch(
+        (x - width / 2, y - height / 2),
+        width,
+        height,
+        boxstyle=f'round,pad=0,rounding_size={height / 2}',
+        facecolor=colour,
+        edgecolor=INK,
+        linewidth=0.5,
+        zorder=3,
+    )
+    pill.set_gid(gid)
+    axes.add_patch(pill)
+    axes.text(x, y, text, color=text_on(colour), fontsize=fontsize, ha='center', va='center', zorder=4)
 
 
 def title_width(title: str) -> float:

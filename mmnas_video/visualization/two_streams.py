@@ -31,7 +31,7 @@ from .group_glyphs import (
     split_rows,
     stack,
 )
-from .style import GREEN, INK, MUTED, PINK, drawing, new_drawing, text_on
+from .style import GREEN, INK, MUTED, PINK, draw_label, drawing, new_drawing
 
 #: Fusion -> (on its arrow, in the legend, colour). The word on the arrow tells them apart also without the colour.
 FUSION_LABELS: dict[str, tuple[str, str, str]] = {
@@ -209,18 +209,7 @@ def _draw_fusion(axes: Axes, column: Column, x: float, middles: Mapping[str, flo
 
 def _draw_label(axes: Axes, kind: str, x: float, y: float, gid: str) -> None:
     short, _, colour = _fusion(kind)
-    label = FancyBboxPatch(
-        (x - LABEL[0] / 2, y - LABEL[1] / 2),
-        *LABEL,
-        boxstyle=f'round,pad=0,rounding_size={LABEL[1] / 2}',
-        facecolor=colour,
-        edgecolor=INK,
-        linewidth=0.5,
-        zorder=3,
-    )
-    label.set_gid(gid)
-    axes.add_patch(label)
-    axes.text(x, y, short, color=text_on(colour), fontsize=7, ha='center', va='center', zorder=4)
+    draw_label(axes, short, colour, (x, y), LABEL, gid, fontsize=7)
 
 
 def _draw_head(axes: Axes, x: float, heights: Sequence[float]) -> None:

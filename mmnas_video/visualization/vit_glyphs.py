@@ -149,8 +149,8 @@ def _counted(values: Sequence[float]) -> str:
     return ', '.join(f'{value:g} in {values.count(value)}' for value in found) + f' of {len(values)} layers'
 
 
-def _whole(value: object, most: int, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def _whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 def _layer(arch: Mapping[str, Value], name: str, described: Mapping[str, Any]) -> LayerGlyph | None:

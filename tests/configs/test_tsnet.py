@@ -12,7 +12,7 @@ import torch
 from mmnas_video.cost import total_cost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.registry import PARAM_SCHEDULERS, TRANSFORMS
-from mmnas_video.space import MANUAL_FUSION_SITES
+from tests.helpers import MANUAL_FUSION_SITES
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'configs' / 'tsnet'
@@ -28,8 +28,9 @@ def parts_of(cfg, model):
     """(params, MACs, share of the MACs in the sparse stream with what joins it) of a pinned network."""
     backbone = find_searchable(model)[1]
     cost = total_cost(model, backbone, backbone.arch, cfg.cost_shape)
-    parts = backbone.cost_parts(backbone.arch, cfg.cost_shape)
-    sparse = sum(part.macs for name, part in parts.items() if name != 'dense')
+    sparse = backbone.cost(backbone.arch, cfg.cost_shape).macs
+    if 'dense' in backbone.streams:  # which nothing joins
+        sparse -= backbone.dense.chain_cost(cfg.cost_shape, 'dense.')(backbone.arch).macs
     return cost.params, cost.macs, sparse / cost.macs
 
 

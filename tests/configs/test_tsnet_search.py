@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 
 from mmnas_video.entangle import find_searchable
 from mmnas_video.registry import MODELS, TASK_UTILS
-from mmnas_video.search import Pins, opened, read_stages, search_hook, stage_config
+from mmnas_video.search import Pins, opened, read_stages, search_hook_index, stage_config
 from mmnas_video.search.held_out import held_out_part, with_clips
 from tests.configs.test_autox3d import learning_rates
 
@@ -52,7 +52,7 @@ def test_the_settings_are_those_of_sec_5_2_and_5_5(load):
     cfg = load('tsnet/progressive_k100.py')
     epochs, targets = (800, 400, 200), (1.4e9, 2.0e9, 2.5e9)
     for (_, _, made), number, target in zip(spaces(cfg), epochs, targets, strict=True):
-        hook = made.custom_hooks[search_hook(made)]
+        hook = made.custom_hooks[search_hook_index(made)]
         assert made.train_cfg.max_epochs == number and hook.budget == dict(macs=target)
         assert hook.arch_optimizer == dict(type='Adam', lr=0.025, weight_decay=0)
         assert hook.indicator.type == 'VideoAccuracy' and TASK_UTILS.build(hook.indicator).num_clips > 1

@@ -12,7 +12,7 @@ from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import build_runner, load_config
 from mmnas_video.registry import HOOKS, MODELS
-from mmnas_video.search import EntanglementSearchHook, FineTuneHook, extract_model, fit_readers, search_hook
+from mmnas_video.search import EntanglementSearchHook, FineTuneHook, extract_model, fit_readers, search_hook_index
 from mmnas_video.space import TUBES
 from tests.configs.test_autox3d import learning_rates
 from tests.configs.test_configs import LOADERS, parts
@@ -71,7 +71,7 @@ def test_a_single_dataset_search_has_the_values_of_tab_10(name, load):
     assert cfg.train_dataloader.dataset.held_out == dict(fraction=0.1, part='train')
     assert not any(cfg[key].dataset.get('held_out') for key in LOADERS[1:])
     assert cfg.model.backbone.table == f'vimnas-{size}' and cfg.model.cls_head.common.in_channels == WIDTH[size]
-    hook = HOOKS.build(cfg.custom_hooks[search_hook(cfg)])
+    hook = HOOKS.build(cfg.custom_hooks[search_hook_index(cfg)])
     assert isinstance(hook, EntanglementSearchHook) and hook.tune_lr is None  # tuned at the rate that is left
 
 

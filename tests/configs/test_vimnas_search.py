@@ -7,7 +7,7 @@ import torch
 
 from mmnas_video.cost import RestCost, output_readers
 from mmnas_video.registry import HOOKS
-from mmnas_video.search import EntanglementSearchHook, EvolutionSearchHook, search_hook
+from mmnas_video.search import EntanglementSearchHook, EvolutionSearchHook, search_hook_index
 from mmnas_video.search.drawn import DrawnValues
 from tests.configs.test_autox3d import learning_rates
 
@@ -15,7 +15,7 @@ SIZES = ('tiny', 'small', 'base', 'large')
 
 
 def hook_of(cfg):
-    return cfg.custom_hooks[search_hook(cfg)]
+    return cfg.custom_hooks[search_hook_index(cfg)]
 
 
 @pytest.mark.parametrize('size', SIZES)

@@ -9,6 +9,7 @@ import torch
 from mmnas_video.cost import Cost, count
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperMBConv3D
+from tests.helpers import some_archs
 
 #: Three groups, one of which keeps its width and size; all attentions; SE units of different widths.
 SMALL = dict(
@@ -28,11 +29,6 @@ TINY = {**SMALL, "stages": (((3, 5, 2), (2, 1)),), "expansions": (1.5, 4.5), "ke
         "spatial_strides": (2,), "glore_nodes": (3,), "nonlocal_widths": (2,)}  # fmt: skip
 
 
-def archs(space, number, seed=0):
-    rng = random.Random(seed)
-    return [space.smallest, space.largest, *(space.sample(rng) for _ in range(number))]
-
-
 def counted(cfg, arch, shape) -> Cost:
     with torch.device('meta'):  # no weights are needed to count
         pinned = SuperMBConv3D(**cfg, arch=arch)
@@ -45,7 +41,7 @@ def test_small_space_equals_the_counter(sharing, number):
     shortcuts, SE by another rule, attention left out. Exactly equal, 104 archs on two odd shapes.
     """
     supernet = SuperMBConv3D(**SMALL, sharing=sharing)
-    for i, arch in enumerate(archs(supernet.space, number, seed=number)):
+    for i, arch in enumerate(some_archs(supernet.space, number, seed=number)):
         shape = ((3, 5, 13, 11), (3, 4, 17, 8))[i % 2]
         assert supernet.cost(arch, shape) == counted(SMALL, arch, shape), dict(arch)
 
@@ -57,7 +53,7 @@ def test_autox3d_space_equals_the_counter():
     cfg, shape = dict(attentions=('none', 'glore', 'nonlocal')), (3, 13, 160, 160)
     with torch.device('meta'):
         supernet = SuperMBConv3D(**cfg)
-    for arch in archs(supernet.space, 5, seed=1):
+    for arch in some_archs(supernet.space, 5, seed=1):
         assert supernet.cost(arch, shape) == counted(cfg, arch, shape)
     doubled = dict(cfg, depth_scale=2.0)
     with torch.device('meta'):
@@ -71,7 +67,7 @@ def test_costs_of_shapes_and_archs_do_not_mix():
     again.
     """
     supernet = SuperMBConv3D(**SMALL)
-    chosen, shapes = archs(supernet.space, 10, seed=3), ((3, 5, 13, 11), (3, 7, 13, 11), (3, 5, 16, 16))
+    chosen, shapes = some_archs(supernet.space, 10, seed=3), ((3, 5, 13, 11), (3, 7, 13, 11), (3, 5, 16, 16))
     first = {(a, s): supernet.cost(a, s) for a in chosen for s in shapes}
     for (arch, shape), cost in reversed(first.items()):
         assert supernet.cost(arch, shape) == cost == SuperMBConv3D(**SMALL).cost(dict(arch), list(shape))

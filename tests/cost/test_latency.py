@@ -20,11 +20,11 @@ from mmnas_video.cost import (
     Sample,
     TimedCost,
     TimedNetwork,
-    agreement,
     fastest_runs,
     fit_rates,
     kendall_tau,
     latency_timer,
+    prediction_agreement,
     read_table,
 )
 from mmnas_video.cost.latency_fit import nonnegative_least_squares
@@ -70,7 +70,7 @@ def test_kendalls_tau():
     assert kendall_tau([1, 2, 3, 40], [1, 20, 21, 22]) == 1 and kendall_tau([1, 2, 3], [3, 2, 1]) == -1
     assert kendall_tau([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(4 / 6)
     assert kendall_tau([1, 2, 2, 3], [1, 3, 2, 4]) == pytest.approx(5 / 30**0.5)
-    found = agreement([9.0, 22.0], [10.0, 20.0])
+    found = prediction_agreement([9.0, 22.0], [10.0, 20.0])
     assert found == {'tau': 1.0, 'mean_error': pytest.approx(0.1), 'worst_error': pytest.approx(0.1)}
 
 

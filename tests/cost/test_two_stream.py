@@ -1,4 +1,4 @@
-"""Cost of two joined streams: against torch's counter, part by part, and extremes against brute force."""
+"""Cost of two joined streams: against torch's counter and the streams alone, and extremes against brute force."""
 
 import random
 from itertools import product
@@ -58,26 +58,23 @@ def test_range_over_several_sites_equals_brute_force():
         assert (least, most) == (min(values), max(values))
 
 
-def test_parts_add_up_and_are_what_they_say():
-    """Rejects a sum that counts joined channels twice, a fusion without what the next block pays for it, and streams
-    whose part changes with what joins.
+def test_streams_and_a_fusion_add_up():
+    """Rejects a sum that counts joined channels twice, a fusion without what the next block pays for it or that costs
+    nothing, and streams whose cost changes beside another.
     """
     model = SuperTSNet(**TINY)
     rng = random.Random(4)
     for number in range(30):
         arch = model.space.sample(rng)
-        parts = model.cost_parts(arch, SHAPE)
-        assert list(parts) == ['sparse', 'dense', 'fusion.s1.g1']
-        assert sum(parts.values(), Cost()) == model.cost(arch, SHAPE)
+        cost, without = model.cost(arch, SHAPE), model.cost(arch.replace({'fusion.s1.g1': 'none'}), SHAPE)
         if number < 6:
-            assert sum(parts.values(), Cost()) == count(SuperTSNet(**TINY, arch=arch), torch.zeros(1, *SHAPE))[0]
-        without = model.cost(arch.replace({'fusion.s1.g1': 'none'}), SHAPE)
-        assert parts['sparse'] + parts['dense'] == without
-        assert (parts['fusion.s1.g1'] == Cost()) == (arch['fusion.s1.g1'] == 'none')
+            assert cost == count(SuperTSNet(**TINY, arch=arch), torch.zeros(1, *SHAPE))[0]
+        assert (cost == without) == (arch['fusion.s1.g1'] == 'none')
+        alone = Cost()
         for name in ('sparse', 'dense'):
-            alone = SuperTSNet(**TINY, streams=(name,))
             own = {key: value for key, value in arch.items() if key.startswith(name)}
-            assert alone.cost(own, SHAPE) == parts[name] and alone.cost_parts(own, SHAPE) == {name: parts[name]}
+            alone += SuperTSNet(**TINY, streams=(name,)).cost(own, SHAPE)
+        assert alone == without
 
 
 def test_the_published_space_equals_the_counter():

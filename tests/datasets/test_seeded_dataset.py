@@ -192,7 +192,14 @@ def test_lists_that_cannot_be_read(tmp_path, video_cfg):
 
 def test_bad_options(tmp_path, video_cfg):
     """Rejects options that are silently ignored, and a part without a clip."""
-    fails(video_cfg, 'held_out', 'fration', held_out=dict(fration=0.1, part='train'))
+    fails(
+        video_cfg,
+        'held_out',
+        "unknown key 'fration'",
+        "'by'",
+        "mean 'fraction'",
+        held_out=dict(fration=0.1, part='train'),
+    )
     fails(video_cfg, 'held_out', 'fraction', held_out=dict(part='train'))
     fails(video_cfg, 'held_out.part', "'val'", held_out=dict(fraction=0.1, part='val'))
     fails(video_cfg, 'held_out.fraction', '1.0', held_out=dict(fraction=1.0, part='train'))

@@ -8,7 +8,7 @@ import torch
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import build_runner, load_config
-from mmnas_video.search import search_hook
+from mmnas_video.search import search_hook_index
 
 ROOT = Path(__file__).parents[2]
 TRAINING = """
@@ -47,7 +47,7 @@ def test_the_config_of_ones_own_project_can_be_searched(tmp_path):
     (tmp_path / 'my_training.py').write_text(TRAINING.replace('LIST', str(tmp_path / 'list.txt')))
     (tmp_path / 'search.py').write_text(snippet)
     cfg = load_config(str(tmp_path / 'search.py'), {'work_dir': str(tmp_path / 'work'), 'log_level': 'ERROR'})
-    assert search_hook(cfg) == 0
+    assert search_hook_index(cfg) == 0
     runner = build_runner(cfg)
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.call_hook('before_run')

@@ -9,13 +9,14 @@ import torch
 from mmengine.config import Config
 from torch.func import functional_call
 
-from mmnas_video.entangle import Mixture, copy_slices, extract_state, inherit, take, unused_masks
+from mmnas_video.entangle import Mixture, copy_slices, extract_state, inherit, take
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperViT
 from mmnas_video.registry import MODELS
 from mmnas_video.search.bilevel import placed
 from mmnas_video.search.freeze import frozen_unsampled
 from mmnas_video.testing.compare import assert_close, randomise
+from tests.helpers import some_archs, unused_masks
 
 MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
 SMALL = dict(
@@ -45,11 +46,6 @@ def clip(seed=0):
     return torch.randn(2, 3, 5, 13, 11, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def some_archs(space, number):
-    rng = random.Random(1)
-    return [space.smallest, space.largest, *(space.sample(rng) for _ in range(number))]
-
-
 def by_hand(model, arch):
     """The effective weights as the docstring says them, over the choices that ``arch`` has (those of its layers), and
     as the first of Q-K-V dimensions that are the same."""
@@ -76,7 +72,7 @@ def test_effective_weights_and_their_gradients(groups):
     part in, offsets that reach the wrong parameter or the wrong group, and a graph that is cut."""
     model, plain = vit(groups), SuperViT(**SMALL).double()
     assert set(model.local_weights.keys) > {'norm.weight', 'layers.2.mlp_norm.bias', 'tokenizer.tubes.1.weight'}
-    for arch in some_archs(model.space, 5):
+    for arch in some_archs(model.space, 5, seed=1):
         upstream = torch.randn(2, 13, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
         parameters = dict(model.named_parameters())
         with model.use(arch), plain.use(arch):
@@ -106,7 +102,7 @@ def test_one_hot_assignments_are_separately_held_weights():
         for row, group in enumerate((2, 0, 1)):
             local.table[start + row, group] = 1e4
     base = {n: p.detach() for n, p in model.named_parameters() if not n.startswith('local_weights')}
-    for arch in some_archs(model.space, 3):
+    for arch in some_archs(model.space, 3, seed=1):
         group = (2, 0, 1)[model.space['embed_dim'].index(arch['embed_dim'])]
         own = {name: base[name] + local.offsets[key][group].detach() for name, key in local.keys.items()}
         with model.use(arch), plain.use(arch):
@@ -166,7 +162,7 @@ def test_mixtures():
     weights' gradient is that of central differences. Rejects an assignment that α does not reach, that counts layers
     as often in every depth, and one that is a mean of assignments (softmax after the mean, not before)."""
     model = vit()
-    for arch in some_archs(model.space, 4):
+    for arch in some_archs(model.space, 4, seed=1):
         with model.use(arch):
             expected = model(clip())
         with model.use(Mixture.one_hot(model.space, arch, expected)):
@@ -223,7 +219,7 @@ def test_recomputed_layers():
     """Rejects a backward pass that recomputes a layer with the parameters in the place of the effective weights (its
     gradients would be those of another network); also when it is asked for twice."""
     kept, again = vit(names='*'), vit(names='*', with_cp=True)
-    for arch in some_archs(kept.space, 2):
+    for arch in some_archs(kept.space, 2, seed=1):
         grads = []
         for model in (kept, again):
             with model.use(arch):
@@ -246,7 +242,7 @@ def test_extraction(names, sharing):
     """Supernet at a = network extracted for a, whose state has no local weights. Rejects the slices of w alone, and an
     offset that is sliced in another way than its parameter."""
     model = vit(names=names, sharing=sharing)
-    for arch in some_archs(model.space, 6):
+    for arch in some_archs(model.space, 6, seed=1):
         assert not any('local' in key for key in extract_state(model, arch))
         pinned = SuperViT(**SMALL, sharing=sharing, **model.pinned_cfg(arch)).double()
         copy_slices(model, arch, pinned)
@@ -263,7 +259,7 @@ def test_every_backbone(name):
     model = MODELS.build({**cfg.model.backbone, 'local_weights': dict(groups=2, names='*')}).double().eval()
     randomise(model)
     clips = torch.randn(1, *cfg.cost_shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    for arch in some_archs(model.space, 2)[2:]:
+    for arch in some_archs(model.space, 2, seed=1)[2:]:
         outputs = []
         for factor in (0.0, 0.1):
             with torch.no_grad():

@@ -11,10 +11,10 @@ from mmnas_video.entangle import (
     extract_state,
     find_searchable,
     lay_windows,
-    unused_masks,
 )
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Choice, SearchSpace
+from tests.helpers import unused_masks
 
 SPACE = SearchSpace('toy', [Choice('width', (2, 3, 5)), Choice('extra', (False, True))])
 

@@ -5,12 +5,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmnas_video.kernels import depthwise_conv3d
+from mmnas_video.kernels import batch_norm_tiles, depthwise_conv3d
+from mmnas_video.kernels import depthwise_plan as plans
 from mmnas_video.kernels import depthwise_reference as plain
 
 # Unit roundoff: half the distance from 1 to the next number. fp32 has 24 bits of significand, bf16 8, fp16 11.
 UNIT = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 SMALLEST = {torch.float32: 2.0**-149, torch.bfloat16: 2.0**-133, torch.float16: 2.0**-24}
+
+
+def forget_plans() -> None:
+    """Plans are kept by shape; after a change of their constants they are to be made again."""
+    for kept in (plans.plan_slide, plans.plan_gradient, batch_norm_tiles.lay_tiles):
+        kept.cache_clear()
 
 
 class Case(NamedTuple):

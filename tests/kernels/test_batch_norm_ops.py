@@ -8,15 +8,10 @@ from mmnas_video.kernels import batch_norm as fused
 from mmnas_video.kernels import choose
 from mmnas_video.kernels.batch_norm_excite import excited_op
 from mmnas_video.kernels.batch_norm_ops import apply_op, input_op, statistics_op, sums_op
+from tests.helpers import numbers
 
 SHAPE = (2, 3, 1, 2, 5)
 EPS = 1e-3
-
-
-def numbers(*shape, seed=0, grad=True):
-    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    x = x.contiguous(memory_format=torch.channels_last_3d) if len(shape) == 5 else x
-    return x.requires_grad_(grad)
 
 
 def parts(residual=True, gate=True, affine=True):

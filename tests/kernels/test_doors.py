@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmnas_video.kernels import batch_norm as fused
 from mmnas_video.kernels import choose, depthwise
+from tests.helpers import numbers
 
 EPS = 1e-3
 DEPTHWISE = (3, (1, 3, 3), 2)  # start, kernel, stride: a window that goes round, and is cropped
@@ -21,12 +22,6 @@ class LooksOn(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return func(*args, **(kwargs or {}))
-
-
-def numbers(*shape, seed=0, grad=True):
-    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    x = x.contiguous(memory_format=torch.channels_last_3d) if len(shape) == 5 else x
-    return x.requires_grad_(grad)
 
 
 def convolution():

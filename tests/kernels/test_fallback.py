@@ -35,7 +35,7 @@ def broken(monkeypatch):
     """Kernels in use on a CPU, of which the first of each family is made to fail with an error of choice."""
     from mmnas_video.kernels import batch_norm_launch, depthwise_launch
 
-    fallback.forget_failures()
+    monkeypatch.setattr(fallback, '_failed', {})
     monkeypatch.delenv(choose.SWITCH, raising=False)
     for module in (choose, depthwise):
         monkeypatch.setattr(module, 'INTERPRETED', True)
@@ -47,8 +47,7 @@ def broken(monkeypatch):
             monkeypatch.setattr(module, name, made[name])
         return made
 
-    yield make
-    fallback.forget_failures()
+    return make
 
 
 REFUSED = RuntimeError('Failed to find C compiler.\nPlease specify via CC environment variable.\n')

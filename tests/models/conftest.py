@@ -1,7 +1,6 @@
 """Small networks with sizes that are told apart, and values that hide nothing."""
 
 import math
-import random
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmnas_video.entangle import Window, copy_slices
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.models.blocks import SuperGloRe
+from tests.helpers import some_archs
 
 #: 4.3 million archs in three groups: a stage without stride, all attentions, SE units of different widths.
 SMALL = dict(
@@ -47,12 +47,6 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
         if isinstance(module, SuperGloRe):
             module.extend_norm.weight.data.mul_(0.03)
     return model
-
-
-def some_archs(space, number: int, seed: int = 0) -> list:
-    """The smallest, the largest and ``number`` random ones."""
-    rng = random.Random(seed)
-    return [space.smallest, space.largest, *(space.sample(rng) for _ in range(number))]
 
 
 def extract(supernet: SuperMBConv3D, arch, **cfg) -> SuperMBConv3D:

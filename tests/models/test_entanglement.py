@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mmnas_video.entangle import extract_state, find_searchable, kept_statistics, unused_masks
+from mmnas_video.entangle import extract_state, find_searchable, kept_statistics
 from mmnas_video.kernels.batch_norm_reference import ACTIVATIONS
+from tests.helpers import unused_masks
 
 SHARINGS = ('fair', 'prefix')
 

@@ -11,7 +11,8 @@ from mmnas_video.entangle import lay_windows
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.registry import MODELS
-from mmnas_video.space import Arch, arch_to_json, x3d_arch
+from mmnas_video.space import Arch, arch_to_json
+from tests.helpers import x3d_arch
 
 
 def test_it_is_built_from_a_config(small):

@@ -17,6 +17,7 @@ from mmnas_video.registry import MODELS
 from mmnas_video.search.extraction import pinned_config
 from mmnas_video.testing import check_searchable
 from mmnas_video.testing.compare import randomise
+from tests.helpers import some_archs
 
 TUBES = (
     dict(kernels=('1x2x3', '1x3x2', '1x3x3'), strides=('2x2x3', '3x3x3', '2x3x2'), offsets=('0x0x0', '1x0x1', '0x1x2')),
@@ -32,11 +33,6 @@ CLIP, IMAGE = (3, 5, 13, 11), (3, 1, 13, 11)
 
 def inputs(shape, seed=0, batch=2, dtype=torch.float64):
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def some_archs(space, number, seed=0):
-    rng = random.Random(seed)
-    return [space.smallest, space.largest, *(space.sample(rng) for _ in range(number))]
 
 
 class PlainViT(nn.Module):

@@ -15,7 +15,8 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.models import x3d_state_dict
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.registry import MODELS
-from mmnas_video.space import AUTOX3D_STAGES, x3d_arch
+from mmnas_video.space import AUTOX3D_STAGES
+from tests.helpers import x3d_arch
 
 ROOT = Path(__file__).resolve().parents[2]
 X3D = ROOT / 'configs/autox3d/archs/x3d.json'

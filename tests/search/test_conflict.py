@@ -12,7 +12,7 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import close_runner_workers, make_demo
+from mmnas_video.datasets import close_runner_workers
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.search import ConflictAwareSearchHook
@@ -20,7 +20,7 @@ from mmnas_video.search.sandwich import sized_choices
 from mmnas_video.space import Arch
 
 from .test_entangled import BACKBONES as ENTANGLED
-from .test_entangled import OPTIONS, joint_config
+from .test_entangled import joint_config
 from .test_matrix import BACKBONES, MODEL_CONFIGS
 from .toy import SPACE, loader, prepared
 
@@ -234,7 +234,7 @@ def test_choices_with_a_size(backbone):
         (dict(per=None), 'ConflictAwareSearchHook.per: found None'),
         (dict(distill='kl'), "ConflictAwareSearchHook.distill: found 'kl', expected True or False"),
         (dict(num_archs=0), 'ConflictAwareSearchHook.num_archs: found 0, expected a whole number from 1'),
-        (dict(num_arch=2), "unknown option 'num_arch'.*Did you mean 'num_archs'"),
+        (dict(num_arch=2), "unknown key 'num_arch'.*Did you mean 'num_archs'"),
     ],
 )
 def test_bad_options(options, message):
@@ -261,13 +261,6 @@ def test_ends_as_uniform_sampling(tmp_path):
 
 
 # ---------------------------------------------------------------------------- joint data
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('demo')
-    make_demo(folder, OPTIONS, report=lambda line: None)
-    return folder
-
-
 def test_a_run_on_joint_data(root, tmp_path):
     """SuperViT on images, scenes and motions, distilled: every step learns from the largest network's scores of its own
     head, after its dataset's loss by labels, and no other head has a gradient. Rejects labels of another dataset, and

@@ -475,7 +475,7 @@ def test_a_stopped_search_ends_cleanly_and_stays_ended(tmp_path):
         (dict(freeze_unsampled=True), 'freeze_unsampled: found True'),
         (dict(stop_when=dict(value='skip')), 'stop_when: found'),
         (dict(stop_when=dict(value='skip', count=0)), 'stop_when: found'),
-        (dict(unrolled=True), "unknown option 'unrolled'"),
+        (dict(unrolled=True), "unknown key 'unrolled'"),
         (dict(hesian='exact'), "Did you mean 'hessian'"),
     ],
 )

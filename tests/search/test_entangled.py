@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import DemoOptions, close_runner_workers, make_demo
+from mmnas_video.datasets import close_runner_workers
 from mmnas_video.entangle import Mixture, batch_statistics
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import EntanglementSearchHook
@@ -31,10 +31,6 @@ from .toy import loader, prepared
 HOOK = dict(type='EntanglementSearchHook', score_batches=1)
 #: Without a norm that takes the choices' effect away.
 PLAIN = dict(model=dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False)))
-OPTIONS = DemoOptions(
-    seed=3, height=34, width=46, min_frames=11, max_frames=17, motion_classes=4, scene_classes=3,
-    motion_clips=(11, 2, 3), scene_clips=(7, 1, 2), image_clips=(5, 1, 2),
-)  # fmt: skip
 VIT = dict(
     type='SuperViT',
     table=dict(embed_dims=(7, 11, 13), depths=(1, 2, 3), heads=(2, 3, 5), qkv_dims=(6, 11, 17), mlp_ratios=(1.5, 2.5)),
@@ -65,13 +61,6 @@ def in_mmaction():
 
 
 # ---------------------------------------------------------------------------- a run on joint data
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('demo')
-    make_demo(folder, OPTIONS, report=lambda line: None)
-    return folder
-
-
 def joint_config(root, work_dir, hook, backbone, width, head):
     recognizer = model()
     recognizer['backbone'] = backbone
@@ -507,12 +496,14 @@ def test_a_value_without_weight_is_no_candidate():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(w_mode='mixed'), "unknown option 'w_mode'"),
+        (dict(w_mode='mixed'), "unknown key 'w_mode'"),
         (dict(weight_mode='mix'), r"weight_mode: found 'mix', expected one of \['sampled', 'mixed'\]"),
         (dict(order=2), 'EntanglementSearchHook.order: found 2'),
+        (dict(hessain='exact'), r"unknown key 'hessain', expected one of (?!.*'(order|hessian|virtual_lr|score)')"),
         (dict(score='mixture'), "score: found 'mixture'"),
         (dict(arch_samples=1), 'arch_samples: found 1, expected a whole number from 2'),
         (dict(eval_batches=0), 'eval_batches: found 0'),
+        (dict(stop_when=dict(value='skip')), 'EntanglementSearchHook.stop_when: found'),
         (dict(tune_iters=-1), 'EntanglementSearchHook.tune_iters: found -1'),
         (dict(weight_mode='mixed', freeze_unsampled=True), 'freeze_unsampled: found True with'),
     ],
@@ -524,7 +515,9 @@ def test_refused_options(options, message):
 
 
 def test_refused_draws():
-    """Rejects a pattern that fits nothing, unless it is the default."""
+    """Rejects a pattern that fits nothing, unless it is the default, and an error of a hook that the config has not."""
+    with pytest.raises(ConfigError, match=r"EntanglementSearchHook\.watch: found 'skip'"):
+        prepared({**HOOK, 'watch': 'skip'})
     for drawn, message in (({'tubes*': 4}, r"drawn: the pattern 'tubes\*'"), ({'width': 0}, 'found 0, expected')):
         with pytest.raises(ConfigError, match=message):
             prepared({**HOOK, 'drawn': drawn})

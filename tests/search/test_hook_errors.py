@@ -77,7 +77,7 @@ def test_a_warm_up_where_no_epoch_is_counted(method):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(num_arch=4), "unknown option 'num_arch'.*Did you mean 'num_archs'"),
+        (dict(num_arch=4), "unknown key 'num_arch'.*Did you mean 'num_archs'"),
         (dict(mode='both'), "mode: found 'both'"),
         (dict(cost_term='loss'), "cost_term: found 'loss'"),
         (dict(num_archs=1), 'num_archs: found 1'),

@@ -35,17 +35,13 @@ TWO = [
 ]
 
 
+pytestmark = pytest.mark.usefixtures('no_pictures')
+
+
 @pytest.fixture(autouse=True)
 def mmaction_scope():
     """Where the types of a config are looked up before a Runner has said so."""
     init_default_scope('mmaction')
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """A report takes longer than a search of these; tests/visualization has its own."""
-    for place in ('visualization.report', 'staged'):
-        monkeypatch.setattr(f'mmnas_video.{place}.write_report', lambda *args, **options: None)
 
 
 @HOOKS.register_module()

@@ -15,8 +15,8 @@ from mmnas_video.space import (
     mbconv3d_groups,
     mbconv3d_space,
     narrowed,
-    x3d_arch,
 )
+from tests.helpers import x3d_arch
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = ('none', 'glore', 'nonlocal')

@@ -9,18 +9,17 @@ from mmnas_video.space import (
     ATTENTION_SITES,
     DENSE_STAGES,
     FUSIONS,
-    MANUAL_FUSION_SITES,
     SPARSE_STAGES,
     STREAMS,
     arch_from_json,
     fused_channels,
     fusion_sites,
-    manual_tsnet_arch,
     mbconv3d_groups,
     stream_values,
     tsnet_space,
 )
 from mmnas_video.testing import check_space
+from tests.helpers import MANUAL_FUSION_SITES, manual_tsnet_arch
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = dict(zip(STREAMS, (SPARSE_STAGES, DENSE_STAGES), strict=True))

@@ -622,6 +622,17 @@ class OutsideTheSpace(UniformSearchHook):
         return self.space.largest.replace({'width': 4})
 
 
+class SaysTooLittle(UniformSearchHook):
+    """Runs more than it says, as a method that says nothing."""
+
+    def step_work(self, ranks):
+        return SearchHook.step_work(self, ranks)
+
+    def step(self, batch, optim_wrapper):
+        super().step(batch, optim_wrapper)
+        return super().step(batch, optim_wrapper)
+
+
 WRONG = {
     ForgetsAlpha: 'killed and resumed',
     ForgetsTheOptimiser: 'killed and resumed',
@@ -635,6 +646,7 @@ WRONG = {
     LearnsNothing: 'do not learn',
     LeavesTheArch: 'left the architecture',
     OutsideTheSpace: 'not of its space',
+    SaysTooLittle: 'SaysTooLittle.step_work: found 18 passes in 18 steps, expected the 36',
 }
 
 

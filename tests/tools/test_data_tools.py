@@ -1,23 +1,15 @@
 """tools/data: the demo data and the smaller Kinetics lists, as a person calls them."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import load_data_tool
+
 TOOLS = Path(__file__).parents[2] / 'tools/data'
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f'tools_data_{name}', TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-make_demo, mini_kinetics = load('make_demo'), load('mini_kinetics')
+make_demo, mini_kinetics = load_data_tool('make_demo'), load_data_tool('mini_kinetics')
 
 
 def test_make_demo_hands_every_option_on(tmp_path, capsys):

@@ -12,10 +12,9 @@ from mmengine.registry import DATASETS, init_default_scope
 
 import mmnas_video  # noqa: F401
 from mmnas_video.launch import load_config
+from tests.helpers import load_data_tool
 
-from .test_data_tools import load
-
-from_folders = load('from_folders')
+from_folders = load_data_tool('from_folders')
 ROOT = Path(__file__).parents[2]
 SPLITS = ('train', 'val', 'test')
 

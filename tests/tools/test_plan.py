@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 
 from mmnas_video.launch import load_config
 from mmnas_video.plan import Plan, read_clips, steps_of
-from mmnas_video.step_work import selection_work, work_of
+from mmnas_video.search import SearchHook, Work
 
-from ..search.toy import SPACE, config, loader
+from ..search.toy import config, loader
 
 #: Config, GPUs, and (epochs, steps an epoch, training clips a step).
 PUBLISHED = [
@@ -295,8 +295,26 @@ def test_the_table_of_growth_says_where_it_ends(tool):
     assert '\n 16000  none: train_dataloader.batch_size: found 8 on 16000 ranks' in text
 
 
-def test_a_method_that_is_not_known_is_refused():
-    """Rejects a plan that silently counts a new method as plain training."""
-    with pytest.raises(TypeError, match='not known to the plan'):
-        work_of(object(), 1)
-    assert selection_work(None, SPACE, 1, 3) == []
+class SaysNothing(SearchHook):
+    """A method of another package, as a first draft has it."""
+
+
+class TwiceTheLargest(SaysNothing):
+    """The same, which says what it runs."""
+
+    def step_work(self, ranks):
+        return [Work('largest', 2)]
+
+    def selection_work(self, space, ranks, epochs):
+        return [Work('largest', 7 * epochs / ranks, held_out=True, backward=False)]
+
+    def summed_values(self, space):
+        return 11
+
+
+def test_a_method_of_another_package_says_its_work():
+    """Rejects a table of the methods that are ours (a TypeError for any other), and a part that is not asked for."""
+    found, draft = (toy_plan(dict(type=hook), ranks=3) for hook in (TwiceTheLargest, SaysNothing))
+    assert found['rank_macs'] == pytest.approx((4 * 5 * 2 * 3 + 7 * 2 / 3 * 5) * LARGEST)
+    assert found['alpha_bytes'] == 8 * 11 and draft['alpha_bytes'] == 0
+    assert draft['rank_macs'] == pytest.approx(4 * 5 * 3 * MEAN, rel=0.06)

@@ -1,27 +1,18 @@
 """tools/data/transcode.py and check_videos.py, as a person calls them."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from mmnas_video.datasets.video_list import Line, read_lines
 from tests.datasets.videos import sound, write
+from tests.helpers import load_data_tool
 
 TOOLS = Path(__file__).parents[2] / 'tools/data'
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f'tools_data_{name}', TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-transcode, check_videos = load('transcode'), load('check_videos')
+transcode, check_videos = load_data_tool('transcode'), load_data_tool('check_videos')
 GOOD = ('one.mp4', 'ünï and blanks/two.mp4', 'three.webm')
 BAD = {'sound.mp4': 'video stream', 'text.mp4': '', 'missing.mp4': 'no such file', 'cut.mp4': ''}
 LABELS = (5, 3, 2, 7, 0, 1, 4)

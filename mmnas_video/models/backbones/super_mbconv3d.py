@@ -40,6 +40,7 @@ from mmnas_video.space import (
 
 from ..blocks import GroupWindows, JoinedInput, MBConv3DGroup, Stem
 from ..latency_blocks import chain_blocks
+from .clip_shape import clip_shape
 from .norm_eval import NormEval
 
 
@@ -271,9 +272,7 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
             )
 
     def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
-        if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
-            raise ConfigError(f'cost_shape: found {tuple(shape)}, expected (C, T, H, W) with C = {self.in_channels}')
-        c, t, h, w = shape
+        c, t, h, w = clip_shape(shape, self.in_channels)
         self._check_size((h, w))
         return c, t, h, w
 

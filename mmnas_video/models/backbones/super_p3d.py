@@ -29,6 +29,7 @@ from mmnas_video.space import (
 from ..blocks import OpOptions, P3DCell, Stem
 from ..blocks.p3d_cell import Terms
 from ..latency_blocks import cell_blocks
+from .clip_shape import clip_shape
 
 
 @MODELS.register_module()
@@ -147,7 +148,7 @@ class SuperP3D(Searchable, BaseModule):
 
     def edge_cost(self, shape: Sequence[int]) -> AdditiveCost:
         """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only."""
-        shape = self._check_shape(shape)
+        shape = clip_shape(shape, self.in_channels)
         if shape not in self._costs:
             fixed, size = self.stem.cost(shape[1:]), self.stem.size_after(shape[1:])
             table: dict[str, dict[Value, Cost]] = {
@@ -162,11 +163,6 @@ class SuperP3D(Searchable, BaseModule):
                 older, size = size, cell.size_after(size)
             self._costs[shape] = AdditiveCost(fixed, table)
         return self._costs[shape]
-
-    def _check_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
-            raise ConfigError(f'cost_shape: found {tuple(shape)}, expected (C, T, H, W) with C = {self.in_channels}')
-        return tuple(shape)
 
     def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
         """MACs and parameters of ``arch`` on one clip of ``shape`` (C, T, H, W); exact, without a forward pass."""

@@ -286,11 +286,6 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         """MACs and parameters of ``arch`` on one clip of ``shape`` (C, T, H, W); exact, without a forward pass."""
         return self.table(shape)(arch)
 
-    def cost_parts(self, arch: Mapping[str, Value], shape: Sequence[int]) -> dict[str, Cost]:
-        """The same, part by part: each stream as if nothing joined, and what each fusion (``fusion.s1.g1``) adds."""
-        table = self.table(shape)
-        return table.parts(arch) if isinstance(table, TwoStreamCost) else {self.streams[0]: table(arch)}
-
     def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Least and most MACs and parameters over the space, each with an arch that has it."""
         return self.table(shape).range()

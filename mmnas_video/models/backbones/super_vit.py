@@ -37,6 +37,7 @@ from mmnas_video.space import (
 
 from ..blocks import Tokens, TubeTokenizer, ViTAt, ViTLayer, ViTWindows
 from ..latency_blocks import vit_blocks
+from .clip_shape import clip_shape
 
 Extent = tuple[int, int, int]
 
@@ -243,9 +244,7 @@ class SuperViT(Searchable, BaseModule):
         raise KeyError((embed, heads, qkv, ratio))
 
     def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
-        if len(shape) != 4 or shape[0] != self.in_channels or min(shape) < 1:
-            raise ConfigError(f'cost_shape: found {tuple(shape)}, expected (C, T, H, W) with C = {self.in_channels}')
-        c, t, h, w = shape
+        c, t, h, w = clip_shape(shape, self.in_channels)
         self.check_clip((t, h, w))
         return c, t, h, w
 

@@ -10,13 +10,7 @@ from mmnas_video.kernels import depthwise_conv3d, use_triton
 from mmnas_video.kernels import depthwise_launch as launch
 from mmnas_video.kernels import depthwise_plan as plans
 from mmnas_video.kernels.choose import SWITCH
-from tests.kernels.depthwise_oracle import CASES, Case, assert_right, run
-
-
-def forget_plans() -> None:
-    """Plans are kept by shape; after a change of their tables they are to be made again."""
-    plans.plan_slide.cache_clear()
-    plans.plan_gradient.cache_clear()
+from tests.kernels.depthwise_oracle import CASES, Case, assert_right, forget_plans, run
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from mmnas_video.kernels import batch_norm_tiles, depthwise_launch
 from mmnas_video.kernels import depthwise_plan as plans
 from mmnas_video.models.backbones import SuperMBConv3D
 from tests.kernels.batch_norm_oracle import DEVICE, Operators, clip
+from tests.kernels.depthwise_oracle import forget_plans
 
 #: Two widths and two kernels of one group of one block.
 TINY = dict(
@@ -37,12 +38,6 @@ def few_programs(monkeypatch):
     forget_plans()
     yield
     forget_plans()
-
-
-def forget_plans():
-    """Plans are kept by shape; here their constants change."""
-    for kept in (plans.plan_slide, plans.plan_gradient, batch_norm_tiles.lay_tiles):
-        kept.cache_clear()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from mmnas_video import __main__ as report
 from mmnas_video.kernels import batch_norm_launch, batch_norm_tiles, depthwise_launch, self_check
 from mmnas_video.kernels import depthwise_plan as plans
 from mmnas_video.kernels.choose import SWITCH
+from tests.kernels.depthwise_oracle import forget_plans
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +23,6 @@ def few_programs(monkeypatch):
     forget_plans()
     yield
     forget_plans()
-
-
-def forget_plans():
-    """Plans are kept by shape; here their constants change."""
-    for kept in (plans.plan_slide, plans.plan_gradient, batch_norm_tiles.lay_tiles):
-        kept.cache_clear()
 
 
 def test_right_wrong_and_failing_kernels(monkeypatch):

@@ -1,0 +1,21 @@
+"""ClosedForm: a cost that knows its extremes over the space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmnas_video.space import Arch
+
+from .cost import Cost
+
+
+class ClosedForm:
+    """Base of the costs whose least and most are found quantity by quantity."""
+
+    def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
+        """Per quantity the least and the most, each with an arch that has it (exact)."""
+        return {name: (self._extreme(q, min), self._extreme(q, max)) for q, name in enumerate(Cost._fields)}
+
+    def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
+        """The ``best`` (min or max) of a quantity, by its number in :class:`Cost`."""
+        raise NotImplementedError
