@@ -51,6 +51,7 @@ class Preemption:
         self._runner: Runner | None = None
         self._leaving: dict[str, Any] | None = None
         self._place: dict[str, Any] | None = None
+        self._begun = 0  # batches of this epoch that an earlier run has done
 
     # ------------------------------------------------------------------ the signal
     def watch(self, runner: Runner) -> None:
@@ -88,8 +89,10 @@ class Preemption:
     def enter_epoch(self, runner: Runner) -> None:
         """Go to where the resumed checkpoint was written within this epoch, if it was."""
         place, self._place = self._place, None
+        loader = runner.train_loop.dataloader
+        # Not from the step of the run: epochs before this one may have had more steps, or fewer.
+        self._begun = getattr(loader.batch_sampler, 'begun', place['batches'] if place else 0)
         if place and place['batches']:
-            loader = runner.train_loop.dataloader
             if isinstance(loader.sampler, SeededSampler):  # joint data has gone there by itself
                 loader.sampler.go_to(runner.epoch, place['batches'] * loader.batch_size)
             _set_generators(place['generators'][get_rank()])
@@ -106,7 +109,7 @@ class Preemption:
             return
         done = 0
         if not isinstance(loop, IterBasedTrainLoop):
-            done = runner.iter + 1 - runner.epoch * len(loop.dataloader)
+            done = self._begun + batch_idx + 1
             if done >= len(loop.dataloader):
                 return  # the epoch's own end comes first
             if not _goes_on_within(loop.dataloader):
@@ -137,6 +140,7 @@ class Preemption:
         own = [buffer.cpu() for buffer in running_statistics(runner)] if get_world_size() > 1 else []
         self._leaving = {
             'batches': done,
+            'of': _lengths(runner.train_loop.dataloader),
             'generators': all_gather_object(_generators()),
             'statistics': all_gather_object(own),  # what the undisturbed run would not average here
         }
@@ -153,14 +157,17 @@ class Preemption:
         """Take the place from a checkpoint that is resumed.
 
         Raises:
-            ConfigError: it was written by another number of ranks.
+            ConfigError: it was written within an epoch by another number of ranks, or of other batches.
         """
         place = checkpoint.get(KEY) if runner._resume else None
-        if place and place['batches'] and len(place['generators']) != get_world_size():
-            raise ConfigError(
-                f'resume: found a checkpoint that {len(place["generators"])} ranks have written within an epoch, '
-                f'expected {get_world_size()}; resume with as many, or from the checkpoint of an epoch (--resume FILE)'
-            )
+        if place and place['batches']:
+            expected = {'ranks': get_world_size(), **_lengths(runner.train_loop.dataloader)}
+            found = {**expected, **place.get('of', {}), 'ranks': len(place['generators'])}
+            if found != expected:
+                raise ConfigError(
+                    f'resume: found a checkpoint within an epoch of {found}, expected {expected}: batches would be '
+                    'left out or done twice; resume with the same, or from the checkpoint of an epoch (--resume FILE)'
+                )
         self._place = place
 
 
@@ -169,6 +176,11 @@ def _goes_on_within(loader: DataLoader) -> bool:
     if getattr(loader.batch_sampler, 'resumes_within_epoch', False):
         return True
     return isinstance(loader.sampler, SeededSampler) and loader.batch_size is not None
+
+
+def _lengths(loader: DataLoader) -> dict[str, Any]:
+    """What a number of batches has to be counted in for it to be a place."""
+    return {'steps': len(loader), 'batch_size': loader.batch_size}
 
 
 def _generators() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmnas_video.datasets import FilesInWork, FileWatchHook
 from mmnas_video.datasets.files_in_work import HEAD
 from mmnas_video.errors import ConfigError
+from mmnas_video.testing.method import Killed, Killer
 from tests.conftest import forget_runs
 
 from .toy import checkpoint, config, loader, runner
@@ -179,5 +180,20 @@ def test_the_place_of_other_ranks_is_refused(tmp_path):
     saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
     saved['preempted']['generators'] *= 3
     torch.save(saved, tmp_path / 'preempted.pth')
-    with pytest.raises(ConfigError, match='3 ranks have written within an epoch, expected 1'):
+    with pytest.raises(ConfigError, match=r"within an epoch of {'ranks': 3, .*}, expected {'ranks': 1, "):
         search(HOOKS['PARSEC'], tmp_path, resume=True)
+
+
+@pytest.mark.parametrize('batch', [3, 10])
+def test_a_signal_where_the_steps_of_an_epoch_have_changed(batch, tmp_path):
+    """Killed in the second epoch, of 6 steps, and resumed from the end of the first with another batch size. Rejects a
+    place that is counted as if all epochs had been as long: negative, or past the end, so that the signal waits."""
+    with pytest.raises(Killed):
+        search(HOOKS['PARSEC'], tmp_path, more=[Killer(9)])
+    other = dict(train_dataloader=loader(0, batch=batch))
+    assert search(HOOKS['PARSEC'], tmp_path, ('step', 8), resume=True, **other) == 143
+    saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
+    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['preempted']['batches']) == (1, 8, 2)
+    with pytest.raises(ConfigError, match=rf"within an epoch of .*'batch_size': {batch}}}, expected .*: 5}}"):
+        search(HOOKS['PARSEC'], tmp_path, resume=True)
+    assert search(HOOKS['PARSEC'], tmp_path, resume=True, **other) is None
