@@ -6,13 +6,15 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
@@ -35,7 +37,7 @@ class Preemption:
     generators and BatchNorm statistics. With a ``SeededSampler`` (or joint data) the resumed run is bit for bit the one
     that was not told to end. With another sampler an epoch cannot be gone on with: then, and while no training step is
     running (validation, the selection at the end, a generation of an evolution), the process ends at once, and the
-    last checkpoint stands.
+    last checkpoint stands. Checkpoints of every so many steps (``by_epoch=False``) hold the place as well.
 
     Several ranks ask each other at every step, and end after the same one: torchrun sends SIGKILL 30 s after SIGTERM,
     and a step of a large search takes half of that.
@@ -49,9 +51,9 @@ class Preemption:
         self._told = self._agreed = self._stepping = False
         self._previous: Any = None
         self._runner: Runner | None = None
-        self._leaving: dict[str, Any] | None = None
-        self._place: dict[str, Any] | None = None
-        self._begun = 0  # batches of this epoch that an earlier run has done
+        self._place: dict[str, Any] | None = None  # of the checkpoint that is resumed
+        self._here: dict[str, Any] | None = None  # of the one that is being written
+        self._begun = self._done = 0  # batches of this epoch: that an earlier run has done, that lie behind
 
     # ------------------------------------------------------------------ the signal
     def watch(self, runner: Runner) -> None:
@@ -102,18 +104,25 @@ class Preemption:
         # Nothing of a generation can be saved; its hook says so.
         self._stepping = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
 
-    def after_step(self, runner: Runner, batch_idx: int) -> None:
+    def count(self, batch_idx: int) -> None:
+        """Note that a batch lies behind, the one with this number since the epoch was begun or gone on with."""
+        self._done = self._begun + batch_idx + 1
+
+    def ends_epoch(self, runner: Runner) -> bool:
+        """Whether the step that has been done is the last of its epoch."""
+        return self._done >= len(runner.train_loop.dataloader)
+
+    def after_step(self, runner: Runner) -> None:
         """Leave between two updates, if a rank has been told to end."""
-        loop = runner.train_loop
+        loop, done = runner.train_loop, 0
         if not self._ask(runner) or not runner.optim_wrapper.should_update():
             return
-        done = 0
         if not isinstance(loop, IterBasedTrainLoop):
-            done = self._begun + batch_idx + 1
-            if done >= len(loop.dataloader):
+            if self.ends_epoch(runner):
                 return  # the epoch's own end comes first
-            if not _goes_on_within(loop.dataloader):
+            if not goes_on_within(loop.dataloader):
                 self._end(runner)
+            done = self._done
         self._leave(runner, dict(epoch=runner.epoch, iter=runner.iter + 1), done)
 
     def after_epoch(self, runner: Runner, saved: bool) -> None:
@@ -138,20 +147,38 @@ class Preemption:
 
     def _leave(self, runner: Runner, meta: dict[str, Any], done: int) -> None:
         own = [buffer.cpu() for buffer in running_statistics(runner)] if get_world_size() > 1 else []
-        self._leaving = {
-            'batches': done,
-            'of': _lengths(runner.train_loop.dataloader),
-            'generators': all_gather_object(_generators()),
-            'statistics': all_gather_object(own),  # what the undisturbed run would not average here
-        }
-        self._save(runner, meta)
+        with self._at(runner, done, own):  # what the undisturbed run would not average here
+            self._save(runner, meta)
         self._end(runner)
 
     # ------------------------------------------------------------------ checkpoints
+    @contextmanager
+    def within_epoch(self, runner: Runner) -> Iterator[None]:
+        """The checkpoint that is written meanwhile, on all ranks, gets the place within the epoch, where it can be gone
+        on with; without statistics: those of the ranks have been averaged, as they are in the run that goes on."""
+        if not goes_on_within(runner.train_loop.dataloader):
+            yield
+            return
+        with self._at(runner, self._done):
+            yield
+
+    @contextmanager
+    def _at(self, runner: Runner, done: int, statistics: Sequence[Tensor] = ()) -> Iterator[None]:
+        self._here = {
+            'batches': done,
+            'of': _lengths(runner.train_loop.dataloader),
+            'generators': all_gather_object(_generators()),
+            'statistics': all_gather_object(statistics) if statistics else [],
+        }
+        try:
+            yield
+        finally:
+            self._here = None
+
     def save(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the place into a checkpoint that is written within an epoch."""
-        if self._leaving is not None:
-            checkpoint[KEY] = self._leaving
+        if self._here is not None:
+            checkpoint[KEY] = self._here
 
     def load(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take the place from a checkpoint that is resumed.
@@ -171,7 +198,7 @@ class Preemption:
         self._place = place
 
 
-def _goes_on_within(loader: DataLoader) -> bool:
+def goes_on_within(loader: DataLoader) -> bool:
     """Whether an epoch of this data can be gone on with."""
     if getattr(loader.batch_sampler, 'resumes_within_epoch', False):
         return True
