@@ -93,13 +93,17 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_checkpoint(self, runner: Runner) -> None:
         """As the stock hook; of every so many steps within an epoch with the place in it."""
-        if self.by_epoch or isinstance(runner.train_loop, IterBasedTrainLoop):
+        if not self._steps_of_epochs(runner):
             super()._save_checkpoint(runner)
         elif self.preemption.ends_epoch(runner):
             self._due = True  # from here on a resume would do the epoch once more
         else:
             with self.preemption.within_epoch(runner):
                 super()._save_checkpoint(runner)
+
+    def _steps_of_epochs(self, runner: Runner) -> bool:
+        """Whether it saves by steps in a training that counts epochs."""
+        return not self.by_epoch and not isinstance(runner.train_loop, IterBasedTrainLoop)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         kept = list(getattr(self, 'keep_ckpt_ids', ())) if self.max_keep_ckpts > 0 else []
@@ -178,7 +182,9 @@ class AtomicCheckpointHook(CheckpointHook):
         """As the stock hook, and what was due after the last step; then leave, if it is asked for."""
         before = self._written
         super().after_train_epoch(runner)
-        if self._due:
+        # Whether a step is the last one MMEngine tells by their number, as if all epochs had as many as this one.
+        last = self._steps_of_epochs(runner) and self.save_last and self.is_last_train_epoch(runner)
+        if self._due or last:
             self._due = False
             self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch + 1, iter=runner.iter))
         self.preemption.after_epoch(runner, saved=self._written > before)

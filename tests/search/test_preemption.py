@@ -222,6 +222,15 @@ def test_checkpoints_of_steps_and_a_signal(tmp_path):
     same(whole, told, 'iter_18.pth', ['iter_16.pth', 'iter_18.pth'])
 
 
+def test_the_last_step_is_saved_where_the_steps_of_an_epoch_have_changed(tmp_path):
+    """One epoch of 6 steps and two of 10. Rejects a last step that is looked for where three of 10 would have it."""
+    hooks = dict(BY_STEPS, checkpoint=dict(BY_STEPS['checkpoint'], interval=6))
+    with pytest.raises(Killed):
+        search(HOOKS['PARSEC'], tmp_path, more=[Killer(9)], default_hooks=hooks)
+    search(HOOKS['PARSEC'], tmp_path, resume=True, default_hooks=hooks, train_dataloader=loader(0, batch=3))
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_26.pth')
+
+
 @pytest.mark.parametrize(
     ('checkpoint', 'sampler'),
     [
