@@ -92,10 +92,14 @@ class JointBatchSampler(Sampler):
     def __iter__(self) -> Iterator[Batch]:
         """The batches of this rank from where :meth:`go_to` has set it to the end of that epoch; else of the whole
         epoch that the sampler was told."""
-        epoch = self.sampler.epoch
-        done = self._begin[1] if self._begin[0] == epoch else 0
+        epoch, done = self.sampler.epoch, self.begun
         steps = islice(self.schedule.walk(epoch * len(self) + done), len(self) - done)
         return (self._batch(task, number) for task, number in steps)
+
+    @property
+    def begun(self) -> int:
+        """Steps of the epoch that lie behind where its iteration begins."""
+        return self._begin[1] if self._begin[0] == self.sampler.epoch else 0
 
     def go_to(self, step: int, epoch: int | None = None) -> None:
         """Begin the next iteration after ``step`` steps of the run.

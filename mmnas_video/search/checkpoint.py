@@ -12,7 +12,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.registry import HOOKS
@@ -55,7 +55,8 @@ class AtomicCheckpointHook(CheckpointHook):
     elsewhere than on a disk.
 
     On SIGTERM (a preemption) the run ends after the step that it is in, with a checkpoint from which a resume goes on
-    within the epoch; see :class:`~mmnas_video.search.preemption.Preemption`.
+    within the epoch; see :class:`~mmnas_video.search.preemption.Preemption`. So it does from checkpoints of every so
+    many steps (``by_epoch=False``); one that is due after the last step of an epoch is written at the epoch's end.
 
     Raises:
         ConfigError: ``backend_args`` or ``file_client_args``, or an unknown option.
@@ -79,7 +80,7 @@ class AtomicCheckpointHook(CheckpointHook):
         kwargs = {key: value for key, value in kwargs.items() if key not in ('backend_args', 'file_client_args')}
         super().__init__(*args, **kwargs, backend_args={'backend': BACKEND})
         self.preemption = Preemption(self._leave)
-        self._written = 0
+        self._written, self._due = 0, False
 
     # ------------------------------------------------------------------ the stock hook's
     def before_train(self, runner: Runner) -> None:
@@ -89,6 +90,20 @@ class AtomicCheckpointHook(CheckpointHook):
             remove_unfinished(self.out_dir)
             remove_unfinished(runner.work_dir)
         self.preemption.watch(runner)
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        """As the stock hook; of every so many steps within an epoch with the place in it."""
+        if not self._steps_of_epochs(runner):
+            super()._save_checkpoint(runner)
+        elif self.preemption.ends_epoch(runner):
+            self._due = True  # from here on a resume would do the epoch once more
+        else:
+            with self.preemption.within_epoch(runner):
+                super()._save_checkpoint(runner)
+
+    def _steps_of_epochs(self, runner: Runner) -> bool:
+        """Whether it saves by steps in a training that counts epochs."""
+        return not self.by_epoch and not isinstance(runner.train_loop, IterBasedTrainLoop)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         kept = list(getattr(self, 'keep_ckpt_ids', ())) if self.max_keep_ckpts > 0 else []
@@ -159,13 +174,19 @@ class AtomicCheckpointHook(CheckpointHook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
     ) -> None:
         """As the stock hook; then leave, if it is asked for."""
+        self.preemption.count(batch_idx)
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        self.preemption.after_step(runner, batch_idx)
+        self.preemption.after_step(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """As the stock hook; then leave, if it is asked for."""
+        """As the stock hook, and what was due after the last step; then leave, if it is asked for."""
         before = self._written
         super().after_train_epoch(runner)
+        # Whether a step is the last one MMEngine tells by their number, as if all epochs had as many as this one.
+        last = self._steps_of_epochs(runner) and self.save_last and self.is_last_train_epoch(runner)
+        if self._due or last:
+            self._due = False
+            self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch + 1, iter=runner.iter))
         self.preemption.after_epoch(runner, saved=self._written > before)
 
     def after_train(self, runner: Runner) -> None:

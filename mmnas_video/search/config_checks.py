@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmnas_video.datasets import check_drawn_anew
@@ -12,6 +13,8 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import OPTIMIZERS, class_of
 
 from .accumulation import check_accumulation
+from .checkpoint import AtomicCheckpointHook
+from .preemption import goes_on_within
 
 if TYPE_CHECKING:
     from .base import SearchHook
@@ -72,3 +75,22 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
     if hook.trains_weights:
         check_accumulation(runner)
     check_drawn_anew(runner.train_dataloader)
+    _check_within_epoch(runner)
+
+
+def _check_within_epoch(runner: Runner) -> None:
+    """Refuse checkpoints within an epoch from which it could only be begun again."""
+    loader = runner.train_dataloader
+    goes_by_itself = getattr(loader.batch_sampler, 'resumes_within_epoch', False)
+    if goes_by_itself or isinstance(runner.train_loop, IterBasedTrainLoop):
+        return
+    sampler = type(loader.sampler).__name__
+    for hook in runner.hooks:
+        if not isinstance(hook, CheckpointHook) or hook.by_epoch or hook.interval <= 0:
+            continue
+        if not isinstance(hook, AtomicCheckpointHook) or not goes_on_within(loader):
+            raise ConfigError(
+                f'default_hooks.checkpoint.by_epoch: found False ({type(hook).__name__}, {sampler}) in a training that '
+                'counts epochs, expected True, or AtomicCheckpointHook with SeededSampler: a resume from another '
+                'checkpoint within an epoch would do its first steps again'
+            )

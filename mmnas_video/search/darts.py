@@ -409,7 +409,9 @@ class DARTSSearchHook(SearchHook):
         """Inverse of :meth:`state_dict`."""
         self.distribution.load_state_dict(state)
         self.alpha_optimizer.load_state_dict(state['optimizer'])
-        self.epochs, self._score = EpochArchs(state['epochs']), state['score']
+        # The budget may be another one since.
+        lines = [{**line, 'within': not self.violation(self.space.decode(line['arch']))} for line in state['epochs']]
+        self.epochs, self._score = EpochArchs(lines), state['score']
         self.dropped, self.stopped = state['dropped'], state['stopped']
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,8 @@ class Evolution:
 
     No two architectures that are the same network are ever asked for, and none that the budget does not admit. Parents
     are the top K of all that have been scored (the algorithm's line 8 can be read as those of the last generation only;
-    the AutoFormer code keeps the best of all).
+    the AutoFormer code keeps the best of all). What a budget that a resume has narrowed does not admit is neither
+    parent nor named, unless it admits nothing that has been scored.
 
     Args:
         space: what is searched.
@@ -190,9 +191,14 @@ class Evolution:
         """Take the scores of what was asked for, and select the next parents; returns the candidates."""
         new = [Candidate(arch, score, self.cost(arch)) for arch, score in zip(archs, scores, strict=True)]
         self.seen.update({self.canonical(candidate.arch): candidate for candidate in new})
-        self.parents = self._best([*self.parents, *new], self.options.top_k)
+        self.parents = self._best(self._within([*self.parents, *new]), self.options.top_k)
         self.generation += 1
         return new
+
+    def _within(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Those that the budget admits; all of them, if it admits none."""
+        candidates = list(candidates)
+        return [one for one in candidates if self.budget.admits(**one.cost._asdict())] or candidates
 
     def _best(self, candidates: Sequence[Candidate], count: int) -> list[Candidate]:
         """By score, of equals the cheaper; in Pareto mode by NSGA-II's crowded comparison."""
@@ -209,12 +215,13 @@ class Evolution:
     @property
     def best(self) -> Candidate | None:
         """The best score so far, of equals the cheaper; None before the first generation."""
-        return min(self.seen.values(), key=lambda candidate: (candidate.rank, candidate.cost), default=None)
+        found = self._within(self.seen.values())
+        return min(found, key=lambda candidate: (candidate.rank, candidate.cost), default=None)
 
     @property
     def front(self) -> list[Candidate]:
         """All that nothing scored so far beats in both score and cost, by rising cost."""
-        found = [candidate for candidate in self.seen.values() if candidate.rank < WORST]
+        found = [candidate for candidate in self._within(self.seen.values()) if candidate.rank < WORST]
         front = [found[i] for i in non_dominated([self._point(candidate) for candidate in found])]
         return sorted(front, key=lambda candidate: self._point(candidate)[::-1])
 
@@ -235,4 +242,6 @@ class Evolution:
         found = [Candidate(arch, score, self.cost(arch)) for arch, score in zip(archs, state['scores'], strict=True)]
         self.seen = {self.canonical(candidate.arch): candidate for candidate in found}
         self.parents = [found[number] for number in state['parents']]
+        if not all(self.admits(parent.arch) for parent in self.parents):  # a budget narrowed since
+            self.parents = self._best(self._within(found), self.options.top_k)
         self.generation = state['generation']

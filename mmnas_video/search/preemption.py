@@ -6,13 +6,15 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
@@ -35,7 +37,7 @@ class Preemption:
     generators and BatchNorm statistics. With a ``SeededSampler`` (or joint data) the resumed run is bit for bit the one
     that was not told to end. With another sampler an epoch cannot be gone on with: then, and while no training step is
     running (validation, the selection at the end, a generation of an evolution), the process ends at once, and the
-    last checkpoint stands.
+    last checkpoint stands. Checkpoints of every so many steps (``by_epoch=False``) hold the place as well.
 
     Several ranks ask each other at every step, and end after the same one: torchrun sends SIGKILL 30 s after SIGTERM,
     and a step of a large search takes half of that.
@@ -49,8 +51,9 @@ class Preemption:
         self._told = self._agreed = self._stepping = False
         self._previous: Any = None
         self._runner: Runner | None = None
-        self._leaving: dict[str, Any] | None = None
-        self._place: dict[str, Any] | None = None
+        self._place: dict[str, Any] | None = None  # of the checkpoint that is resumed
+        self._here: dict[str, Any] | None = None  # of the one that is being written
+        self._begun = self._done = 0  # batches of this epoch: that an earlier run has done, that lie behind
 
     # ------------------------------------------------------------------ the signal
     def watch(self, runner: Runner) -> None:
@@ -88,8 +91,10 @@ class Preemption:
     def enter_epoch(self, runner: Runner) -> None:
         """Go to where the resumed checkpoint was written within this epoch, if it was."""
         place, self._place = self._place, None
+        loader = runner.train_loop.dataloader
+        # Not from the step of the run: epochs before this one may have had more steps, or fewer.
+        self._begun = getattr(loader.batch_sampler, 'begun', place['batches'] if place else 0)
         if place and place['batches']:
-            loader = runner.train_loop.dataloader
             if isinstance(loader.sampler, SeededSampler):  # joint data has gone there by itself
                 loader.sampler.go_to(runner.epoch, place['batches'] * loader.batch_size)
             _set_generators(place['generators'][get_rank()])
@@ -99,18 +104,25 @@ class Preemption:
         # Nothing of a generation can be saved; its hook says so.
         self._stepping = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
 
-    def after_step(self, runner: Runner, batch_idx: int) -> None:
+    def count(self, batch_idx: int) -> None:
+        """Note that a batch lies behind, the one with this number since the epoch was begun or gone on with."""
+        self._done = self._begun + batch_idx + 1
+
+    def ends_epoch(self, runner: Runner) -> bool:
+        """Whether the step that has been done is the last of its epoch."""
+        return self._done >= len(runner.train_loop.dataloader)
+
+    def after_step(self, runner: Runner) -> None:
         """Leave between two updates, if a rank has been told to end."""
-        loop = runner.train_loop
+        loop, done = runner.train_loop, 0
         if not self._ask(runner) or not runner.optim_wrapper.should_update():
             return
-        done = 0
         if not isinstance(loop, IterBasedTrainLoop):
-            done = runner.iter + 1 - runner.epoch * len(loop.dataloader)
-            if done >= len(loop.dataloader):
+            if self.ends_epoch(runner):
                 return  # the epoch's own end comes first
-            if not _goes_on_within(loop.dataloader):
+            if not goes_on_within(loop.dataloader):
                 self._end(runner)
+            done = self._done
         self._leave(runner, dict(epoch=runner.epoch, iter=runner.iter + 1), done)
 
     def after_epoch(self, runner: Runner, saved: bool) -> None:
@@ -135,40 +147,67 @@ class Preemption:
 
     def _leave(self, runner: Runner, meta: dict[str, Any], done: int) -> None:
         own = [buffer.cpu() for buffer in running_statistics(runner)] if get_world_size() > 1 else []
-        self._leaving = {
-            'batches': done,
-            'generators': all_gather_object(_generators()),
-            'statistics': all_gather_object(own),  # what the undisturbed run would not average here
-        }
-        self._save(runner, meta)
+        with self._at(runner, done, own):  # what the undisturbed run would not average here
+            self._save(runner, meta)
         self._end(runner)
 
     # ------------------------------------------------------------------ checkpoints
+    @contextmanager
+    def within_epoch(self, runner: Runner) -> Iterator[None]:
+        """The checkpoint that is written meanwhile, on all ranks, gets the place within the epoch, where it can be gone
+        on with; without statistics: those of the ranks have been averaged, as they are in the run that goes on."""
+        if not goes_on_within(runner.train_loop.dataloader):
+            yield
+            return
+        with self._at(runner, self._done):
+            yield
+
+    @contextmanager
+    def _at(self, runner: Runner, done: int, statistics: Sequence[Tensor] = ()) -> Iterator[None]:
+        self._here = {
+            'batches': done,
+            'of': _lengths(runner.train_loop.dataloader),
+            'generators': all_gather_object(_generators()),
+            'statistics': all_gather_object(statistics) if statistics else [],
+        }
+        try:
+            yield
+        finally:
+            self._here = None
+
     def save(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the place into a checkpoint that is written within an epoch."""
-        if self._leaving is not None:
-            checkpoint[KEY] = self._leaving
+        if self._here is not None:
+            checkpoint[KEY] = self._here
 
     def load(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take the place from a checkpoint that is resumed.
 
         Raises:
-            ConfigError: it was written by another number of ranks.
+            ConfigError: it was written within an epoch by another number of ranks, or of other batches.
         """
         place = checkpoint.get(KEY) if runner._resume else None
-        if place and place['batches'] and len(place['generators']) != get_world_size():
-            raise ConfigError(
-                f'resume: found a checkpoint that {len(place["generators"])} ranks have written within an epoch, '
-                f'expected {get_world_size()}; resume with as many, or from the checkpoint of an epoch (--resume FILE)'
-            )
+        if place and place['batches']:
+            expected = {'ranks': get_world_size(), **_lengths(runner.train_loop.dataloader)}
+            found = {**expected, **place.get('of', {}), 'ranks': len(place['generators'])}
+            if found != expected:
+                raise ConfigError(
+                    f'resume: found a checkpoint within an epoch of {found}, expected {expected}: batches would be '
+                    'left out or done twice; resume with the same, or from the checkpoint of an epoch (--resume FILE)'
+                )
         self._place = place
 
 
-def _goes_on_within(loader: DataLoader) -> bool:
+def goes_on_within(loader: DataLoader) -> bool:
     """Whether an epoch of this data can be gone on with."""
     if getattr(loader.batch_sampler, 'resumes_within_epoch', False):
         return True
     return isinstance(loader.sampler, SeededSampler) and loader.batch_size is not None
+
+
+def _lengths(loader: DataLoader) -> dict[str, Any]:
+    """What a number of batches has to be counted in for it to be a place."""
+    return {'steps': len(loader), 'batch_size': loader.batch_size}
 
 
 def _generators() -> dict[str, Any]:

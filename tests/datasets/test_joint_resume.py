@@ -47,13 +47,13 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, demo_root, whole, mon
         assert len(decoded) == sum(len(names) for _, names, _ in resumed.values())
 
 
-def test_a_checkpoint_of_the_last_step_of_an_epoch(tmp_path, demo_root, whole):
+@pytest.mark.parametrize('hook', ['CheckpointHook', 'AtomicCheckpointHook'])
+def test_a_checkpoint_of_the_last_step_of_an_epoch(tmp_path, demo_root, whole, hook):
     """Rejects an epoch that is trained again because its checkpoint was written before it was counted."""
-    cfg = run_config(tmp_path, demo_root, kill_at=12, first=dict(dataset='image', steps=9))
-    cfg.default_hooks.checkpoint.interval = 11
-    run(cfg)
-    cfg = run_config(tmp_path, demo_root, resume=True, first=dict(dataset='image', steps=9))
-    resumed, end, runner = run(cfg)
+    for kill_at in (12, None):
+        cfg = run_config(tmp_path, demo_root, kill_at=kill_at, resume=not kill_at, first=dict(dataset='image', steps=9))
+        cfg.default_hooks.checkpoint.update(type=hook, interval=11)
+        resumed, end, runner = run(cfg)
     batches, state = whole[True]
     assert resumed == {step: batch for step, batch in batches.items() if step >= 11}
     assert [name for name in state if not torch.equal(state[name], end[name])] == []

@@ -28,6 +28,7 @@ from mmnas_video.launch import build_runner
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import DATASETS, HOOKS, MODELS
 from mmnas_video.search import SearchHook
+from mmnas_video.testing.method import Killed, Killer
 
 from . import rank_layers
 from .test_conflict import settled
@@ -264,19 +265,31 @@ class Told(Hook):
 def preempt(folder: Path, ranks: int) -> dict:
     """This rank's running means at the end of each epoch of a search, undisturbed, and of one that was told to end
     after 3 of 5 steps of its second epoch and has gone on, and the steps that it then had done; each rank has its own
-    statistics."""
+    statistics. Then the same of one with a checkpoint every three steps that was killed after 8."""
     means = {}
-    for name, work_dir in (('whole', 'whole'), ('told', 'told'), ('resumed', 'told')):
+    stops = {'told': Told(), 'killed': Killer(8)}
+    for name, work_dir in (
+        ('whole', 'whole'),
+        ('told', 'told'),
+        ('resumed', 'told'),
+        ('by steps', 'steps'),
+        ('killed', 'killed'),
+        ('gone on', 'killed'),
+    ):
         cfg = make('statistics of each rank', folder / work_dir, ranks)
-        cfg.experiment_name, cfg.resume = f'{folder.name}-{name}', name == 'resumed'
+        cfg.experiment_name, cfg.resume = f'{folder.name}-{name}', name in ('resumed', 'gone on')
+        if work_dir in ('steps', 'killed'):
+            cfg.default_hooks.checkpoint.update(by_epoch=False, interval=3)
         runner = build_runner(cfg)
-        if name == 'told':
-            runner.register_hook(Told())
+        if name in stops:
+            runner.register_hook(stops[name])
         try:
             runner.train()
         except SystemExit as end:
             assert name == 'told' and end.code == 143
             means['steps'] = runner.iter + 1
+        except Killed:
+            assert name == 'killed'
         means[name] = next(hook for hook in runner.hooks if isinstance(hook, Watch)).means
     return means
 

@@ -353,6 +353,23 @@ def test_which_epochs_architecture_is_named(derive, epochs, named):
     assert search.epoch_summary()['score'] == expected['score']
 
 
+@pytest.mark.parametrize(('budget', 'named'), [(None, 2), (dict(macs=40), 3), (dict(macs=(40, None)), 2)])
+def test_a_resumed_search_looks_at_its_own_budget(budget, named):
+    """What an epoch's line says of the budget is of the one that it was written under. Rejects a resumed search that
+    ends with an architecture outside its budget though it has found one within, or passes over one that is within."""
+    archs = {1: [0, 0], 2: [0, 2], 3: [0, 1]}  # of 29, 50 and 36 MACs
+    scores, within = {1: 0.3, 2: 0.7, 3: 0.5}, {1: True, 2: False, 3: True}
+    _, one = prepared(DARTS)
+    for epoch, arch in archs.items():
+        one.epochs.add(epoch, arch, scores[epoch], within[epoch], stop=False)
+    made, two = prepared({**DARTS, 'budget': budget})
+    two.load_state_dict(one.state_dict())
+    assert list(SPACE.encode(two.select(made))) == archs[named]
+    assert [line['within'] for line in two.epochs.lines] == [
+        not two.violation(SPACE.decode(arch)) for arch in archs.values()
+    ]
+
+
 @pytest.mark.parametrize('score', ['mixture', 'arch'])
 def test_the_epochs_score(score):
     """Accuracy on held-out batches with recalibrated statistics, of the mixture or of the architecture; statistics and

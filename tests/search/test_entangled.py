@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from contextlib import nullcontext
 from itertools import product
 
 import pytest
@@ -23,9 +24,11 @@ from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.search.indicator import Likelihood
 from mmnas_video.search.perturbation import PerturbationSelection
 from mmnas_video.space import Arch, Choice, SearchSpace
+from mmnas_video.testing.method import Killed, Killer
 
 from ..datasets.joint import joint_loader, model
 from .test_darts import PLANTED
+from .test_preemption import Signal
 from .toy import loader, prepared
 
 HOOK = dict(type='EntanglementSearchHook', score_batches=1)
@@ -209,6 +212,28 @@ def test_without_freezing_the_rest_moves(root, tmp_path):
             if (name, kind) in before and not torch.equal(value[~mask], before[name, kind][~mask]):
                 outside[name.partition('.')[0]] += 1
     assert outside['backbone'] > 10 and outside['cls_head'] > 0
+
+
+def test_joint_data_saved_by_steps_goes_on_within_its_epoch(root, tmp_path):
+    """Killed with MMEngine's hook, which names no place, gone on with from step 3, told to end after 5, gone on with.
+    Rejects a place that is counted from where the resumed epoch went on, and data that goes to its place twice."""
+    ends = dict(killed=Killer(4), told=Signal('step', 5))
+    for number, name in enumerate(('whole', 'killed', 'told', 'resumed')):
+        folder = tmp_path / ('whole' if name == 'whole' else 'other')
+        cfg = joint_config(root, folder, dict(selection='argmax', calibration_clips=0), *BACKBONES['SuperViT'])
+        cfg.train_dataloader.batch_sampler.steps_per_epoch = 7
+        saved = dict(type='CheckpointHook' if name == 'killed' else 'AtomicCheckpointHook', by_epoch=False, interval=3)
+        cfg.default_hooks.checkpoint.update(saved)
+        cfg.resume, cfg.experiment_name = number > 1, f'joint-{name}'
+        search = Runner.from_cfg(cfg)
+        if name in ends:
+            search.register_hook(ends[name])
+        with pytest.raises((Killed, SystemExit)) if name in ends else nullcontext():
+            search.train()
+        if name == 'told':
+            assert torch.load(folder / 'preempted.pth', weights_only=True)['preempted']['batches'] == 5
+    for file in ('history.jsonl', 'arch.json'):
+        assert (tmp_path / 'whole/search' / file).read_bytes() == (tmp_path / 'other/search' / file).read_bytes(), file
 
 
 def test_images_leave_the_tubes_of_videos_alone(root, tmp_path):

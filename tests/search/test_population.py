@@ -153,6 +153,29 @@ def test_state_goes_to_plain_data_and_back():
     assert one.state_dict() == two.state_dict() and one.generation == 8 and rng.getstate() == again.getstate()
 
 
+@pytest.mark.parametrize('pareto', [None, 'macs'])
+def test_a_budget_that_was_narrowed_since(pareto):
+    """Rejects a resumed search that ends with what its budget does not admit any more, shows it on the front or breeds
+    from it, and one that forgets what it has scored; where the budget admits nothing that was scored, the best of it
+    stands until something is."""
+    score, options = accuracy(3), EvolutionOptions(12, 5, mutation=MUTATION, pareto=pareto)
+    one = Evolution(SPACE, options, cost, canonical=canonical)
+    for _ in range(3):
+        asked = one.ask(random.Random(one.generation))
+        one.tell(asked, [score(arch) for arch in asked])
+    costs = sorted(found.cost.macs for found in one.seen.values())
+    for limit, some in ((costs[7], True), (costs[0] - 1, False)):
+        two = Evolution(SPACE, options, cost, Budget(macs=limit), canonical)
+        two.load_state_dict(one.state_dict())
+        assert two.seen == one.seen
+        for _ in range(2):
+            named = [two.best, *two.front, *two.parents]
+            assert {two.admits(found.arch) for found in named} == {some}
+            assert some or two.best == one.best
+            asked, some = two.ask(random.Random(7)), True
+            two.tell(asked, [score(arch) for arch in asked])
+
+
 def test_scores_that_are_no_number_rank_last():
     """Rejects NaN at the head of a sort, and on the front."""
     search = Evolution(SPACE, EvolutionOptions(3, 3, pareto='macs'), cost)

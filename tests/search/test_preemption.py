@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmnas_video.datasets import FilesInWork, FileWatchHook
 from mmnas_video.datasets.files_in_work import HEAD
 from mmnas_video.errors import ConfigError
+from mmnas_video.testing.method import Killed, Killer
 from tests.conftest import forget_runs
 
 from .toy import checkpoint, config, loader, runner
@@ -65,7 +66,7 @@ def search(hook, folder, told=None, resume=False, more=(), **changes):
     return None
 
 
-def same(whole, told, name='epoch_3.pth'):
+def same(whole, told, name='epoch_3.pth', left=('epoch_2.pth', 'epoch_3.pth')):
     """Demand that two searches have left the same."""
     for file in ('history.jsonl', 'arch.json'):
         assert (whole / 'search' / file).read_bytes() == (told / 'search' / file).read_bytes(), file
@@ -73,7 +74,7 @@ def same(whole, told, name='epoch_3.pth'):
     assert all(torch.equal(one['state_dict'][key], two['state_dict'][key]) for key in one['state_dict'])
     assert one['search']['rng'] == two['search']['rng'] and one['search']['held_out'] == two['search']['held_out']
     names = [sorted(path.name for path in folder.glob('*.pth')) for folder in (whole, told)]
-    assert names[0] == names[1] == ['epoch_2.pth', 'epoch_3.pth'], 'what is not needed any more is gone'
+    assert names[0] == names[1] == list(left), 'what is not needed any more is gone'
 
 
 @pytest.mark.parametrize('method', HOOKS)
@@ -179,5 +180,82 @@ def test_the_place_of_other_ranks_is_refused(tmp_path):
     saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
     saved['preempted']['generators'] *= 3
     torch.save(saved, tmp_path / 'preempted.pth')
-    with pytest.raises(ConfigError, match='3 ranks have written within an epoch, expected 1'):
+    with pytest.raises(ConfigError, match=r"within an epoch of {'ranks': 3, .*}, expected {'ranks': 1, "):
         search(HOOKS['PARSEC'], tmp_path, resume=True)
+
+
+#: Checkpoints of steps in a training that counts epochs: of 6 steps, so within them and, of 12 and 18, at their ends.
+BY_STEPS = dict(
+    checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=4, max_keep_ckpts=2),
+    reproducible=dict(type='ReproducibleHook'),
+)
+
+
+@pytest.mark.parametrize(
+    ('method', 'at', 'last'),
+    [('PARSEC', 9, 8), ('PARSEC', 13, 12), ('PARSEC', 17, 16), ('DARTS 2', 9, 8), ('uniform', 5, 4)],
+)
+def test_checkpoints_of_steps_go_on_within_an_epoch(method, at, last, tmp_path):
+    """Killed after ``at`` steps, resumed from the checkpoint of step ``last``. Rejects an epoch that is begun again
+    while the steps are counted on (20 of 18), one whose last step is saved before its end, and so trained twice or
+    never ended, and the dropout masks or scores of an epoch that is begun."""
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    assert search(HOOKS[method], whole, default_hooks=BY_STEPS) is None
+    with pytest.raises(Killed):
+        search(HOOKS[method], killed, more=[Killer(at)], default_hooks=BY_STEPS)
+    assert (killed / 'last_checkpoint').read_text() == str(killed / f'iter_{last}.pth')
+    assert search(HOOKS[method], killed, resume=True, default_hooks=BY_STEPS) is None
+    same(whole, killed, 'iter_18.pth', ['iter_16.pth', 'iter_18.pth'])
+
+
+def test_checkpoints_of_steps_and_a_signal(tmp_path):
+    """Told to end after a step that is saved anyway, then in the resumed run. Rejects a place that is counted from
+    where the resumed epoch went on."""
+    whole, told = tmp_path / 'whole', tmp_path / 'told'
+    search(HOOKS['PARSEC'], whole, default_hooks=BY_STEPS)
+    for step, batches in ((8, 2), (11, 5)):
+        assert search(HOOKS['PARSEC'], told, ('step', step), resume=step > 8, default_hooks=BY_STEPS) == 143
+        assert torch.load(told / 'preempted.pth', weights_only=True)['preempted']['batches'] == batches
+    assert search(HOOKS['PARSEC'], told, ('step', 12), resume=True, default_hooks=BY_STEPS) == 143
+    assert (told / 'last_checkpoint').read_text() == str(told / 'iter_12.pth'), 'the end of the epoch is saved'
+    search(HOOKS['PARSEC'], told, resume=True, default_hooks=BY_STEPS)
+    same(whole, told, 'iter_18.pth', ['iter_16.pth', 'iter_18.pth'])
+
+
+def test_the_last_step_is_saved_where_the_steps_of_an_epoch_have_changed(tmp_path):
+    """One epoch of 6 steps and two of 10. Rejects a last step that is looked for where three of 10 would have it."""
+    hooks = dict(BY_STEPS, checkpoint=dict(BY_STEPS['checkpoint'], interval=6))
+    with pytest.raises(Killed):
+        search(HOOKS['PARSEC'], tmp_path, more=[Killer(9)], default_hooks=hooks)
+    search(HOOKS['PARSEC'], tmp_path, resume=True, default_hooks=hooks, train_dataloader=loader(0, batch=3))
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_26.pth')
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'sampler'),
+    [
+        ('CheckpointHook', 'SeededSampler'),
+        ('AtomicCheckpointHook', 'DefaultSampler'),
+    ],
+)
+def test_steps_that_cannot_be_gone_on_with_are_refused(checkpoint, sampler, tmp_path):
+    """Rejects checkpoints within an epoch whose resume would silently do its first steps again."""
+    hooks = dict(checkpoint=dict(type=checkpoint, by_epoch=False, interval=4))
+    data = {**loader(0), 'sampler': dict(type=sampler)}
+    with pytest.raises(ConfigError, match=rf'checkpoint.by_epoch: found False \({checkpoint}, {sampler}\)'):
+        search(HOOKS['PARSEC'], tmp_path, default_hooks=hooks, train_dataloader=data)
+
+
+@pytest.mark.parametrize('batch', [3, 10])
+def test_a_signal_where_the_steps_of_an_epoch_have_changed(batch, tmp_path):
+    """Killed in the second epoch, of 6 steps, and resumed from the end of the first with another batch size. Rejects a
+    place that is counted as if all epochs had been as long: negative, or past the end, so that the signal waits."""
+    with pytest.raises(Killed):
+        search(HOOKS['PARSEC'], tmp_path, more=[Killer(9)])
+    other = dict(train_dataloader=loader(0, batch=batch))
+    assert search(HOOKS['PARSEC'], tmp_path, ('step', 8), resume=True, **other) == 143
+    saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
+    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['preempted']['batches']) == (1, 8, 2)
+    with pytest.raises(ConfigError, match=rf"within an epoch of .*'batch_size': {batch}}}, expected .*: 5}}"):
+        search(HOOKS['PARSEC'], tmp_path, resume=True)
+    assert search(HOOKS['PARSEC'], tmp_path, resume=True, **other) is None

@@ -113,6 +113,8 @@ def test_statistics_of_each_rank_survive_a_preemption(ends):
         assert means['steps'] == 8, 'told in that step'
         assert [len(means[name]) for name in ('whole', 'told', 'resumed')] == [2, 1, 1]
         assert torch.equal(means['whole'][1], means['resumed'][0])
+        assert [len(means[name]) for name in ('by steps', 'killed', 'gone on')] == [2, 1, 1]
+        assert torch.equal(means['by steps'][1], means['gone on'][0])
     one, other = (rank['preempted']['whole'][1] for rank in ends[2])
     assert float((one - other).abs().max()) > 1e-4
 
