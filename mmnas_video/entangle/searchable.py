@@ -96,9 +96,13 @@ class Searchable:
         """
         return None
 
-    def canonical(self, arch: Mapping[str, Value]) -> Arch:
-        """One arch for all that are the same network: what a search compares and remembers them by."""
-        return self.space.check(arch)
+    def canonical(self, arch: Mapping[str, Value], source: str = 'arch') -> Arch:
+        """One arch for all that are the same network: what a search compares and remembers them by.
+
+        Raises:
+            ConfigError: an arch that is not of this space; ``source`` is what errors call it.
+        """
+        return self.space.check(arch, source)
 
     def occurrence(self, mixture: Mixture) -> Mapping[str, Tensor]:
         """Weights (K,) over the values of each choice as they count: 0 where a choice does nothing.

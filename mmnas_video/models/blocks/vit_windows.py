@@ -20,7 +20,7 @@ from mmnas_video.entangle import (
     mix_windows,
 )
 from mmnas_video.errors import ConfigError
-from mmnas_video.space import SearchSpace, Value, ViTTable, extent, head_dim
+from mmnas_video.space import SearchSpace, Value, ViTTable, extent, head_dim, layer_of
 
 from .tube_tokenizer import EmbedAt, TubeCandidate
 from .vit_layer import LayerAt
@@ -157,6 +157,9 @@ class ViTWindows:
         depths that have it, and of Q-K-V dimensions that are the same beside a number of heads only the first
         counts."""
         found = {name: mixture[name] for name in self.space.names}
+        for name in found:
+            if layer_of(name) > len(self.layers):  # no depth has it
+                found[name] = torch.zeros_like(found[name])
         for i, windows in enumerate(self.layers):
             deep = torch.tensor([depth > i for depth in self.space['depth'].values])
             share = mixture['depth'].masked_fill(~deep.to(mixture['depth'].device), 0).sum()
