@@ -69,7 +69,7 @@ def test_the_demo_is_small(load, build):
     """Rejects a demo whose images come first for all of the run, and one that needs more than a laptop."""
     cfg = load('demo/vimnas_joint.py')
     first = cfg.train_dataloader.batch_sampler.first
-    assert first.dataset == 'image' and first.epochs < cfg.train_cfg.max_epochs / 2
+    assert first.dataset == 'image' and first.share < 1 / 2
     assert HOOKS.build(hook_of(cfg)).warmup_epochs < cfg.train_cfg.max_epochs
     model = build(cfg)
     with torch.device('meta'):

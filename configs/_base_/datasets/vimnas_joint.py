@@ -5,7 +5,7 @@
 # Frames, rates, augmentations, smoothing, mixup and CutMix: Tab. 10. 224 x 224. docs/papers.md says what it leaves
 #   open. Batch: 8 GPUs x 32 = 256, that of the video sets (Supp. A). An epoch is one pass over each set: 5,004 + 939
 #   + 1,533 + 659 = 8,135 steps with 1,281,167, 240,436, 392,622 and 168,913 clips (before overlap is dropped).
-# First E/3 = 500/3 epochs on ImageNet alone.
+# The first third of all steps (E/3 epochs) is ImageNet's alone, however long the run.
 # Overlap: training clips whose video stands in one of the validation lists are left out (Kinetics-600's training list
 #   holds clips of Kinetics-400's validation list): python tools/data/check_overlap.py.
 # For the model: `heads` and `blending`, to be named in it as {{_base_.heads}} and {{_base_.blending}}.
@@ -128,7 +128,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='SeededSampler', shuffle=True),
-    batch_sampler=dict(type='JointBatchSampler', first=dict(dataset='in1k', epochs=500 / 3)),
+    batch_sampler=dict(type='JointBatchSampler', first=dict(dataset='in1k', share=1 / 3)),
     collate_fn=dict(type='skip_bad_collate'),
     dataset=dict(
         type='JointDataset',
