@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,6 +110,11 @@ class Searchable:
         Equal for all architectures (one-hot mixtures) that are the same network, as :meth:`canonical` is.
         """
         return mixture
+
+    def alike(self, size: tuple[int, int, int]) -> Mapping[str, Sequence[Hashable]]:
+        """On clips of ``size`` (T, H, W): choice name to something for each of its values, equal for those that do the
+        same there. Values of a choice that is not named all differ, as they do in most spaces whatever the clip."""
+        return {}
 
     def check_clip(self, size: tuple[int, int, int]) -> None:
         """Demand that a clip of ``size`` (T, H, W) fits every architecture of the space; most take any.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -198,6 +198,10 @@ class SuperViT(Searchable, BaseModule):
     def occurrence(self, mixture: Mixture) -> Mapping[str, Tensor]:
         """Weights over the values of each choice as they count: of a layer's, as often as there is the layer."""
         return self.windows.occurrence(mixture)
+
+    def alike(self, size: Extent) -> Mapping[str, Sequence[Hashable]]:
+        """An image is cut by the first tube alone, and by that without its temporal stride and offset."""
+        return self.windows.alike_on_images() if size[0] == 1 else {}
 
     def describe(self) -> dict[str, Any]:
         """How a picture must read heads and tubes, and what the head is given."""
