@@ -9,6 +9,7 @@ from mmnas_video.cost import RestCost, output_readers
 from mmnas_video.registry import HOOKS
 from mmnas_video.search import EntanglementSearchHook, EvolutionSearchHook, search_hook
 from mmnas_video.search.drawn import DrawnValues
+from mmnas_video.search.held_out import held_out_config
 from tests.configs.test_autox3d import learning_rates
 
 SIZES = ('tiny', 'small', 'base', 'large')
@@ -43,6 +44,23 @@ def test_joint_settings_are_those_of_supplement_a(size, load, build):
     for tube in range(1, 5):
         parts = [counts[f'tube{tube}.{part}'] for part in ('kernel', 'stride', 'offset')]
         assert parts[0] * parts[1] * parts[2] == 4
+
+
+@pytest.mark.parametrize(
+    'name',
+    [*(f'vimnas/{size}_{kind}' for size in SIZES for kind in ('joint', 'evolution')), 'vimnas/tiny_in1k',
+     'vimnas/tiny_ssv2', 'vimnas/small_k400_in1k', 'vimnas/base_k600', 'vimnas/ablation_gravite', 'demo/vimnas_joint',
+     'demo/vimnas_evolution'],
+)  # fmt: skip
+def test_candidates_are_scored_through_the_pipeline_of_validation(name, load):
+    """Rejects scores that are measured through RandAugment and erasing, and α's batches without them."""
+    cfg = load(f'{name}.py')
+    configs = (held_out_config(cfg.train_dataloader, {}, None, 'x', scored) for scored in (False, True))
+    learned, scored = ({task: part.pipeline for task, part in c['dataset']['datasets'].items()} for c in configs)
+    trained = cfg.train_dataloader.dataset.datasets
+    assert learned == {task: trained[task].pipeline for task in trained}
+    assert scored == {task: part.pipeline for task, part in cfg.val_dataloader.dataset.datasets.items()}
+    assert all(steps != learned[task] for task, steps in scored.items())
 
 
 @pytest.mark.parametrize('name', [*(f'vimnas/{size}' for size in SIZES), 'demo/vimnas'])
