@@ -1,6 +1,7 @@
 """configs/vimnas and configs/demo: the joint searches and evolutions have the paper's numbers, and fit together."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.search.held_out import held_out_config
 from tests.configs.test_autox3d import learning_rates
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 SIZES = ('tiny', 'small', 'base', 'large')
 
 
@@ -81,6 +83,22 @@ def test_evolution_has_the_supernet_and_a_budget_that_is_met(name, load, build):
     costs = [model.backbone.cost(arch, shape) + rest(arch) for arch in archs]
     met = sum(hook.budget.admits(**cost._asdict()) for cost in costs) / len(costs)
     assert 0.02 < met < 0.9, met
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_the_header_of_an_evolution_says_what_is_scored_on(size, load):
+    """Rejects a header of batches that the config does not have: its clips are those of one loader, not of eight."""
+    cfg = load(f'vimnas/{size}_evolution.py')
+    made = held_out_config(cfg.train_dataloader, {}, None, 'x', scored=True)
+    hook, sets = hook_of(cfg), len(made['dataset']['datasets'])
+    clips = hook.eval_batches * made['batch_size']
+    passes = cfg.train_cfg.max_epochs * hook.population * clips * sets
+    text = ' '.join(line.strip('# ') for line in (CONFIGS / f'vimnas/{size}_evolution.py').read_text().splitlines())
+    assert (
+        f'{hook.eval_batches} held-out batches of {made["batch_size"]} clips of each of the four sets ({clips:,};'
+        in text
+    )
+    assert f'{passes / 1e6:.1f} M forward passes' in text and (clips, sets) == (4096, 4)
 
 
 def test_the_demo_is_small(load, build):
