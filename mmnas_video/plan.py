@@ -24,6 +24,7 @@ from mmnas_video.data_sizes import PUBLISHED
 from mmnas_video.datasets import SegmentSampleFrames
 from mmnas_video.datasets.held_out import HeldOut, read_held_out
 from mmnas_video.datasets.joint_dataset import are_named, merged_held_out, named_configs
+from mmnas_video.datasets.joint_sampler import check_first, first_steps
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS, OPTIMIZERS, TRANSFORMS, class_of
@@ -205,9 +206,11 @@ def _joint_steps(loader: Mapping[str, Any], data: Sequence[Clips], ranks: int, e
         return {name: (whole // turns + (place < whole % turns)) / epochs for place, name in enumerate(passes)}
     whole = sampler.get('steps_per_epoch') or sum(passes.values())
     weights = sampler.get('weights') or {name: steps / sum(passes.values()) for name, steps in passes.items()}
-    first = sampler.get('first') or {}
-    alone = min(round(first.get('steps', first.get('epochs', 0) * whole)) / (whole * epochs), 1)
-    return {name: whole * ((1 - alone) * weights[name] + alone * (name == first.get('dataset'))) for name in passes}
+    first = sampler.get('first')
+    check_first(first, tuple(passes), 'train_dataloader.batch_sampler.first')
+    alone = first_steps(first, whole, whole * epochs) / (whole * epochs)
+    chosen = first['dataset'] if first else None
+    return {name: whole * ((1 - alone) * weights[name] + alone * (name == chosen)) for name in passes}
 
 
 # ---------------------------------------------------------------------- networks

@@ -194,7 +194,8 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
 def _run_stage(plan: StagePlan, before: Finished | None, search: Search, resume: bool) -> Finished:
     chosen = before.pins.chosen if before else {}
     if resume and (plan.folder / FINISHED).is_file():
-        done, expected = read_finished(plan.folder, plan.key), plan.space.fix({**chosen, **plan.waiting})
+        done = read_finished(plan.folder, plan.key)
+        expected = find_searchable(MODELS.build(plan.pinned(chosen).model))[1].space
         if done.summary['space']['hash'] != expected.hash:
             raise ConfigError(
                 f'--resume: found in {str(plan.folder)!r} a stage of the space {done.summary["space"]}, expected '

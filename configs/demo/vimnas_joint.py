@@ -23,7 +23,7 @@ train_dataloader = dict(
     dataset=dict(held_out=dict(fraction=0.25, part='train')),
     # Not by the numbers of clips as in the paper: images and scenes are learned in a few hundred steps, motion is not.
     batch_sampler=dict(
-        first=dict(dataset='image', epochs=epochs / 3), weights=dict(image=0.2, scene=0.15, motion=0.65)))
+        first=dict(dataset='image', share=1 / 3), weights=dict(image=0.2, scene=0.15, motion=0.65)))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -15,7 +15,7 @@ custom_hooks = [
         warmup_epochs=20,
         selection='perturbation',
         score_batches=4,
-        eval_batches=16,
+        eval_batches=32,
         tune_iters=100),
     dict(type='ReportHook', interval=50)
 ]

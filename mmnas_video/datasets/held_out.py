@@ -1,9 +1,9 @@
 """Split one training list in two, so that α is trained on other clips than the weights."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from mmnas_video.errors import ConfigError, refuse_unknown
+from mmnas_video.errors import ConfigError, refuse_unknown, shown
 
 from .seed import derive_seed
 
@@ -61,15 +61,25 @@ class HeldOut:
 def read_held_out(option: dict | None, key: str) -> HeldOut | None:
     """Check the ``held_out`` option of the dataset at config key ``key``; None means the whole list.
 
+    A ``pipeline`` in it is none of the split's: a search scores through it (:mod:`mmnas_video.search.held_out`).
+
     Raises:
-        ConfigError: an unknown or missing option, a part or a fraction that is none.
+        ConfigError: an unknown or missing option, a part, a fraction or a pipeline that is none.
     """
     if option is None:
         return None
-    refuse_unknown(f'{key}.held_out', option, [field.name for field in fields(HeldOut)])
+    option = dict(option)
+    pipeline = option.pop('pipeline', None)
+    refuse_unknown(f'{key}.held_out', option, [*(field.name for field in fields(HeldOut)), 'pipeline'])
     missing = sorted({'fraction', 'part'} - set(option))
     if missing:
         raise ConfigError(f"{key}.held_out: found no {missing}, expected dict(fraction=…, part=…, seed=0, by='path').")
+    steps = pipeline if isinstance(pipeline, Sequence) else ()
+    if pipeline is not None and not (steps and all(isinstance(step, Mapping) and 'type' in step for step in steps)):
+        raise ConfigError(
+            f"{key}.held_out.pipeline: found {shown(pipeline)}, expected a list of steps, [dict(type='Resize'), …]; "
+            'of several datasets each has its own (datasets.NAME.held_out=dict(pipeline=…)).'
+        )
     held = HeldOut(**option)
     if held.part not in PARTS:
         raise ConfigError(f'{key}.held_out.part: found {held.part!r}, expected one of {", ".join(PARTS)}.')

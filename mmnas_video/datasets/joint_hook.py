@@ -21,23 +21,27 @@ LOOPS = ('train', 'val', 'test')
 
 @HOOKS.register_module()
 class JointHook(Hook):
-    """Check a joint run, and let it go on in the middle of an epoch.
+    """Check a joint run, tell its sampler how long it is, and let it go on in the middle of an epoch.
 
     With ``JointBatchSampler`` both of MMEngine's training loops then continue at the step of the checkpoint:
     an ``EpochBasedTrainLoop`` finishes its epoch instead of starting it anew, and an ``IterBasedTrainLoop`` does
     not decode and throw away all that lies behind. Does nothing in a run without joint data. Takes no option.
 
     Raises:
-        ConfigError: in ``before_run`` for heads that do not fit the datasets' classes, for clips that do not fit the
-            network and for videos that are in training and in validation or test; before training for gradient
-            accumulation (a step's gradient would mix datasets) and for a DistributedDataParallel that waits for the
-            other datasets' heads; on resume for a checkpoint of another schedule.
+        ConfigError: in ``before_run`` for a first dataset that comes alone in all of the training, for heads that do
+            not fit the datasets' classes, for clips that do not fit the network and for videos that are in training
+            and in validation or test; before training for gradient accumulation (a step's gradient would mix datasets)
+            and for a DistributedDataParallel that waits for the other datasets' heads; on resume for a checkpoint of
+            another schedule.
     """
 
     priority = 'VERY_HIGH'  # the position in the data is set before anything asks for a batch
 
     def before_run(self, runner: Runner) -> None:
         """Check the datasets of the loops that have been built, against the network and against each other."""
+        sampler = _batch_sampler(runner)
+        if sampler is not None:
+            sampler.of_steps(runner.train_loop.max_iters)
         data = {mode: dataset for mode in LOOPS if (dataset := _dataset(runner, mode)) is not None}
         if not any(isinstance(dataset, JointDataset) for dataset in data.values()):
             return

@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import DATA_SAMPLERS
 
 from .joint_dataset import JointDataset
@@ -21,6 +21,8 @@ from .seeded_sampler import SeededSampler
 from .task_schedule import TaskSchedule, check_task_names, check_task_weights
 
 Batch = list[tuple[str, int, int]]
+#: What the length of the time in which one dataset comes alone may be given in.
+UNITS = ('share', 'epochs', 'steps')
 
 
 @DATA_SAMPLERS.register_module()
@@ -40,13 +42,16 @@ class JointBatchSampler(Sampler):
         batch_sizes: name → the same for one dataset.
         weights: name → p_i, summing to 1. By default p_i = steps_i / Σ steps (VIM-NAS, Sec. 3.2), where steps_i
             are the batches of one pass over dataset i.
-        first: ``dict(dataset='in1k', epochs=166)`` or ``dict(dataset='in1k', steps=1000)``: this dataset alone
-            gives the batches of the first epochs (a fraction is rounded to steps) or steps.
+        first: ``dict(dataset='in1k', share=1/3)``, ``dict(dataset='in1k', epochs=166)`` or ``dict(dataset='in1k',
+            steps=1000)``: this dataset alone gives the batches of the first part of all steps (which follows
+            ``train_cfg.max_epochs``), of the first epochs (a fraction is rounded to steps) or steps. Shorter than the
+            training. ``JointHook`` tells how long that is; for a loop that counts iterations say ``steps``.
         steps_per_epoch: by default Σ steps_i.
 
     Raises:
         ConfigError: a sampler or dataset of another kind, a name that no dataset has, weights that do not sum to
-            1, a dataset with fewer clips than a batch.
+            1, a dataset with fewer clips than a batch; in :meth:`of_steps` a ``first`` that takes all of the training,
+            and at the first batch a ``share`` where no hook has told its length.
     """
 
     reproducible = True
@@ -78,9 +83,12 @@ class JointBatchSampler(Sampler):
         shares = {task: steps / total for task, steps in self.passes.items()}
         self.weights = shares if weights is None else check_task_weights(weights, dataset.tasks, f'{key}.weights')
         whole = total if steps_per_epoch is None else _positive(steps_per_epoch, f'{key}.steps_per_epoch')
-        name, steps = _read_first(first, whole, dataset.tasks, f'{key}.first')
         seed, turns = sampler.order.seed, trial is not None
-        self.schedule = TaskSchedule(self.weights, seed, None if turns else name, steps, turns)
+        self._first, self._first_key = None if turns else first, f'{key}.first'
+        check_first(first, dataset.tasks, self._first_key)
+        name, steps = (self._first or {}).get('dataset'), first_steps(self._first, whole)
+        self.schedule = TaskSchedule(self.weights, seed, name, steps or 0, turns)
+        self._told = steps is not None
         self._length = max(trial // (batch_size * self.world_size), len(dataset.tasks)) if turns else whole
         self._begin = (0, 0)  # (epoch, steps of it that lie behind)
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
@@ -92,6 +100,12 @@ class JointBatchSampler(Sampler):
     def __iter__(self) -> Iterator[Batch]:
         """The batches of this rank from where :meth:`go_to` has set it to the end of that epoch; else of the whole
         epoch that the sampler was told."""
+        if not self._told:
+            raise ConfigError(
+                f'{self._first_key}.share: found {self._first["share"]}, and nothing that says of how many steps; '
+                "expected default_hooks=dict(joint=dict(type='JointHook')) and a train_cfg with max_epochs, or "
+                f'{self._first_key}=dict(dataset=…, steps=…)'
+            )
         epoch, done = self.sampler.epoch, self.begun
         steps = islice(self.schedule.walk(epoch * len(self) + done), len(self) - done)
         return (self._batch(task, number) for task, number in steps)
@@ -100,6 +114,15 @@ class JointBatchSampler(Sampler):
     def begun(self) -> int:
         """Steps of the epoch that lie behind where its iteration begins."""
         return self._begin[1] if self._begin[0] == self.sampler.epoch else 0
+
+    def of_steps(self, total: int) -> None:
+        """Say how many steps the whole training has, before it begins.
+
+        Raises:
+            ConfigError: the time of the first dataset alone would leave none of them to the others.
+        """
+        self.schedule.first_steps = first_steps(self._first, len(self), total, self._first_key)
+        self._told = True
 
     def go_to(self, step: int, epoch: int | None = None) -> None:
         """Begin the next iteration after ``step`` steps of the run.
@@ -233,18 +256,50 @@ def _positive(value: Any, key: str) -> int:
     return value
 
 
-def _read_first(
-    first: Mapping[str, Any] | None, epoch: int, tasks: tuple[str, ...], key: str
-) -> tuple[str | None, int]:
-    """Name and number of steps of the time in which one dataset comes alone."""
+def check_first(first: Mapping[str, Any] | None, tasks: tuple[str, ...], key: str) -> None:
+    """Look at the option that says which dataset comes alone at first, and how long.
+
+    Raises:
+        ConfigError: names what it lacks, or a name or number that is none.
+    """
     if first is None:
-        return None, 0
-    if set(first) not in ({'dataset', 'epochs'}, {'dataset', 'steps'}):
+        return
+    units = [unit for unit in UNITS if unit in first]
+    if len(units) != 1 or set(first) != {'dataset', units[0]}:
         raise ConfigError(
-            f'{key}: found {dict(first)}, expected dict(dataset=…, epochs=…) or dict(dataset=…, steps=…).'
+            f'{key}: found {dict(first)}, expected dict(dataset=…, share=…), dict(dataset=…, epochs=…) or '
+            'dict(dataset=…, steps=…).'
         )
     check_task_names({first['dataset']: None}, tasks, f'{key}.dataset')
-    unit = 'epochs' if 'epochs' in first else 'steps'
-    if not isinstance(first[unit], (int, float)) or first[unit] < 0:
-        raise ConfigError(f'{key}.{unit}: found {first[unit]!r}, expected a number of at least 0.')
-    return first['dataset'], round(first[unit] * (epoch if unit == 'epochs' else 1))
+    check_number(f'{key}.{units[0]}', first[units[0]], whole=False)
+
+
+def first_steps(
+    first: Mapping[str, Any] | None,
+    epoch: int,
+    total: int | None = None,
+    key: str = 'train_dataloader.batch_sampler.first',
+) -> int | None:
+    """Steps in which one dataset comes alone; None for a share of steps that are not known.
+
+    Args:
+        first: as :func:`check_first` accepts it.
+        epoch: steps of an epoch.
+        total: of the whole training, if that is known.
+        key: where ``first`` stands in the config, for messages.
+
+    Raises:
+        ConfigError: as many as the training has, or more.
+    """
+    if first is None:
+        return 0
+    (unit,) = (unit for unit in UNITS if unit in first)
+    if unit == 'share' and total is None:
+        return None
+    steps = round(first[unit] * {'share': total, 'epochs': epoch, 'steps': 1}[unit])
+    if total is not None and steps >= max(total, 1):
+        raise ConfigError(
+            f'{key}.{unit}: found {first[unit]:g}, {steps:,} steps of {first["dataset"]} alone in a training of '
+            f'{total:,}; expected fewer: nothing else would be trained (share=1/3 follows train_cfg.max_epochs)'
+        )
+    return steps

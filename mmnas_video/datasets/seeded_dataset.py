@@ -41,7 +41,7 @@ class SeededDataset(Dataset):
         seed: of the samples; None takes that of the sampler, which is the run's (0 without
             ``SeededSampler``, which training needs: ``check_drawn_anew``).
         held_out: ``dict(fraction=0.2, part='train' or 'held_out', seed=0)`` gives one part of the list; see
-            ``HeldOut``.
+            ``HeldOut``. A ``pipeline`` beside these is what a search scores candidates through on the held-out clips.
         config_key: where this stands in the config, for messages.
         dataset_key: where ``dataset`` stands, if not under ``config_key``.
 
@@ -71,6 +71,9 @@ class SeededDataset(Dataset):
                 'a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins.'
             )
         check_exact_frames(self.dataset.pipeline.transforms, self.dataset_key)
+        if self.held_out is not None and held_out.get('pipeline') and isinstance(dataset, dict):
+            scored = _build({**dataset, 'pipeline': held_out['pipeline']}, f'{config_key}.held_out')
+            check_exact_frames(scored.pipeline.transforms, f'{config_key}.held_out')
         _list(self.dataset, self.dataset_key)
         infos = (self.dataset.get_data_info(row) for row in range(len(self.dataset)))
         listed = [(self._path(info), _label(info)) for info in infos]

@@ -45,7 +45,7 @@ def inherit(
     name, searchable = find_searchable(model)
     prefix = f'{name}.' if name else ''
     own = model.state_dict()  # shares the model's memory
-    arch = searchable.space.check(arch)
+    arch = searchable.canonical(arch)  # which may have had layers that the supernet does not offer
     parts = [part._replace(name=prefix + part.name) for part in searchable.slices(arch)]
     cut = {f'{reader}.weight': (None, searchable.output(arch)) for reader in output_readers(model, searchable)}
     rest = [Slice(key, cut.get(key, ())) for key in own if prefix and not key.startswith(prefix)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,9 +96,13 @@ class Searchable:
         """
         return None
 
-    def canonical(self, arch: Mapping[str, Value]) -> Arch:
-        """One arch for all that are the same network: what a search compares and remembers them by."""
-        return self.space.check(arch)
+    def canonical(self, arch: Mapping[str, Value], source: str = 'arch') -> Arch:
+        """One arch for all that are the same network: what a search compares and remembers them by.
+
+        Raises:
+            ConfigError: an arch that is not of this space; ``source`` is what errors call it.
+        """
+        return self.space.check(arch, source)
 
     def occurrence(self, mixture: Mixture) -> Mapping[str, Tensor]:
         """Weights (K,) over the values of each choice as they count: 0 where a choice does nothing.
@@ -106,6 +110,11 @@ class Searchable:
         Equal for all architectures (one-hot mixtures) that are the same network, as :meth:`canonical` is.
         """
         return mixture
+
+    def alike(self, size: tuple[int, int, int]) -> Mapping[str, Sequence[Hashable]]:
+        """On clips of ``size`` (T, H, W): choice name to something for each of its values, equal for those that do the
+        same there. Values of a choice that is not named all differ, as they do in most spaces whatever the clip."""
+        return {}
 
     def check_clip(self, size: tuple[int, int, int]) -> None:
         """Demand that a clip of ``size`` (T, H, W) fits every architecture of the space; most take any.

@@ -226,8 +226,9 @@ class SearchHook(Hook):
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
-        self.held_out_cfg = held_out_config(train, self.arch_dataloader or {}, self.held_out_clips, source)
-        joint = is_joint(self.held_out_cfg)
+        args = train, self.arch_dataloader or {}, self.held_out_clips, source
+        held_out, self.scoring_cfg = held_out_config(*args), held_out_config(*args, scored=True)
+        joint = is_joint(held_out)
         if joint and not self.takes_joint_data:
             hooks = [kind for kind in HOOKS.module_dict.values() if isinstance(kind, type)]
             able = [kind.__name__ for kind in hooks if issubclass(kind, SearchHook) and kind.takes_joint_data]
@@ -236,7 +237,7 @@ class SearchHook(Hook):
                 f'those that take joint data are {", ".join(able)}'
             )
         stream = TaskStreams if joint else BatchStream
-        self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source, self.max_bad_share)
+        self.held_out = stream(held_out, self.seed, 'held-out', source, self.max_bad_share)
         check_score_weights(self)
         check_parts(runner, self.held_out.dataset, joint, source)
 

@@ -147,9 +147,9 @@ def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
 def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str, Any]]]:
     """The first so many batches of each held-out dataset that counts, at most one pass; the clips are kept as they were
     decoded."""
-    args = (hook.held_out_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
+    args = (hook.scoring_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
     whole = {'shared': False}
-    joint = is_joint(hook.held_out_cfg)
+    joint = is_joint(hook.scoring_cfg)
     streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
     streams = {name: stream for name, stream in streams.items() if (hook.score_weights or {}).get(name, 1.0)}
     found: dict[str, list[dict[str, Any]]] = {}

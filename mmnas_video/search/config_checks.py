@@ -60,6 +60,12 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
             'ends, and α would never move'
         )
+    epochs = getattr(runner._train_loop, 'max_epochs', None)
+    if epochs is not None and 0 < epochs <= hook.warmup_epochs:
+        raise ConfigError(
+            f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with train_cfg.max_epochs={epochs}, '
+            'expected fewer: in a warm-up only the weights learn, and α would never move'
+        )
     randomness = cfg.get('randomness') or {}
     if randomness.get('diff_rank_seed'):
         raise ConfigError(

@@ -300,7 +300,9 @@ class DARTSSearchHook(SearchHook):
 
     def _perturbed(self, runner: Runner) -> Arch:
         rng = random.Random(derive_seed(self.seed, 'perturbation'))
-        selection = PerturbationSelection(self.space, lambda: self.selected_from(selection), rng, self._feasible)
+        selection = PerturbationSelection(
+            self.space, lambda: self.selected_from(selection), rng, self._feasible, self.searchable.occurrence
+        )
 
         start, todo = time.monotonic(), len(selection.order)
 

@@ -43,11 +43,12 @@ class EntanglementSearchHook(DARTSSearchHook):
     dataset where there are several, through the network in which every choice is mixed by softmax(α).
 
     Of choices with too many values to mix all of them (the tubes) a few are drawn for every mixture, and the softmax is
-    over these; the α of the others, and their moments in α's optimiser, stay bit-identical over the step, and on images
-    those of the tubes that only videos come by. At the end
-    choices are fixed one after another by what the removal of a value costs; of the choices that are drawn from, the
-    values with the largest α are looked at, one choice of a tube at a time while its others have their best value. A
-    search that is killed meanwhile begins this anew when it is resumed, from the last checkpoint.
+    over these; the α of the others, and their moments in α's optimiser, stay bit-identical over the step. So do on
+    images those of choices that make no difference there: of the tubes that only videos come by, and of the 2-D tube
+    where what takes part differs in time only. At the end choices are fixed one after another by what the removal of a
+    value costs; of the choices that are drawn from, the values with the largest α are looked at, one choice of a tube
+    at a time while its others have their best value. A search that is killed meanwhile begins this anew when it is
+    resumed, from the last checkpoint.
 
     With ``distribution_gap`` a step of the weights samples two architectures and adds the term of Eq. 3: how much worse
     they are with common local weights than each with its own, as much as these are alike
@@ -146,10 +147,9 @@ class EntanglementSearchHook(DARTSSearchHook):
         self, batch: dict[str, Any], held_out: dict[str, Any], optim_wrapper: OptimWrapper
     ) -> tuple[Tensor, Tensor]:
         """As that of DARTS, through the mixture of what has been drawn, or from sampled networks."""
+        self._touched = self._touched | self._told(held_out)
         if self.arch_mode == 'mixed':
-            self._touched = self._touched | self.live
             return super().arch_gradient(batch, held_out, optim_wrapper)
-        self._touched = self.values.all
         archs = [self.distribution.sample(self.rng) for _ in range(self.arch_samples)]
         losses = []
         with torch.no_grad(), batch_statistics(self.bare), optim_wrapper.optim_context(self.bare):
@@ -160,13 +160,23 @@ class EntanglementSearchHook(DARTSSearchHook):
         (grad,) = torch.autograd.grad(term, [self.distribution.alpha])
         return grad, torch.stack(losses).mean()
 
+    def _told(self, held_out: Mapping[str, Any]) -> Tensor:
+        """(choices, most values): the values that a step on this batch says something of: those that take part, of
+        choices that make a difference on such clips."""
+        told = (self.live if self.arch_mode == 'mixed' else self.values.all).clone()
+        alike = self.searchable.alike(tuple(held_out['inputs'].shape[-3:]))
+        for row, choice in enumerate(self.space):
+            kinds = alike.get(choice.name, range(len(choice)))
+            if len({kind for kind, here in zip(kinds, told[row].tolist(), strict=False) if here}) < 2:
+                told[row] = False
+        return told
+
     def _move_alpha(self) -> None:
-        # Decay, and the momentum of other steps, would move values of which this one says nothing: those that were not
-        # drawn, and on images the tubes that only videos come by, whose gradient is exactly 0.
-        alpha, told = self.distribution.alpha, self._touched
-        if self.arch_mode == 'mixed':
-            told = told & (alpha.grad != 0)
-        with frozen_entries({alpha: ~told}, self.alpha_optimizer):
+        # Decay, the momentum of other steps and noise would move values of which this one says nothing: those that were
+        # not drawn, and on images the tubes that only videos come by. Their gradient is not exactly 0: that of sampled
+        # networks is an estimate, and Adam makes a step of any rounding error.
+        alpha = self.distribution.alpha
+        with frozen_entries({alpha: ~self._touched}, self.alpha_optimizer):
             super()._move_alpha()
         self._touched = torch.zeros_like(self._touched)
 

@@ -15,7 +15,7 @@ from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
 
 
 def held_out_config(
-    train: Mapping[str, Any], given: Mapping[str, Any], clips: int | None, source: str
+    train: Mapping[str, Any], given: Mapping[str, Any], clips: int | None, source: str, scored: bool = False
 ) -> dict[str, Any]:
     """A DataLoader config of the held-out data.
 
@@ -24,6 +24,7 @@ def held_out_config(
         given: what the user wants of it; without a ``dataset``, the held-out part of the training list.
         clips: of each video; None leaves the pipeline's own.
         source: config key that errors name.
+        scored: whether candidates are to be scored on it: through ``held_out.pipeline``, where there is one.
 
     Raises:
         ConfigError: no held-out part, or no pipeline that ``clips`` could be set in.
@@ -37,6 +38,7 @@ def held_out_config(
             made.setdefault(key, train[key])
     if not made.get('num_workers') and 'persistent_workers' not in given:
         made.pop('persistent_workers', None)  # the training's
+    made = with_pipelines(made) if scored else made
     return made if clips is None else with_clips(made, clips, source)
 
 
@@ -91,6 +93,27 @@ def held_out_part(train: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {**kept, 'dataset': {**train['dataset'], 'held_out': {**held, 'part': 'held_out'}}}
 
 
+def with_pipelines(loader: Mapping[str, Any]) -> dict[str, Any]:
+    """A DataLoader config in which each dataset with a ``held_out.pipeline`` has that in the place of its own: views as
+    in validation, where steps on held-out data have those of the training."""
+    made = copy.deepcopy(dict(loader))
+    whole = made['dataset']
+    parts = whole.get('datasets') or ()
+    for part in (whole, *(parts.values() if isinstance(parts, Mapping) else parts)):
+        pipeline = {**(whole.get('held_out') or {}), **(part.get('held_out') or {})}.get('pipeline')
+        inner = _inner(part)
+        if pipeline and 'pipeline' in inner:
+            inner['pipeline'] = pipeline
+    return made
+
+
+def _inner(dataset: Any) -> Any:
+    """The config with the pipeline, of a dataset that may be wrapped."""
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
 def with_clips(loader: Mapping[str, Any], clips: int, source: str) -> dict[str, Any]:
     """A DataLoader config whose pipeline samples so many clips of each video.
 
@@ -98,9 +121,7 @@ def with_clips(loader: Mapping[str, Any], clips: int, source: str) -> dict[str, 
         ConfigError: the dataset has no pipeline with a ``SampleFrames`` step.
     """
     made = copy.deepcopy(dict(loader))
-    dataset = made['dataset']
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = _inner(made['dataset'])
     steps = [step for step in dataset.get('pipeline') or [] if class_of(step, TRANSFORMS) is SampleFrames]
     if len(steps) != 1:
         raise ConfigError(

@@ -96,7 +96,7 @@ class InheritHook(Hook):
 
     def _renamed(self, runner: Runner, model: nn.Module, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         """The file's weights under the names that the network of ``arch`` has."""
-        arch = find_searchable(model)[1].space.check(self._point(model), 'InheritHook.arch')
+        arch = find_searchable(model)[1].canonical(self._point(model), 'InheritHook.arch')
         with torch.device('meta'):  # names and shapes only
             pinned = MODELS.build(pinned_config(runner.cfg, model, arch).model)
         state = checkpoint.get('state_dict', checkpoint)

@@ -46,7 +46,8 @@ class PerturbationSelection:
     For a choice with weights p every value is masked in turn (its weight exactly 0, the others unchanged); the value
     without which the score is lowest is kept: from then on the choice is one-hot. Choices that are still open stay
     mixed. Of equal scores the value with the larger weight is kept; one whose weight is 0 is not in the network, so it
-    is neither masked nor kept.
+    is neither masked nor kept. A choice that does nothing any more (of a layer beyond the depth that has been fixed)
+    keeps its largest weight, and nothing is scored.
 
     Args:
         space: what is chosen in.
@@ -54,6 +55,7 @@ class PerturbationSelection:
         rng: draws the order; nothing else is drawn.
         feasible: whether an architecture within the budget is left when choices are fixed so (name to value); a value
             with which none is left is not kept, unless that holds for all of them.
+        occurrence: weights of a mixture as they count, see :meth:`~mmnas_video.entangle.Searchable.occurrence`.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class PerturbationSelection:
         weights: Weights,
         rng: random.Random,
         feasible: Callable[[Mapping[str, Value]], bool] = lambda fixed: True,
+        occurrence: Callable[[Mixture], Mapping[str, Tensor]] = lambda mixture: mixture,
     ) -> None:
-        self.space, self.weights, self.feasible = space, weights, feasible
+        self.space, self.weights, self.feasible, self.occurrence = space, weights, feasible, occurrence
         self.order = [choice.name for choice in space.open]
         rng.shuffle(self.order)
         self.fixed: dict[str, Value] = {}
@@ -112,8 +115,8 @@ class PerturbationSelection:
         """Fix the next choice.
 
         Returns:
-            What happened, as plain data: ``choice``, ``value``, ``without`` (the score without each value) and
-            ``weights``.
+            What happened, as plain data: ``choice``, ``value``, ``without`` (the score without each value; all None
+            where the choice does nothing) and ``weights``.
 
         Raises:
             ConfigError: all are fixed.
@@ -122,7 +125,8 @@ class PerturbationSelection:
         if name is None:
             raise ConfigError(f'perturbation: found all {len(self.order)} choices fixed, expected one that is open')
         weights = self.weights()[name].detach().tolist()
-        without = self.drops(name, score)
+        idle = not self.occurrence(self.mixture())[name].any()
+        without = [None] * len(weights) if idle else self.drops(name, score)
         # A score that is no number counts as the lowest: without this value the network is broken.
         scores = [math.inf if found is None else -math.inf if math.isnan(found) else found for found in without]
         values = self.space[name].values
@@ -157,7 +161,7 @@ def select_by_perturbation(
     tune: Tune | None = None,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
 ) -> Arch:
-    """Fix all choices, tuning after each but the last; goes on where ``selection`` stands.
+    """Fix all choices, tuning after each but the last and those that do nothing; goes on where ``selection`` stands.
 
     Args:
         selection: the state; after a resume with some choices fixed.
@@ -166,7 +170,9 @@ def select_by_perturbation(
         report: told of each choice what :meth:`PerturbationSelection.fix_next` returns (a line of the history).
     """
     while selection.current is not None:
-        report(selection.fix_next(score))
-        if tune is not None and selection.current is not None:
+        line = selection.fix_next(score)
+        report(line)
+        changed = any(found is not None for found in line['without'])
+        if tune is not None and changed and selection.current is not None:
             tune(selection.mixture)
     return selection.arch

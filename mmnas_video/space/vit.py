@@ -229,6 +229,19 @@ def vit_space(table: ViTTable, tubes: Sequence[Tube], name: str) -> SearchSpace:
     return SearchSpace(name, choices)
 
 
+def shallow(space: SearchSpace) -> SearchSpace:
+    """The space without anything to choose in layers beyond the largest depth that is left: they keep their first
+    values, as in :func:`canonical_vit`. All choices stay, so that archs name what they named."""
+    depth = max(space['depth'].values)
+    return space.fix({c.name: c.values[0] for c in space if layer_of(c.name) > depth})
+
+
+def layer_of(name: str) -> int:
+    """The layer (from 1) that a choice is of; 0 for none."""
+    layer = name.partition('.')[0]
+    return int(layer[len('layer') :]) if layer.startswith('layer') else 0
+
+
 def head_dim(qkv: int, heads: int, rounding: str = 'floor') -> int:
     """Channels of one head; ``heads`` times this is the Q-K-V dimension that a layer really has."""
     if rounding == 'nearest':
@@ -236,21 +249,21 @@ def head_dim(qkv: int, heads: int, rounding: str = 'floor') -> int:
     return -(-qkv // heads) if rounding == 'ceil' else qkv // heads
 
 
-def canonical_vit(space: SearchSpace, arch: Mapping[str, Value], rounding: str = 'floor') -> Arch:
+def canonical_vit(space: SearchSpace, arch: Mapping[str, Value], rounding: str = 'floor', source: str = 'arch') -> Arch:
     """One arch for all that describe the same network.
 
     Values of layers beyond the depth are the first that are offered, and of two Q-K-V dimensions that give a layer the
-    same channels a head, it is the first.
+    same channels a head, it is the first. What a layer beyond the depth has need not be offered (any more).
+
+    Raises:
+        ConfigError: an arch that is not of the space; ``source`` is what errors call it.
     """
-    values = dict(space.check(arch))
-    depth = values['depth']
+    depth = arch.get('depth')
+    idle = {c.name: c.values[0] for c in space if depth in space['depth'].values and layer_of(c.name) > depth}
+    values = dict(space.check({**arch, **idle}, source))
     for choice in space:
         layer, _, what = choice.name.partition('.')
-        if not layer.startswith('layer'):
-            continue
-        if int(layer[len('layer') :]) > depth:
-            values[choice.name] = choice.values[0]
-        elif what == 'qkv':
+        if what == 'qkv' and choice.name not in idle:
             heads = values[f'{layer}.heads']
             found = head_dim(values[choice.name], heads, rounding)
             values[choice.name] = next(v for v in choice.values if head_dim(v, heads, rounding) == found)

@@ -54,7 +54,7 @@ def test_tab_10(load):
     for part in cfg.train_dataloader.dataset.datasets.values():
         names = [step.get('op', step['type']) for step in part.pipeline]
         assert 'RandAugment' in names and {'RandomErasing', 'ClipRandomErasing'} & set(names)
-    assert cfg.train_dataloader.batch_sampler.first == dict(dataset='in1k', epochs=500 / 3)
+    assert cfg.train_dataloader.batch_sampler.first == dict(dataset='in1k', share=1 / 3)
     batches = {name: 8 * read(load, name).train_dataloader.batch_size for name in (*SINGLE, 'joint')}
     assert batches == {'in1k': 1024, 'k400': 256, 'k600': 256, 'ssv2': 256, 'k400_in1k': 256, 'joint': 256}
 

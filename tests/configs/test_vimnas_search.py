@@ -1,6 +1,7 @@
 """configs/vimnas and configs/demo: the joint searches and evolutions have the paper's numbers, and fit together."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from mmnas_video.cost import RestCost, output_readers
 from mmnas_video.registry import HOOKS
 from mmnas_video.search import EntanglementSearchHook, EvolutionSearchHook, search_hook_index
 from mmnas_video.search.drawn import DrawnValues
+from mmnas_video.search.held_out import held_out_config
 from tests.configs.test_autox3d import learning_rates
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 SIZES = ('tiny', 'small', 'base', 'large')
 
 
@@ -45,6 +48,23 @@ def test_joint_settings_are_those_of_supplement_a(size, load, build):
         assert parts[0] * parts[1] * parts[2] == 4
 
 
+@pytest.mark.parametrize(
+    'name',
+    [*(f'vimnas/{size}_{kind}' for size in SIZES for kind in ('joint', 'evolution')), 'vimnas/tiny_in1k',
+     'vimnas/tiny_ssv2', 'vimnas/small_k400_in1k', 'vimnas/base_k600', 'vimnas/ablation_gravite', 'demo/vimnas_joint',
+     'demo/vimnas_evolution'],
+)  # fmt: skip
+def test_candidates_are_scored_through_the_pipeline_of_validation(name, load):
+    """Rejects scores that are measured through RandAugment and erasing, and α's batches without them."""
+    cfg = load(f'{name}.py')
+    configs = (held_out_config(cfg.train_dataloader, {}, None, 'x', scored) for scored in (False, True))
+    learned, scored = ({task: part.pipeline for task, part in c['dataset']['datasets'].items()} for c in configs)
+    trained = cfg.train_dataloader.dataset.datasets
+    assert learned == {task: trained[task].pipeline for task in trained}
+    assert scored == {task: part.pipeline for task, part in cfg.val_dataloader.dataset.datasets.items()}
+    assert all(steps != learned[task] for task, steps in scored.items())
+
+
 @pytest.mark.parametrize('name', [*(f'vimnas/{size}' for size in SIZES), 'demo/vimnas'])
 def test_evolution_has_the_supernet_and_a_budget_that_is_met(name, load, build):
     """Rejects another network than the one that the joint search trains, and a budget that so few random networks meet
@@ -65,11 +85,27 @@ def test_evolution_has_the_supernet_and_a_budget_that_is_met(name, load, build):
     assert 0.02 < met < 0.9, met
 
 
+@pytest.mark.parametrize('size', SIZES)
+def test_the_header_of_an_evolution_says_what_is_scored_on(size, load):
+    """Rejects a header of batches that the config does not have: its clips are those of one loader, not of eight."""
+    cfg = load(f'vimnas/{size}_evolution.py')
+    made = held_out_config(cfg.train_dataloader, {}, None, 'x', scored=True)
+    hook, sets = hook_of(cfg), len(made['dataset']['datasets'])
+    clips = hook.eval_batches * made['batch_size']
+    passes = cfg.train_cfg.max_epochs * hook.population * clips * sets
+    text = ' '.join(line.strip('# ') for line in (CONFIGS / f'vimnas/{size}_evolution.py').read_text().splitlines())
+    assert (
+        f'{hook.eval_batches} held-out batches of {made["batch_size"]} clips of each of the four sets ({clips:,};'
+        in text
+    )
+    assert f'{passes / 1e6:.1f} M forward passes' in text and (clips, sets) == (4096, 4)
+
+
 def test_the_demo_is_small(load, build):
     """Rejects a demo whose images come first for all of the run, and one that needs more than a laptop."""
     cfg = load('demo/vimnas_joint.py')
     first = cfg.train_dataloader.batch_sampler.first
-    assert first.dataset == 'image' and first.epochs < cfg.train_cfg.max_epochs / 2
+    assert first.dataset == 'image' and first.share < 1 / 2
     assert HOOKS.build(hook_of(cfg)).warmup_epochs < cfg.train_cfg.max_epochs
     model = build(cfg)
     with torch.device('meta'):

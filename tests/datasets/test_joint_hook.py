@@ -52,7 +52,7 @@ def test_a_clip_that_is_too_short_is_named_before_its_dataset_has_its_turn(tmp_p
     table = dict(embed_dims=(7,), depths=(1,), heads=(1,), qkv_dims=(6,), mlp_ratios=(1.0,))
     network = model()
     network['backbone'] = dict(type='SuperViT', table=table, tubes=tubes)
-    cfg = run_config(tmp_path, demo_root, first=dict(dataset='image', epochs=2))
+    cfg = run_config(tmp_path, demo_root, first=dict(dataset='image', epochs=1))
     cfg.model = network
     assert refused(cfg) == (
         'train_dataloader.dataset.datasets.scene.pipeline: clip: found 5 frames of 23x29 pixels, expected at least 7 '

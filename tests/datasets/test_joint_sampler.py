@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from itertools import islice
 
 import pytest
 from mmengine.config import Config
@@ -19,9 +20,10 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.launch import shortened
 from mmnas_video.plan import read_clips, steps_of
 
-from .joint import joint_loader, parts, run_config
+from .joint import joint_loader, parts, run, run_config
 
 SIZES = {'image': 37, 'scene': 101, 'motion': 211}
+MOTION = {'image': 0.0, 'scene': 0.0, 'motion': 1.0}
 
 
 class Parts(JointDataset):
@@ -140,6 +142,39 @@ def test_the_first_epochs_are_of_one_dataset(on):
     assert on(first=dict(dataset='image', steps=11)).schedule.first_steps == 11
 
 
+@pytest.mark.parametrize(('epochs', 'alone'), [(3, 57), (7, 133)])
+def test_a_share_follows_the_length_of_the_training(on, epochs, alone):
+    """Rejects a share of an epoch, a first time that a shorter training does not shorten, and one of a length that
+    nobody has told: images alone for ever."""
+    sampler = on(first=dict(dataset='image', share=1 / 3))
+    with pytest.raises(ConfigError, match=r"first\.share: found 0\.33.*dict\(type='JointHook'\)"):
+        iter(sampler)
+    sampler.of_steps(57 * epochs)
+    drawn = [task for task, _ in islice(sampler.schedule.walk(0), 57 * epochs)]
+    assert set(drawn[:alone]) == {'image'} and set(drawn[alone : alone + 40]) == set(SIZES)
+
+
+@pytest.mark.parametrize('first', [dict(epochs=2), dict(steps=22), dict(share=1), dict(epochs=500 / 3)])
+def test_a_first_time_that_leaves_nothing_to_the_others(first, demo_root, tmp_path):
+    """Rejects a run of 2 epochs of 11 steps (a long one made shorter) that never trains what is not the first dataset,
+    without a word."""
+    (unit,) = first
+    cfg = run_config(tmp_path, demo_root, first=dict(dataset='image', **first))
+    with pytest.raises(
+        ConfigError, match=rf'train_dataloader\.batch_sampler\.first\.{unit}: found .* of image alone'
+    ) as error:
+        Runner.from_cfg(cfg).train()
+    assert 'in a training of 22' in str(error.value)
+    with pytest.raises(ConfigError, match=rf'first\.{unit}: found'):
+        steps_of(cfg, read_clips(cfg), 1)
+
+
+def test_a_run_tells_its_length(demo_root, tmp_path):
+    """Rejects a hook that leaves a share as it is, and one that tells the steps of an epoch."""
+    seen, *_ = run(run_config(tmp_path, demo_root, first=dict(dataset='image', share=0.7)))
+    assert {seen[step][0] for step in range(15)} == {'image'} and {seen[step][0] for step in range(15, 22)} != {'image'}
+
+
 def test_step_one_million_starts_at_once(on):
     """Rejects a start that draws, or decodes, all that lies before it."""
     start = time.perf_counter()
@@ -176,6 +211,8 @@ def test_state_is_of_one_schedule(on):
         (dict(first=dict(dataset='x', epochs=1)), "batch_sampler.first.dataset: found the name 'x'"),
         (dict(first=dict(dataset='image')), 'batch_sampler.first: found'),
         (dict(first=dict(dataset='image', epochs=-1)), 'first.epochs: found -1'),
+        (dict(first=dict(dataset='image', share='half')), "first.share: found 'half', expected a number"),
+        (dict(first=dict(dataset='image', share=0.5, steps=3)), 'batch_sampler.first: found .*share.*steps'),
         (dict(steps_per_epoch=0), 'steps_per_epoch: found 0'),
         (dict(size=41), r'datasets.image: found 37 clips, expected at least the 41 of a batch on 1 rank'),
     ],
@@ -226,20 +263,23 @@ def test_a_trial_run_goes_through_every_dataset(demo_root, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'fixed'),
     [
-        (dict(steps_per_epoch=1, first=dict(dataset='image', epochs=50)), None),
+        (dict(steps_per_epoch=1, weights=MOTION, first=dict(dataset='image', epochs=5)), None),
+        (dict(weights=MOTION, first=dict(dataset='scene', share=0.37)), None),
+        (dict(first=dict(dataset='scene', share=0.37)), 5),
         (dict(first=dict(dataset='scene', epochs=6.97)), 1),
         ({}, 5),
-        (dict(weights=dict(image=0.0, scene=0.0, motion=1.0), first=dict(dataset='image', epochs=1.3)), None),
+        (dict(weights=MOTION, first=dict(dataset='image', epochs=1.3)), None),
     ],
 )
 def test_a_plan_has_the_steps_that_are_drawn(demo_root, options, fixed):
     """Seven epochs, each dataset's steps. Rejects a plan that does not know num_batch_per_epoch or steps_per_epoch,
-    one of a first dataset alone for longer than the run, and one that does not round as the sampler does."""
+    one that takes a share of an epoch, and one that does not round as the sampler does."""
     loader = joint_loader(demo_root, **options)
     loader |= dict(num_batch_per_epoch=fixed) if fixed else {}
     cfg = Config(dict(train_dataloader=loader, train_cfg=dict(max_epochs=7)))
     planned = steps_of(cfg, read_clips(cfg), 1)
     sampler = Runner.build_dataloader(loader, seed=3).batch_sampler
+    sampler.of_steps(7 * len(sampler))
     drawn = sampler.schedule.counts(7 * len(sampler))
     assert {name: round(7 * steps, 6) for name, steps in planned.items()} == drawn
 

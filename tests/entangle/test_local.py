@@ -12,9 +12,11 @@ from torch.func import functional_call
 from mmnas_video.entangle import Mixture, copy_slices, extract_state, inherit, take
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperViT
+from mmnas_video.models.blocks import ViTWindows
 from mmnas_video.registry import MODELS
 from mmnas_video.search.bilevel import placed
 from mmnas_video.search.freeze import frozen_unsampled
+from mmnas_video.space import vit_table
 from mmnas_video.testing.compare import assert_close, randomise
 from tests.helpers import some_archs, unused_masks
 
@@ -132,6 +134,24 @@ def test_without_groups_nothing_is_there():
     assert torch.equal(found, expected) and model.local_weights.table.std() > 0.1
     pinned = SuperViT(**SMALL, **model.pinned_cfg(model.space.smallest), local_weights=dict(groups=2))
     assert pinned.local_weights is None
+
+
+@pytest.mark.parametrize('pinned', [{'depth': 2}, {'depth': 1, 'layer3.heads': 5}])
+def test_a_pinned_depth_leaves_no_choice_that_does_nothing(pinned):
+    """Rejects choices of layers beyond a depth that the config pins: they would be sampled, learned and selected, and
+    decide the weights of a network that they are no part of."""
+    model = vit(fixed=pinned, names=('*norm*',))
+    depth = pinned['depth']
+    assert len(model.layers) == depth
+    assert max(int(c.name[5:].split('.')[0]) for c in model.space.open if c.name.startswith('layer')) == depth
+    assert model.space['layer3.heads'].values == (pinned.get('layer3.heads', 2),)
+    # What is pinned at a mixture's making counts no more than what is pinned in the config.
+    whole = SuperViT(**SMALL).space
+    windows = ViTWindows(whole.fix(pinned), vit_table(SMALL['table']), 'floor', 'prefix')
+    mixture = Mixture.one_hot(windows.space, {**whole.largest, **pinned})
+    found = windows.occurrence(mixture)
+    assert not any(found[f'layer3.{part}'].any() for part in ('heads', 'qkv', 'mlp_ratio'))
+    assert all(found[f'layer{depth}.{part}'].sum() == 1 for part in ('heads', 'qkv', 'mlp_ratio'))
 
 
 def test_same_network_same_assignment():

@@ -179,7 +179,13 @@ def test_a_step_moves_what_was_sampled_and_nothing_else(name, root, tmp_path):
     backbone, width, head = BACKBONES[name]
     cfg = joint_config(root, tmp_path, dict(eval_batches=1, tune_iters=1), backbone, width, head)
     runner, search, seen = watched(cfg)
-    assert len(seen.steps) == len(runner.train_dataloader) and seen.tuned == len(search.space.open) - 1
+    lines = map(json.loads, (tmp_path / 'search' / 'history.jsonl').read_text().splitlines())
+    fixed = [line['without'] for line in lines if line['kind'] == 'perturbation']
+    scored = sum(
+        any(score is not None for score in without) for without in fixed[:-1]
+    )  # not of layers beyond the depth
+    assert len(seen.steps) == len(runner.train_dataloader) and seen.tuned == scored > len(search.space.open) / 2
+    assert len(fixed) == len(search.space.open)
     assert {task for _, task, *_ in seen.steps} == {'image', 'scene', 'motion'}
     narrow = 0
     for number, (archs, task, before, after, held_out) in enumerate(seen.steps):
@@ -236,13 +242,16 @@ def test_joint_data_saved_by_steps_goes_on_within_its_epoch(root, tmp_path):
         assert (tmp_path / 'whole/search' / file).read_bytes() == (tmp_path / 'other/search' / file).read_bytes(), file
 
 
-def test_images_leave_the_tubes_of_videos_alone(root, tmp_path):
+@pytest.mark.parametrize('mode', ['mixed', 'sampled'])
+def test_images_leave_the_tubes_of_videos_alone(mode, root, tmp_path):
     """α of the 3-D tube and Adam's moments, bit for bit over each step on images, under decay and with moments from
-    videos; on videos they move. Rejects a mask of what was drawn alone: most steps of a joint search are on images, and
-    decay, momentum and a second moment that fades would move what these say nothing of."""
+    videos; on videos they move. So is the 2-D tube's stride, whose values differ in time only. Rejects a mask of what
+    was drawn alone, and one of gradients that are exactly 0: most steps of a joint search are on images, and decay,
+    momentum, rounding, or the noise of an estimate would move what these say nothing of."""
     adam = dict(type='Adam', lr=0.1, betas=(0.5, 0.999), weight_decay=0.1)
-    hook = dict(selection='argmax', arch_optimizer=adam, init_std=0.5)
-    cfg = joint_config(root, tmp_path, hook, *BACKBONES['SuperViT'])
+    hook = dict(selection='argmax', arch_optimizer=adam, init_std=0.5, arch_mode=mode)
+    tubes = [{**VIT['tubes'][0], 'strides': ('2x7x5', '3x7x5')}, VIT['tubes'][1]]
+    cfg = joint_config(root, tmp_path, hook, {**VIT, 'tubes': tubes}, *BACKBONES['SuperViT'][1:])
     runner = Runner.from_cfg(cfg)
     search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
     original, still, moved = search._arch_step, Counter(), Counter()
@@ -262,10 +271,10 @@ def test_images_leave_the_tubes_of_videos_alone(root, tmp_path):
     search._arch_step = look
     runner.train()
     close_runner_workers(runner)
-    tube = ('tube2.kernel', 'tube2.stride', 'tube2.offset')
+    tube = ('tube2.kernel', 'tube2.stride', 'tube2.offset', 'tube1.stride')
     assert all(still['image', name] > 3 and not moved['image', name] for name in tube)
     assert all(moved['scene', name] + moved['motion', name] > 3 for name in tube)
-    assert all(moved['image', name] > 3 for name in ('layer1.mlp_ratio', 'embed_dim'))
+    assert all(moved['image', name] > 3 for name in ('layer1.mlp_ratio', 'embed_dim', 'tube1.offset'))
 
 
 def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path):

@@ -74,7 +74,7 @@ def trained_on():
         found = []
         for loader in (pinned.train_dataloader, pinned.val_dataloader):
             parts = [loader.dataset, *loader.dataset.get('datasets', {}).values()]
-            found.append([part.held_out.part for part in parts if 'held_out' in part])
+            found.append([part.held_out.part for part in parts if 'part' in (part.get('held_out') or {})])
         return found
 
     return read

@@ -74,6 +74,16 @@ def test_a_warm_up_where_no_epoch_is_counted(method):
     assert not start.equal(search.distribution.alpha.detach())
 
 
+@pytest.mark.parametrize('method', ['PARSECSearchHook', 'DARTSSearchHook', 'EntanglementSearchHook'])
+def test_a_warm_up_as_long_as_the_training(method):
+    """Rejects a search that was made shorter than its warm-up, in which α silently never moves."""
+    for warmup in (3, 5):
+        message = rf'{method}\.warmup_epochs: found {warmup} with train_cfg\.max_epochs=3, expected fewer'
+        with pytest.raises(ConfigError, match=message):
+            prepared(dict(type=method, warmup_epochs=warmup), train_cfg=dict(by_epoch=True, max_epochs=3))
+    prepared(dict(type=method, warmup_epochs=2), train_cfg=dict(by_epoch=True, max_epochs=3))
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

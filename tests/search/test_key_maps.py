@@ -120,13 +120,14 @@ def test_a_training_starts_with_the_classifiers_logits(host, file, expected, tmp
         torch.testing.assert_close(features, host.backbone(image())[0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_search_starts_with_the_classifiers_logits(file, expected, tmp_path):
-    """The same through the slices of a supernet. Rejects windows that are not those of ``arch``, and weights of the
-    head's unused columns in the way."""
+@pytest.mark.parametrize('fixed', [{}, {'depth': POINT['depth']}])
+def test_a_search_starts_with_the_classifiers_logits(fixed, file, expected, tmp_path):
+    """The same through the slices of a supernet. Rejects windows that are not those of ``arch``, weights of the head's
+    unused columns in the way, and a pattern that fits layers which a pinned depth has taken away."""
     hook = dict(type='InheritHook', keys=KEYS, arch=POINT)
-    model = started(file, tmp_path, hook, {**WIDE, 'local_weights': dict(groups=2)}, width=66)
+    model = started(file, tmp_path, hook, {**WIDE, 'fixed': fixed, 'local_weights': dict(groups=2)}, width=66)
     space = model.backbone.space
-    with model.backbone.use({**space.largest, **space.match(POINT)}):
+    with model.backbone.use(model.backbone.canonical({**space.largest, **space.match(POINT)})):
         torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(logits(model), expected, atol=0.1)
 

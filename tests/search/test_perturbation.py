@@ -115,6 +115,24 @@ def test_the_report_is_plain_data_and_equals_are_broken_by_alpha():
     assert all(line['without'] == [0.5] * len(SPACE[line['choice']]) for line in lines)
 
 
+def test_a_choice_that_does_nothing_any_more_is_neither_scored_nor_tuned():
+    """Rejects mixtures that are run, and steps of tuning, for the layers beyond the depth that has been fixed; and one
+    that still counts left out. Each of four choices is a turn, and after the last nothing is tuned."""
+
+    def occurrence(mixture):
+        return {**mixture, 'c': mixture['c'] * mixture['d'][1], 'a': mixture['a'] * mixture['d'][1]}
+
+    scored, tuned, lines = [], [], []
+    selection = PerturbationSelection(SPACE, weights, random.Random(0), occurrence=occurrence)
+    selection.order = ['d', 'c', 'b', 'a']
+    found = select_by_perturbation(
+        selection, lambda mixture: scored.append(1) or score(mixture), tuned.append, lines.append
+    )
+    assert found == {**BEST, 'a': 'x', 'c': 1}  # those of the larger α: d is False
+    assert (len(scored), len(tuned)) == (2 + 2, 2)
+    assert [line['without'] for line in lines[1::2]] == [[None] * 5, [None] * 3]
+
+
 def test_state_goes_to_plain_data_and_back():
     """Rejects a resume in another order, or that decides a fixed choice again."""
     one = PerturbationSelection(SPACE, weights, random.Random(5))

@@ -16,6 +16,7 @@ from mmnas_video.space import (
     extent,
     grid,
     head_dim,
+    shallow,
     vit_space,
     vit_table,
     vit_tubes,
@@ -174,3 +175,19 @@ def test_offsets_may_be_left_out_and_zero():
     assert tube == Tube(('1x2x3',), ('2x2x3',), ('0x0x0',))
     assert isinstance(vit_space(vit_table(TINY), [tube], 'toy')['tube1.offset'], Choice)
     assert isinstance(vit_space(VITS['tubevit-base'], TUBES['tubevit'], 'tubevit-base'), SearchSpace)
+
+
+def test_layers_that_no_depth_has_any_more_are_no_choices():
+    """Rejects a depth that is pinned while layers beyond it can be chosen, a layer that is there pinned with them, a
+    pinned value that another one replaces, and archs of the wider space that are not read."""
+    space = vit_space(vit_table(TINY), vit_tubes([TUBE]), 'x')
+    assert shallow(space) == space
+    cut = shallow(space.fix({'depth': 1, 'layer3.heads': 3}))
+    assert [choice.name for choice in cut.open] == ['embed_dim', 'layer1.heads', 'layer1.qkv', 'layer1.mlp_ratio']
+    assert cut.names == space.names and cut['layer3.heads'].values == (3,) and cut['layer2.qkv'].values == (6,)
+    arch = {**space.largest, 'depth': 1}
+    assert canonical_vit(cut, arch) == canonical_vit(cut, {**arch, 'layer2.qkv': 6})
+    with pytest.raises(ConfigError, match=r'here: not an architecture.*embed_dim'):
+        canonical_vit(cut, {**arch, 'embed_dim': 8}, source='here')
+    with pytest.raises(ConfigError, match='depth'):
+        canonical_vit(cut, space.largest)

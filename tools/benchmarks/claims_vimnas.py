@@ -145,8 +145,8 @@ def shorten(cfg: Config, epochs: int) -> None:
 
 def alone(cfg: Config, name: str) -> Config:
     """The config on one of its sets, with as many steps as that set has on average in a joint run."""
-    sampler, epochs, steps = cfg.train_dataloader.batch_sampler, cfg.train_cfg.max_epochs, joint_steps(cfg)
-    first = sampler.first.epochs / epochs if sampler.get('first') else 0.0
+    sampler, steps = cfg.train_dataloader.batch_sampler, joint_steps(cfg)
+    first = sampler.first.share if sampler.get('first') else 0.0
     share = (1 - first) * sampler.weights[name] + first * (name == 'image')
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[key].dataset.datasets = {name: cfg[key].dataset.datasets[name]}

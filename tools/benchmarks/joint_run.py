@@ -84,7 +84,7 @@ def options(root: Path, steps: int) -> list[str]:
         listing = f'{root}/{FOLDERS[task]}/{FOLDERS[task]}_val_list_videos.txt'
         words[f'train_dataloader.dataset.validation.{task}'] = listing
     words |= {
-        'train_dataloader.batch_sampler.first.epochs': 1,
+        'train_dataloader.batch_sampler.first.share': 0.5,
         'train_dataloader.batch_sampler.steps_per_epoch': steps,
         'train_cfg.max_epochs': 2,
         'train_cfg.val_interval': 2,

@@ -1,5 +1,6 @@
 # The generated image, scene and motion sets together, every batch from one of them (python tools/data/make_demo.py).
 # 8 frames in a row at 32 x 32, an image as one frame. No flip on motion: its classes are directions.
+# A search scores candidates on what is held out through the pipelines of the test.
 # For the model: `heads` and `blending`, to be named in it as {{_base_.heads}} and {{_base_.blending}}.
 _base_ = ['../default_runtime.py']  # both name default_hooks, which two bases of one config may not
 data_root = 'data/demo/'
@@ -50,9 +51,12 @@ train_dataloader = dict(
         config_key='train_dataloader.dataset',
         datasets=dict(
             image=dict(
-                **image, ann_file='meta/train.txt', data_prefix=dict(img_path='train'), pipeline=image_train),
-            scene=dict(**scene, ann_file='train.txt', pipeline=video_train),
-            motion=dict(**motion, ann_file='train.txt', pipeline=video_train))))
+                **image, ann_file='meta/train.txt', data_prefix=dict(img_path='train'), pipeline=image_train,
+                held_out=dict(pipeline=image_test)),
+            scene=dict(
+                **scene, ann_file='train.txt', pipeline=video_train, held_out=dict(pipeline=video_test)),
+            motion=dict(
+                **motion, ann_file='train.txt', pipeline=video_train, held_out=dict(pipeline=video_test)))))
 val_dataloader = dict(
     batch_size=20,
     num_workers=1,

@@ -5,9 +5,11 @@
 # Frames, rates, augmentations, smoothing, mixup and CutMix: Tab. 10. 224 x 224. docs/papers.md says what it leaves
 #   open. Batch: 8 GPUs x 32 = 256, that of the video sets (Supp. A). An epoch is one pass over each set: 5,004 + 939
 #   + 1,533 + 659 = 8,135 steps with 1,281,167, 240,436, 392,622 and 168,913 clips (before overlap is dropped).
-# First E/3 = 500/3 epochs on ImageNet alone.
+# The first third of all steps (E/3 epochs) is ImageNet's alone, however long the run.
 # Overlap: training clips whose video stands in one of the validation lists are left out (Kinetics-600's training list
 #   holds clips of Kinetics-400's validation list): python tools/data/check_overlap.py.
+# Where a part is held out, a search scores candidates on it through the pipeline of validation, one centre view; alpha
+#   learns on it through that of the training.
 # For the model: `heads` and `blending`, to be named in it as {{_base_.heads}} and {{_base_.blending}}.
 _base_ = ['../default_runtime.py']  # both name default_hooks, which two bases of one config may not
 image_train = [
@@ -97,14 +99,17 @@ k400 = dict(type='VideoDataset', data_root='data/kinetics400/')
 k600 = dict(type='VideoDataset', data_root='data/kinetics600/')
 ssv2 = dict(type='VideoDataset', data_root='data/sthv2/', data_prefix=dict(video='videos'))
 train_sets = dict(
-    in1k=dict(**in1k, ann_file='meta/train.txt', data_prefix=dict(img_path='train'), pipeline=image_train),
+    in1k=dict(
+        **in1k, ann_file='meta/train.txt', data_prefix=dict(img_path='train'), pipeline=image_train,
+        held_out=dict(pipeline=image_val)),
     k400=dict(
         **k400, ann_file='kinetics400_train_list_videos.txt', data_prefix=dict(video='videos_train'),
-        pipeline=kinetics_train),
+        pipeline=kinetics_train, held_out=dict(pipeline=kinetics_val)),
     k600=dict(
         **k600, ann_file='kinetics600_train_list_videos.txt', data_prefix=dict(video='videos_train'),
-        pipeline=kinetics_train),
-    ssv2=dict(**ssv2, ann_file='sthv2_train_list_videos.txt', pipeline=ssv2_train))
+        pipeline=kinetics_train, held_out=dict(pipeline=kinetics_val)),
+    ssv2=dict(
+        **ssv2, ann_file='sthv2_train_list_videos.txt', pipeline=ssv2_train, held_out=dict(pipeline=ssv2_val)))
 val_lists = dict(
     in1k=dict(**in1k, ann_file='meta/val.txt', data_prefix=dict(img_path='val'), test_mode=True),
     k400=dict(
@@ -128,7 +133,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='SeededSampler', shuffle=True),
-    batch_sampler=dict(type='JointBatchSampler', first=dict(dataset='in1k', epochs=500 / 3)),
+    batch_sampler=dict(type='JointBatchSampler', first=dict(dataset='in1k', share=1 / 3)),
     collate_fn=dict(type='skip_bad_collate'),
     dataset=dict(
         type='JointDataset',

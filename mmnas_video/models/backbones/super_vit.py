@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from mmnas_video.space import (
     Value,
     canonical_vit,
     extent,
+    shallow,
     vit_space,
     vit_table,
     vit_tubes,
@@ -60,7 +61,8 @@ class SuperViT(Searchable, BaseModule):
         clamp_offsets: start a tube earlier where its kernel does not fit behind its offset, instead of an error.
         qkv_rounding: channels of a head where the number of heads does not divide the Q-K-V dimension: ``'floor'``,
             ``'nearest'`` or ``'ceil'`` of the quotient.
-        fixed: choices to pin in a supernet, by name or pattern (``{'layer*.mlp_ratio': 4.0}``).
+        fixed: choices to pin in a supernet, by name or pattern (``{'layer*.mlp_ratio': 4.0}``). Those of layers that
+            no depth has any more are pinned with it.
         arch: path of an arch file, or its values; None for the supernet.
         space_name: name of the space in arch files; by default the table's.
         in_channels: 3 for RGB.
@@ -107,6 +109,7 @@ class SuperViT(Searchable, BaseModule):
         space = space.fix(space.match(fixed or {}, 'backbone.fixed'))
         if arch is not None:
             space = space.fix(space.read(arch, 'backbone.arch'))
+        space = shallow(space)
         Searchable.__init__(self, space)
         self.in_channels, self.pool, self.with_cp, self.qkv_rounding = in_channels, pool, with_cp, qkv_rounding
         self.windows = ViTWindows(space, table, qkv_rounding, sharing)
@@ -189,13 +192,17 @@ class SuperViT(Searchable, BaseModule):
         """Channels of the supernet's output that ``arch`` has."""
         return self.windows.embeds[arch['embed_dim']]
 
-    def canonical(self, arch: Mapping[str, Value]) -> Arch:
+    def canonical(self, arch: Mapping[str, Value], source: str = 'arch') -> Arch:
         """One arch for all that are the same network; see :func:`~mmnas_video.space.vit.canonical_vit`."""
-        return canonical_vit(self.space, arch, self.qkv_rounding)
+        return canonical_vit(self.space, arch, self.qkv_rounding, source)
 
     def occurrence(self, mixture: Mixture) -> Mapping[str, Tensor]:
         """Weights over the values of each choice as they count: of a layer's, as often as there is the layer."""
         return self.windows.occurrence(mixture)
+
+    def alike(self, size: Extent) -> Mapping[str, Sequence[Hashable]]:
+        """An image is cut by the first tube alone, and by that without its temporal stride and offset."""
+        return self.windows.alike_on_images() if size[0] == 1 else {}
 
     def describe(self) -> dict[str, Any]:
         """How a picture must read heads and tubes, and what the head is given."""

@@ -20,9 +20,9 @@ from mmnas_video.entangle import (
     mix_windows,
 )
 from mmnas_video.errors import ConfigError
-from mmnas_video.space import SearchSpace, Value, ViTTable, extent, head_dim
+from mmnas_video.space import SearchSpace, Value, ViTTable, extent, head_dim, layer_of
 
-from .tube_tokenizer import EmbedAt, TubeCandidate
+from .tube_tokenizer import EmbedAt, Extent, TubeCandidate
 from .vit_layer import LayerAt
 
 #: Of one tube in a mixture: their tokens stand side by side, so more would hardly be meant.
@@ -157,6 +157,9 @@ class ViTWindows:
         depths that have it, and of Q-K-V dimensions that are the same beside a number of heads only the first
         counts."""
         found = {name: mixture[name] for name in self.space.names}
+        for name in found:
+            if layer_of(name) > len(self.layers):  # no depth has it
+                found[name] = torch.zeros_like(found[name])
         for i, windows in enumerate(self.layers):
             deep = torch.tensor([depth > i for depth in self.space['depth'].values])
             share = mixture['depth'].masked_fill(~deep.to(mixture['depth'].device), 0).sum()
@@ -166,6 +169,14 @@ class ViTWindows:
                     row = self._first_dims(i, windows, mixture) if part == 'qkv' else found[name]
                     found[name] = share * row
         return found
+
+    def alike_on_images(self) -> dict[str, list[Extent | None]]:
+        """What a single frame sees of each value of a tube's choices; None of those of all but the first tube."""
+        return {
+            f'{name}.{part}': [None if i else (0, *values[value][1:]) for value in self.space[f'{name}.{part}'].values]
+            for i, (name, tube) in enumerate(zip(self.tube_names, self.tubes, strict=True))
+            for part, values in tube.items()
+        }
 
     def _first_dims(self, i: int, windows: LayerWindows, mixture: Mixture) -> Tensor:
         """(K,) weights of a layer's Q-K-V dimensions, each counted as the first that is the same."""
