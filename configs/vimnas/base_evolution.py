@@ -1,10 +1,10 @@
 # Evolution in the supernet that configs/vimnas/base_joint.py has trained (VIM-NAS, Algorithm 2): the best network of
 #   at most 53.7 M parameters (VIM-NAS-B, Tab. 3); --cfg-options custom_hooks.0.budget.macs=30e9 bounds MACs too.
 #   python tools/search.py configs/vimnas/base_evolution.py --checkpoint work_dirs/base_joint/epoch_500.pth
-# Cost (computed, not run): 20 generations x 50 candidates, each forward on 128 held-out batches of 32 clips of each
-#   of the four sets (4,096; a top-1 is good to 0.6 points): 16.4 M forward passes. The decoded clips, 24 MB for one of
-#   each set, stay in memory: 99 GB a process; custom_hooks.0.eval_batches=32 takes a quarter. The paper: about 5
-#   minutes for a constraint.
+# Cost (computed, not run): 20 generations x 50 candidates, each forward on 32 held-out batches of 32 clips of each of
+#   the four sets (1,024; a mean top-1 is good to 0.6 points): 4.1 M forward passes. The decoded clips, 24 MB for
+#   one of each set, stay in memory: 25 GB a process; custom_hooks.0.eval_batches=128 where there is room for four
+#   times that. The paper: about 5 minutes for a constraint.
 # What comes out: work_dirs/base_evolution/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
 #   network for all four sets with its inherited weights.
 _base_ = ['./small_evolution.py']
@@ -15,7 +15,7 @@ custom_hooks = [
         population=50,
         top_k=10,
         mutation={'depth': 0.4, 'embed_dim': 0.4, '*': 0.2},
-        eval_batches=128,
+        eval_batches=32,
         budget=dict(params=53.7e6)),
     dict(type='ReportHook', interval=20)
 ]

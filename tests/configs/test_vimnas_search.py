@@ -98,7 +98,7 @@ def test_the_header_of_an_evolution_says_what_is_scored_on(size, load):
         f'{hook.eval_batches} held-out batches of {made["batch_size"]} clips of each of the four sets ({clips:,};'
         in text
     )
-    assert f'{passes / 1e6:.1f} M forward passes' in text and (clips, sets) == (4096, 4)
+    assert f'{passes / 1e6:.1f} M forward passes' in text and (clips, sets) == (1024, 4)
 
 
 def test_the_demo_is_small(load, build):
