@@ -27,7 +27,7 @@ from mmnas_video.space import Arch, SearchSpace
 from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
-from .config_checks import check_config
+from .config_checks import check_config, check_loaded
 from .data_lists import data_lists
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
@@ -457,8 +457,11 @@ class SearchHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing
-        here."""
-        if not hasattr(self, 'searchable') or not runner._resume:
+        here, but some must be this network's."""
+        if not hasattr(self, 'searchable'):
+            return
+        if not runner._resume:
+            check_loaded(runner, checkpoint)
             return
         saved = checkpoint.get('search')
         found = None if saved is None else (saved['method'], saved['space']['hash'])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmnas_video.datasets import check_drawn_anew
+from mmnas_video.entangle import bare_model, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import OPTIMIZERS, class_of
 
@@ -100,3 +102,22 @@ def _check_within_epoch(runner: Runner) -> None:
                 'counts epochs, expected True, or AtomicCheckpointHook with SeededSampler: a resume from another '
                 'checkpoint within an epoch would do its first steps again'
             )
+
+
+def check_loaded(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
+    """Demand that ``load_from`` holds weights of the network in which is searched: MMEngine warns, and searches on from
+    random ones.
+
+    Raises:
+        ConfigError: not one of the file's tensors has the name and the shape of one of that network's.
+    """
+    prefix, searchable = find_searchable(bare_model(runner.model))
+    state = {name.removeprefix('module.'): value for name, value in checkpoint.get('state_dict', checkpoint).items()}
+    for name, value in searchable.state_dict(prefix=f'{prefix}.' if prefix else '').items():
+        if getattr(state.get(name), 'shape', None) == value.shape:
+            return
+    raise ConfigError(
+        f'load_from: found {str(runner._load_from)!r} with {len(state)} tensors, such as {next(iter(state), None)!r}; '
+        f'none is of the {type(searchable).__name__} that is searched in. Expected weights of this supernet, or, with '
+        "dict(type='InheritHook', keys=..., arch=...), of a network that it contains"
+    )

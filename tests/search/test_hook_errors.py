@@ -5,6 +5,7 @@ import re
 from itertools import product
 
 import pytest
+import torch
 from mmengine.runner import FlexibleRunner, Runner
 
 from mmnas_video.errors import ConfigError
@@ -190,6 +191,19 @@ def test_held_out_data_with_a_sampler():
     """Rejects a sampler that would be replaced silently."""
     with pytest.raises(ConfigError, match=r'arch_dataloader.sampler: found a sampler'):
         prepared({**PARSEC, 'arch_dataloader': loader(1)})
+
+
+def test_weights_of_which_nothing_fits_are_refused(tmp_path):
+    """Rejects a search from random weights where ``load_from`` is another library's file, as MMEngine starts one with a
+    warning; a file that fits in part (another head) starts it."""
+    made = runner(PARSEC, load_from=str(tmp_path / 'x3d.pth'))
+    state = made.model.state_dict()
+    torch.save({'state_dict': {f'net.{name}': value for name, value in state.items()}}, tmp_path / 'x3d.pth')
+    with pytest.raises(ConfigError, match=r"load_from: found '.*x3d\.pth' with .*InheritHook"):
+        made.train()
+    state['head.weight'] = state['head.weight'][:2]
+    torch.save({'state_dict': {f'module.{name}': value for name, value in state.items()}}, tmp_path / 'x3d.pth')
+    runner(PARSEC, load_from=str(tmp_path / 'x3d.pth'), train_cfg=dict(by_epoch=True, max_epochs=1)).train()
 
 
 def test_checkpoint_of_another_method_or_space_is_not_resumed(tmp_path):
