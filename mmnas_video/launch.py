@@ -27,7 +27,7 @@ from mmnas_video.config_keys import check_keys, check_options, check_sections
 from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.errors import ConfigError, RunError, StackError, shown
 from mmnas_video.registry import RUNNERS, hook_class
-from mmnas_video.search import fit_readers, read_checkpoint
+from mmnas_video.search import find_checkpoint, fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -229,17 +229,27 @@ def build_runner(cfg: Config) -> Runner:
 def settle_resume(cfg: Config) -> None:
     """Make of ``resume='auto'`` a resume from the last checkpoint of the work dir, or a start as the config says.
 
-    MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. What a search
-    that was killed before its first checkpoint left of its history goes, as if it had not been run.
+    MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. Nor does it look
+    for that in a work dir that was moved or copied: ``last_checkpoint`` holds the path of the time of writing. What a
+    search that was killed before its first checkpoint left of its history goes, as if it had not been run.
+
+    Raises:
+        ConfigError: ``last_checkpoint`` names a file that is not there.
     """
     if cfg.get('resume') != AUTO:
         return
     work_dir = Path(cfg.work_dir)
-    cfg.resume = (work_dir / 'last_checkpoint').is_file()
+    found, last = find_checkpoint(work_dir), work_dir / 'last_checkpoint'
+    if found is None and last.is_file():
+        raise ConfigError(
+            f'--resume: found no checkpoint in {cfg.work_dir!r} of the name that its last_checkpoint says, expected it '
+            'there; put it there, name another one (--resume CHECKPOINT), or remove last_checkpoint to begin anew'
+        )
+    cfg.resume = found is not None
     # No rank writes there before all have looked: here they meet, or, if they are not yet connected, in the Runner.
     barrier()
     if cfg.resume:
-        cfg.load_from = None
+        cfg.load_from = str(found)
     elif is_main_process() and not (work_dir / 'search' / 'arch.json').exists():  # every checkpoint has one beside it
         (work_dir / 'search' / 'history.jsonl').unlink(missing_ok=True)
 
