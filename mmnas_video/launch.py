@@ -25,6 +25,7 @@ from mmnas_video.building import FULL, building
 from mmnas_video.cfg_options import OptionsAction
 from mmnas_video.config_keys import check_keys, check_options, check_sections
 from mmnas_video.console import ConsoleRunner, OpeningHook
+from mmnas_video.datasets import LabelHook
 from mmnas_video.errors import ConfigError, RunError, StackError, shown
 from mmnas_video.registry import RUNNERS, hook_class
 from mmnas_video.search import find_checkpoint, fit_readers, read_checkpoint
@@ -222,6 +223,7 @@ def build_runner(cfg: Config) -> Runner:
         compat.init_cpu_process_group()
         cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(find_unused_parameters=cfg.find_unused_parameters)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+    runner.register_hook(LabelHook())
     runner.register_hook(OpeningHook())
     return runner
 

@@ -183,6 +183,47 @@ def test_testing_a_search_leaves_its_files_alone(searched, tool, tiny):
     assert (folder / 'search/arch.json').read_bytes() == before and not (folder / 'search-1').exists()
 
 
+@pytest.mark.parametrize(
+    ('name', 'loader', 'key'),
+    [
+        ('search', 'test', ''),
+        ('search', 'test', 'retrain.cfg_options.'),
+        ('search', 'train', 'custom_hooks.0.arch_dataloader.dataset'),
+        ('train', 'val', ''),
+        ('test', 'test', ''),
+    ],
+)
+def test_a_label_without_a_class_is_said_before_the_first_step(
+    name, loader, key, request, tool, tiny, videos, tmp_path
+):
+    """Rejects an IndexError in the middle of an epoch, a search that ends with a network scored on labels that it
+    cannot give, and a retraining that fails after the search."""
+    lines = (videos / f'{loader}.txt').read_text().splitlines()
+    lines[2] = f'{lines[2].split(" ")[0]} 4'
+    bad = tmp_path / 'bad.txt'
+    bad.write_text('\n'.join(lines) + '\n')
+    place = f'{loader}_dataloader.dataset.dataset'
+    options = [f'{key}{place}.ann_file={bad}']
+    if key.startswith('custom_hooks'):
+        place = 'PARSECSearchHook.arch_dataloader.dataset.dataset'
+        cfg = load_config(SEARCH_CONFIG, {'val_dataloader.dataset.dataset.data_root': f'{videos}/'})
+        data = {**cfg.val_dataloader.dataset, 'dataset': {**cfg.val_dataloader.dataset.dataset, 'ann_file': str(bad)}}
+        options = [f'{key}={data!r}']
+    if name == 'search':
+        options += [*SEARCH, *tiny('retrain.cfg_options.')]
+    config = SEARCH_CONFIG if name == 'search' else RETRAIN_CONFIG
+    files = [request.getfixturevalue('searched')[0] / 'retrain/epoch_1.pth'] if name == 'test' else []
+    if name != 'search':
+        options += [f'model.backbone.arch={request.getfixturevalue("searched")[0]}/search/arch.json']
+    words = (
+        f"{place}.ann_file: found the label 4 in line 3 ('{lines[2]}') of '{bad}'",
+        'model.cls_head.num_classes is 4',
+    )
+    done = tool(f'tools/{name}.py', config, *files, '--work-dir', tmp_path / 'w', '--cfg-options', *tiny(), *options)
+    done.refused(*words)
+    assert not list(tmp_path.rglob('*.pth'))
+
+
 @pytest.mark.parametrize('which', ['found', 'random'])
 def test_extracted_files_are_the_supernet(which, searched, supernet, tool, tmp_path):
     """Rejects windows that the files' network and the supernet see differently, weights saved before they
