@@ -156,3 +156,15 @@ def test_check_videos(originals, tmp_path, capfd):
     assert (tmp_path / 'bad.txt').read_text().split() == [row['path'] for row in rows]
     assert check_videos.main([f'{tmp_path}/none.txt']) == 2
     assert check_videos.main([*options, '--frames', '-1']) == 2
+
+
+@pytest.mark.parametrize('option', ['--out', '--clean'])
+@pytest.mark.parametrize(('place', 'words'), [('file/x.txt', 'cannot write to'), ('folder', 'found the folder')])
+def test_what_cannot_be_written_is_said_before_the_scan(option, place, words, originals, tmp_path, capfd):
+    """Rejects hours of reading whose result has no place to go."""
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'folder').mkdir()
+    args = [f'{originals}/train.txt', '--root', str(originals), option, str(tmp_path / place)]
+    assert check_videos.main(args) == 2
+    said = capfd.readouterr().err
+    assert f'{option}: {words}' in said and 'videos' not in said
