@@ -79,6 +79,8 @@ def check_outputs(args: argparse.Namespace) -> None:
             continue
         if Path(place).is_dir():
             raise ConfigError(f"{key}: found the folder '{place}', expected a file.")
+        if Path(place).exists() and any(Path(place).samefile(one) for one in args.lists):
+            raise ConfigError(f"{key}: found the list '{place}' itself, expected another file.")
         check_work_dir(Path(place).parent, key)
 
 
@@ -100,10 +102,16 @@ def run(args: argparse.Namespace) -> int:
         write_bad(args.out, bad)
     if args.clean:
         kept = [line for line in lines if places[line.path] not in bad]
+    if args.clean and kept:
         write_text_atomic(args.clean, ''.join(f'{line.path}{line.labels}\n' for line in kept))
     for path, reason in [] if args.out else list(bad.items())[:NAMED]:
         print(f'{path}: {reason}')
     print(f'{len(bad)} of {len(set(places.values()))} videos cannot be read' + (f': {args.out}' if args.out else ''))
+    if args.clean and not kept:
+        raise ConfigError(
+            f"--clean: found no video that can be read, expected at least 1 for '{args.clean}', which was not written; "
+            'look at --root'
+        )
     return int(bool(bad))
 
 
