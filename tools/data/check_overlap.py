@@ -20,7 +20,7 @@ from pathlib import Path
 from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets import read_list, shared_ids, video_id
 from mmnas_video.datasets.checks import read_text
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import write_text_atomic
 
 
@@ -79,8 +79,9 @@ def compare(args: argparse.Namespace) -> int:
     """Compare the lists; returns 1 where they share a video.
 
     Raises:
-        ConfigError: a list is wrong, or cannot be read.
+        ConfigError: an option or a list is wrong, or a list cannot be read.
     """
+    check_number('--examples', args.examples)
     train = {path: read_list(path, '--train') for path in args.train}
     val = {path: read_list(path, '--val') for path in args.val}
     shared = shared_ids(train, val)
