@@ -23,10 +23,10 @@ def in_mmaction():
     init_default_scope('mmaction')
 
 
-def merged(cfg, *words):
+def merged(cfg, *words, **tool):
     """A config with the arguments of a command line."""
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    add_arguments(parser, **tool)
     _merge_arguments(cfg, parser.parse_args(['config.py', *words]))
     return cfg
 
@@ -183,6 +183,30 @@ def test_an_argument_without_its_part_is_refused(words):
     """Rejects an AttributeError for a config without what the argument changes."""
     with pytest.raises(ConfigError, match=rf'{words[0]}: found no (optim_wrapper|model)'):
         merged(Config(), *words)
+
+
+@pytest.mark.parametrize(
+    ('tool', 'ignored'),
+    [
+        (dict(trains=False), ('--resume', '--auto-scale-lr')),
+        (dict(runs=False), ('--resume', '--auto-scale-lr', '--amp', '--launcher=none', '--work-dir=w', '--verbose')),
+    ],
+)
+def test_an_option_that_does_nothing_is_not_taken(tool, ignored, capsys):
+    """Rejects a test with --resume or an extraction with --amp that goes on as if it had been asked for nothing."""
+    for word in ignored:
+        assert merged(Config(dict(auto_scale_lr={}, optim_wrapper={})), word) is not None
+        with pytest.raises(SystemExit):
+            merged(Config(), word, **tool)
+        assert f'unrecognized arguments: {word}' in capsys.readouterr().err
+
+
+def test_mixed_precision_of_a_test_is_its_loops():
+    """Rejects an optimiser's wrapper set in its place, which a test does not build."""
+    cfg = merged(Config(dict(test_cfg=dict(type='TestLoop'))), '--amp', trains=False)
+    assert cfg.test_cfg.fp16 is True and 'optim_wrapper' not in cfg
+    with pytest.raises(ConfigError, match='--amp: found no test_cfg'):
+        merged(Config(dict(optim_wrapper={})), '--amp', trains=False)
 
 
 def test_a_folder_below_a_file_is_refused_by_its_option(tmp_path):
