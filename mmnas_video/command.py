@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import signal
 import sys
 import traceback
@@ -31,7 +32,7 @@ def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
 
     Returns:
         Exit status: that of ``main`` or 0, 2 for a mistake, 3 for what befell the run, 130 after Ctrl-C and 143 after
-        SIGTERM (both of which say how to go on).
+        SIGTERM (both of which say how to go on), 141 if whoever reads the output has gone (``| head``).
     """
 
     def terminate(number: int, frame: Any) -> None:
@@ -44,7 +45,14 @@ def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
         # Modules are never garbage. MMEngine has the collector look at everything for every annotation list that it
         # reads: a quarter of a second each, of which a joint search reads twenty.
         gc.freeze()
-        return main() or 0
+        return _flushed(main)
+    except BrokenPipeError:
+        if not (gone := [file for file in (1, 2) if _nobody_reads(file)]):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for file in gone:  # what is still buffered, the interpreter writes when it ends
+            os.dup2(nowhere, file)
+        return 128 + signal.SIGPIPE
     except (ConfigError, StackError) as error:
         return _fail(error, str(error), 2)
     except RunError as error:
@@ -59,6 +67,24 @@ def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
         return _fail(error, f'cannot write{where} ({error.strerror}); {go_on}', 3)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _flushed(main: Callable[[], int | None]) -> int:
+    """Run ``main``; all that it has printed is written, also a ``--help``."""
+    try:
+        status = main() or 0
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return status
+
+
+def _nobody_reads(file: int) -> bool:
+    """Whether a descriptor is of a pipe whose reader has gone."""
+    poll = select.poll()
+    poll.register(file, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _fail(error: BaseException, text: str, status: int) -> int:

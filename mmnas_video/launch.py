@@ -25,9 +25,10 @@ from mmnas_video.building import FULL, building
 from mmnas_video.cfg_options import OptionsAction
 from mmnas_video.config_keys import check_keys, check_options, check_sections
 from mmnas_video.console import ConsoleRunner, OpeningHook
+from mmnas_video.datasets import LabelHook
 from mmnas_video.errors import ConfigError, RunError, StackError, shown
 from mmnas_video.registry import RUNNERS, hook_class
-from mmnas_video.search import fit_readers, read_checkpoint
+from mmnas_video.search import find_checkpoint, fit_readers, read_checkpoint
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -50,30 +51,41 @@ def add_cfg_options(parser: argparse.ArgumentParser, example: str = 'train_cfg.m
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
+def add_arguments(parser: argparse.ArgumentParser, runs: bool = True, trains: bool = True) -> None:
     """The arguments that every tool which takes a config has, named as MMAction2's.
 
     Args:
         parser: of the tool.
-        runs: whether the tool starts a Runner, which has a log.
+        runs: whether the tool starts a Runner, which has a work dir, ranks and a log.
+        trains: whether that trains.
     """
+    trains = trains and runs
+    parser.set_defaults(
+        runs=runs, trains=trains, work_dir=None, resume=None, amp=False, auto_scale_lr=False, launcher='none'
+    )
     parser.add_argument('config', help='config file (.py)')
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results (default: work_dirs/CONFIG_NAME)')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const=AUTO,
-        metavar='CHECKPOINT',
-        help='continue: from a checkpoint file, or without a value from the last one in the work dir (begin, if it has '
-        'none)',
-    )
+    if runs:
+        parser.add_argument(
+            '--work-dir', help='folder for logs, checkpoints and results (default: work_dirs/CONFIG_NAME)'
+        )
+    if trains:
+        parser.add_argument(
+            '--resume',
+            nargs='?',
+            const=AUTO,
+            metavar='CHECKPOINT',
+            help='continue: from a checkpoint file, or without a value from the last one in the work dir (begin, if it '
+            'has none)',
+        )
     parser.add_argument('--seed', type=int, help="random seed (default: the config's)")
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate with the real batch size (auto_scale_lr in the config)',
-    )
+    if runs:
+        parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    if trains:
+        parser.add_argument(
+            '--auto-scale-lr',
+            action='store_true',
+            help='scale the learning rate with the real batch size (auto_scale_lr in the config)',
+        )
     add_cfg_options(parser)
     parser.add_argument(
         '--depth-scale',
@@ -81,13 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser, runs: bool = True) -> None:
         metavar='F',
         help='multiply the number of blocks of every group (AutoX3D-L: 2); the arch file stays the same',
     )
-    parser.add_argument(
-        '--launcher',
-        choices=('none', 'pytorch', 'slurm', 'mpi'),
-        default='none',
-        help='how several processes were started (tools/dist_*.sh set it)',
-    )
     if runs:
+        parser.add_argument(
+            '--launcher',
+            choices=('none', 'pytorch', 'slurm', 'mpi'),
+            default='none',
+            help='how several processes were started (tools/dist_*.sh set it)',
+        )
         parser.add_argument(
             '--verbose',
             action='store_true',
@@ -134,7 +146,7 @@ def _reading(found: str, expected: str) -> Iterator[None]:
 
 
 def read_config(path: str, args: argparse.Namespace) -> Config:
-    """The config with the command line merged in, and a work dir that can be written.
+    """The config with the command line merged in, and, for what runs, a work dir that can be written.
 
     Raises:
         ConfigError: no such file, a key that nothing reads, or a work dir that cannot be written.
@@ -144,7 +156,8 @@ def read_config(path: str, args: argparse.Namespace) -> Config:
     _merge_arguments(cfg, args)
     check_sections(cfg)
     check_keys(cfg)
-    check_work_dir(cfg.work_dir)
+    if args.runs:
+        check_work_dir(cfg.work_dir)
     return cfg
 
 
@@ -163,7 +176,10 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     elif args.resume:
         read_checkpoint(args.resume)  # a file that cannot be resumed from is refused now, with its one error
         cfg.resume, cfg.load_from = True, args.resume
-    if args.amp:
+    if args.amp and not args.trains:
+        _need(cfg, '--amp', 'test_cfg')
+        cfg.test_cfg.fp16 = True
+    elif args.amp:
         _need(cfg, '--amp', 'optim_wrapper')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -182,7 +198,7 @@ def _need(cfg: Config, option: str, *keys: str) -> None:
     for key in keys:
         part = part.get(key)
         if not isinstance(part, Mapping):
-            raise ConfigError(f'{option}: found no {".".join(keys)} in the config, expected a config of a training')
+            raise ConfigError(f'{option}: found no {".".join(keys)} in the config, expected a config that has it')
 
 
 def check_work_dir(work_dir: str | os.PathLike[str], key: str = 'work_dir') -> None:
@@ -222,6 +238,7 @@ def build_runner(cfg: Config) -> Runner:
         compat.init_cpu_process_group()
         cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(find_unused_parameters=cfg.find_unused_parameters)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+    runner.register_hook(LabelHook())
     runner.register_hook(OpeningHook())
     return runner
 
@@ -229,17 +246,27 @@ def build_runner(cfg: Config) -> Runner:
 def settle_resume(cfg: Config) -> None:
     """Make of ``resume='auto'`` a resume from the last checkpoint of the work dir, or a start as the config says.
 
-    MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. What a search
-    that was killed before its first checkpoint left of its history goes, as if it had not been run.
+    MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. Nor does it look
+    for that in a work dir that was moved or copied: ``last_checkpoint`` holds the path of the time of writing. What a
+    search that was killed before its first checkpoint left of its history goes, as if it had not been run.
+
+    Raises:
+        ConfigError: ``last_checkpoint`` names a file that is not there.
     """
     if cfg.get('resume') != AUTO:
         return
     work_dir = Path(cfg.work_dir)
-    cfg.resume = (work_dir / 'last_checkpoint').is_file()
+    found, last = find_checkpoint(work_dir), work_dir / 'last_checkpoint'
+    if found is None and last.is_file():
+        raise ConfigError(
+            f'--resume: found no checkpoint in {cfg.work_dir!r} of the name that its last_checkpoint says, expected it '
+            'there; put it there, name another one (--resume CHECKPOINT), or remove last_checkpoint to begin anew'
+        )
+    cfg.resume = found is not None
     # No rank writes there before all have looked: here they meet, or, if they are not yet connected, in the Runner.
     barrier()
     if cfg.resume:
-        cfg.load_from = None
+        cfg.load_from = str(found)
     elif is_main_process() and not (work_dir / 'search' / 'arch.json').exists():  # every checkpoint has one beside it
         (work_dir / 'search' / 'history.jsonl').unlink(missing_ok=True)
 

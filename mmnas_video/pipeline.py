@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
+from mmnas_video.datasets import check_labels
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import AUTO, LOOPS, dry_run, load_config, train
 from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook_index
@@ -91,8 +92,8 @@ def check_retrain(retrain: Mapping[str, Any]) -> None:
     """Read the config of the retraining and build its data and metrics: what is wrong is said before the search.
 
     Raises:
-        ConfigError: what :func:`load_retrain` refuses, a key that nothing reads, no test, or data or metrics that
-            cannot be built.
+        ConfigError: what :func:`load_retrain` refuses, a key that nothing reads, no test, data or metrics that
+            cannot be built, or a label that the head has no class for.
     """
     cfg = load_retrain(retrain)
     try:
@@ -102,7 +103,8 @@ def check_retrain(retrain: Mapping[str, Any]) -> None:
                 raise ConfigError(f'{key}: found none, expected one: what is trained is tested at its end')
         with building(cfg):
             for key in filter(cfg.get, LOOPS.values()):
-                Runner.build_dataloader(copy.deepcopy(cfg[key]))
+                loader = Runner.build_dataloader(copy.deepcopy(cfg[key]))
+                check_labels(cfg.model.get('cls_head'), {f'{key}.dataset': loader.dataset})
             for key in filter(cfg.get, EVALUATORS):
                 found = copy.deepcopy(cfg[key])
                 Evaluator(found['metrics'] if isinstance(found, Mapping) and 'metrics' in found else found)

@@ -71,6 +71,42 @@ def test_sigterm_says_how_to_go_on(capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize('lines', [1, 40_000])
+@pytest.mark.parametrize('end', [lambda: 1, lambda: sys.exit(0)], ids=['return', 'exit'])
+def test_a_reader_that_goes(lines, end):
+    """Rejects a traceback for ``| head``, at a print or when the interpreter ends (status 120), and a status of success
+    for what nobody has read."""
+
+    def main():
+        for _ in range(lines):
+            print('one of many')
+        return end()
+
+    read, write = os.pipe()
+    os.close(read)
+    process = os.fork()
+    if not process:
+        code = 1
+        try:
+            os.dup2(write, 1)
+            sys.stdout = open(1, 'w', closefd=False)  # noqa: SIM115 - as a new interpreter has it
+            try:
+                code = run_tool(main)
+            except SystemExit as error:
+                code = error.code
+            sys.stdout.flush()  # as it does when it ends
+        finally:
+            os._exit(code)
+    os.close(write)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 141
+
+
+def test_another_pipe_that_breaks_is_a_fault():
+    """Rejects a worker's pipe taken for the reader of the output."""
+    with pytest.raises(BrokenPipeError):
+        run_tool(raising(BrokenPipeError(errno.EPIPE, 'worker')))
+
+
 def test_ctrl_c_in_a_data_tool(tmp_path):
     """Rejects tracebacks of the tool or of its processes, and processes that outlive it: a terminal's Ctrl-C goes to
     all of them."""

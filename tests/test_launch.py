@@ -1,6 +1,7 @@
 """From a command line to a run: what begins and what goes on, the seed, and the length of a dry run."""
 
 import argparse
+import shutil
 
 import pytest
 import torch
@@ -22,10 +23,10 @@ def in_mmaction():
     init_default_scope('mmaction')
 
 
-def merged(cfg, *words):
+def merged(cfg, *words, **tool):
     """A config with the arguments of a command line."""
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    add_arguments(parser, **tool)
     _merge_arguments(cfg, parser.parse_args(['config.py', *words]))
     return cfg
 
@@ -62,7 +63,41 @@ def test_resume_begins_with_the_weights_that_the_config_names(file, tmp_path):
     assert histories[0] == histories[1] and not list((tmp_path / 'w').glob('search-*'))
     again = build_runner(inheriting('gone.pth', tmp_path / 'w', '--resume'))
     again.train()
-    assert again.cfg.resume is True and again.cfg.load_from is None and again.iter == runner.iter
+    assert again.cfg.resume is True and again.cfg.load_from == str(tmp_path / 'w/epoch_1.pth')
+    assert again.iter == runner.iter
+
+
+@pytest.mark.parametrize('left', ['nothing', 'another run'])
+def test_a_work_dir_that_was_moved_or_copied_goes_on_from_its_own_checkpoint(left, file, tmp_path):
+    """Rejects MMEngine's path of the time of writing: after a move there is no such file, and beside a copy it is the
+    other run's, taken without a word; a start anew; and the best checkpoint of the other run removed."""
+
+    def cfg(name, epochs, *words):
+        made = inheriting(file, tmp_path / name, *words)
+        made.train_cfg.max_epochs = epochs
+        made.merge_from_dict(
+            dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'), test_cfg=None)
+        )
+        made.default_hooks.checkpoint.update(save_best='top1', rule='less')
+        return made
+
+    build_runner(cfg('old', 1)).train()
+    shutil.copytree(tmp_path / 'old', tmp_path / 'new')
+    if left == 'nothing':
+        shutil.rmtree(tmp_path / 'old')
+    else:
+        (tmp_path / 'old/epoch_1.pth').write_text('of another network')
+    data = torch.load(tmp_path / 'new/epoch_1.pth', weights_only=False)
+    data['message_hub']['runtime_info']['best_score'] = 2.0  # the next one is better
+    torch.save(data, tmp_path / 'new/epoch_1.pth')
+    again = build_runner(cfg('new', 2, '--resume'))
+    again.train()
+    found = sorted(path.name for path in (tmp_path / 'new').glob('*.pth'))
+    assert again.iter == 12 and found == ['best_top1_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth']
+    assert (tmp_path / 'old/best_top1_epoch_1.pth').is_file() == (left == 'another run')
+    (tmp_path / 'new/epoch_2.pth').unlink()
+    with pytest.raises(ConfigError, match=r'--resume: found no checkpoint in .*new.*last_checkpoint'):
+        build_runner(cfg('new', 3, '--resume'))
 
 
 def test_what_a_finished_search_left_is_not_cut(file, tmp_path):
@@ -148,6 +183,30 @@ def test_an_argument_without_its_part_is_refused(words):
     """Rejects an AttributeError for a config without what the argument changes."""
     with pytest.raises(ConfigError, match=rf'{words[0]}: found no (optim_wrapper|model)'):
         merged(Config(), *words)
+
+
+@pytest.mark.parametrize(
+    ('tool', 'ignored'),
+    [
+        (dict(trains=False), ('--resume', '--auto-scale-lr')),
+        (dict(runs=False), ('--resume', '--auto-scale-lr', '--amp', '--launcher=none', '--work-dir=w', '--verbose')),
+    ],
+)
+def test_an_option_that_does_nothing_is_not_taken(tool, ignored, capsys):
+    """Rejects a test with --resume or an extraction with --amp that goes on as if it had been asked for nothing."""
+    for word in ignored:
+        assert merged(Config(dict(auto_scale_lr={}, optim_wrapper={})), word) is not None
+        with pytest.raises(SystemExit):
+            merged(Config(), word, **tool)
+        assert f'unrecognized arguments: {word}' in capsys.readouterr().err
+
+
+def test_mixed_precision_of_a_test_is_its_loops():
+    """Rejects an optimiser's wrapper set in its place, which a test does not build."""
+    cfg = merged(Config(dict(test_cfg=dict(type='TestLoop'))), '--amp', trains=False)
+    assert cfg.test_cfg.fp16 is True and 'optim_wrapper' not in cfg
+    with pytest.raises(ConfigError, match='--amp: found no test_cfg'):
+        merged(Config(dict(optim_wrapper={})), '--amp', trains=False)
 
 
 def test_a_folder_below_a_file_is_refused_by_its_option(tmp_path):

@@ -10,6 +10,7 @@ that it samples). Hours follow from multiply-adds at that rate. Without it there
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -186,7 +187,7 @@ def main() -> None:
     args = parser.parse_args()
     for option in ('gpus', 'clips_per_second', 'measured_macs', 'gpus_per_node', 'decode_frames_per_second'):
         value = getattr(args, option)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f'--{option.replace("_", "-")}: found {value}, expected a positive number')
     cfg = load_config(args.config, args.cfg_options)
     with building(cfg):

@@ -15,6 +15,7 @@ from mmengine.dist import is_main_process
 
 from mmnas_video.command import run_tool
 from mmnas_video.launch import add_arguments, describe_plan, read_config
+from mmnas_video.only_run import only_run
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.search import stage_table, use_checkpoint
 
@@ -38,7 +39,8 @@ def main() -> None:
         for phase, plan in plans.items():
             print(f'full {phase}: {describe_plan(plan)}')
         return
-    found = run_search(cfg, retrain=not args.no_retrain)
+    with only_run(cfg):
+        found = run_search(cfg, retrain=not args.no_retrain)
     if not is_main_process():
         return  # the first speaks for all
     if stages := found.pop('stages', None):

@@ -16,7 +16,9 @@ config=$1
 shift
 nodes=${NODES:-1} gpus=${GPUS_PER_NODE:-8} cpus=${CPUS_PER_GPU:-8} name=${JOB_NAME:-$(basename "$config" .py)}
 port=$((20000 + RANDOM % 20000))
-options=$(printf ' %q' "$@")
+name=${name//[^[:alnum:]._-]/_} # Slurm's own lines are read by no shell
+options=
+[ $# = 0 ] || options=$(printf ' %q' "$@")
 job="#!/usr/bin/env bash
 #SBATCH --job-name=$name
 #SBATCH --nodes=$nodes
@@ -29,8 +31,8 @@ job="#!/usr/bin/env bash
 #SBATCH --open-mode=append
 #SBATCH --output=$name-%j.log
 export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1) MASTER_PORT=$port
-export RDZV_ID=\$SLURM_JOB_ID PYTHON=${PYTHON:-python}
-srun --kill-on-bad-exit=1 $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume${options%% \'\'}"
+export RDZV_ID=\$SLURM_JOB_ID PYTHON=$(printf %q "${PYTHON:-python}")
+srun --kill-on-bad-exit=1 $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options"
 if [ "${DRY_RUN:-0}" = 1 ]; then
     echo "$job"
     exit

@@ -42,7 +42,7 @@ def check_chosen(runner: Runner) -> None:
 def main() -> None:
     """Load the weights and run the config's test loop."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_arguments(parser, trains=False)
     parser.add_argument('checkpoint', help='weights (.pth)')
     args = parser.parse_args()
     cfg = read_config(args.config, args)

@@ -8,6 +8,7 @@ import sys
 
 from mmnas_video.command import run_tool
 from mmnas_video.launch import add_arguments, describe_plan, dry_run, read_config, train
+from mmnas_video.only_run import only_run
 
 
 def main() -> None:
@@ -21,7 +22,8 @@ def main() -> None:
         plan = dry_run(cfg)
         print(f'dry run passed\nfull training: {describe_plan(plan)}')
     else:
-        train(cfg)
+        with only_run(cfg):
+            train(cfg)
 
 
 if __name__ == '__main__':

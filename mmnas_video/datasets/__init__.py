@@ -21,6 +21,7 @@ from .joint_dataset import JointDataset
 from .joint_hook import JointHook
 from .joint_metric import JointAccMetric
 from .joint_sampler import JointBatchSampler, TaskByTaskBatchSampler
+from .labels import LabelHook, check_labels
 from .reproducible_hook import ReproducibleHook, check_drawn_anew, own_generator
 from .seed import derive_seed, reseed_process, seeded
 from .seeded_dataset import SeededDataset
@@ -48,6 +49,7 @@ __all__ = [
     'JointBatchSampler',
     'JointDataset',
     'JointHook',
+    'LabelHook',
     'ReproducibleHook',
     'SeededDataset',
     'SeededSampler',
@@ -61,6 +63,7 @@ __all__ = [
     'check_classes',
     'check_disjoint',
     'check_drawn_anew',
+    'check_labels',
     'check_not_empty',
     'check_videos_apart',
     'close_runner_workers',

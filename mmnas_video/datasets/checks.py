@@ -1,5 +1,7 @@
 """Checks on data that are made before any long work: missing files, parts that are empty or overlap."""
 
+import shlex
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -12,13 +14,13 @@ PROBED = 64  # files looked for, evenly spread over the list, before it is belie
 
 
 def read_text(place: Path, key: str) -> str:
-    """The text of a list at config key or option ``key``.
+    """The text of a list at config key or option ``key``, without the mark that some editors begin UTF-8 with.
 
     Raises:
         ConfigError: it is not UTF-8.
     """
     try:
-        return place.read_text(encoding='utf-8')
+        return place.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ConfigError(f"{key}: cannot read '{place}' ({error.reason}), expected text in UTF-8.") from None
 
@@ -86,6 +88,12 @@ def _check_list(path: Path, key: str) -> None:
     if not path.is_file():
         raise ConfigError(f"{key}: found no file '{path}', expected an annotation list. {HOW}")
     with path.open('rb') as lines:
+        if lines.read(len(BOM_UTF8)) == BOM_UTF8:  # to MMAction2 a part of the first path
+            raise ConfigError(
+                f"{key}: found a byte order mark at the beginning of '{path}', expected UTF-8 without one: "
+                f"sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(str(path))} removes it."
+            )
+        lines.seek(0)
         if not any(line.strip() for line in lines):
             raise ConfigError(f"{key}: found no clip in '{path}', expected at least 1. {HOW}")
 

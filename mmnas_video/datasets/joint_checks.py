@@ -14,6 +14,7 @@ from mmnas_video.models.heads import MultiTaskHead
 
 from .bad_sample import BadSample
 from .joint_dataset import JointDataset
+from .labels import check_range
 
 
 def check_classes(head: Any, dataset: JointDataset, training: bool, logger: logging.Logger) -> None:
@@ -39,12 +40,7 @@ def check_classes(head: Any, dataset: JointDataset, training: bool, logger: logg
             raise ConfigError(f'{key}: found none ({", ".join(head.heads)}), expected a head for {part.key}.')
         classes = head.heads[task].num_classes
         labels = [label for label in part.labels if isinstance(label, int)]
-        wrong = [label for label in labels if not 0 <= label < classes]
-        if wrong:
-            raise ConfigError(
-                f'{key}.num_classes: found {classes}, expected {max(labels) + 1} or more: the list of {part.key} has '
-                f'labels from {min(labels)} to {max(labels)}.'
-            )
+        check_range(part.label_ends, part.dataset, part.key, classes, f'{key}.num_classes')
         if training and labels and max(labels) + 1 < classes:
             logger.warning(
                 f'{key}.num_classes: found {classes}, but the labels of {part.key} end at {max(labels)}: '

@@ -16,6 +16,7 @@ from .bad_sample import MISTAKES, BadSample, bad_reason
 from .checks import check_exact_frames, check_not_empty, check_some_exist, check_sources, is_local
 from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
+from .labels import LABEL_KEYS, check_range, label_ends, listed_labels
 from .redraw import add_redrawn
 from .seed import derive_seed, seeded
 from .video_ids import hashes, video_id
@@ -23,8 +24,6 @@ from .workers import outlive_sigterm
 
 # Where MMAction2's datasets keep a sample's path.
 PATH_KEYS = ('filename', 'frame_dir', 'img_path', 'audio_path')
-# Where MMAction2's and mmpretrain's datasets keep a sample's class.
-LABEL_KEYS = ('label', 'gt_label')
 
 
 @DATASETS.register_module()
@@ -75,6 +74,11 @@ class SeededDataset(Dataset):
             scored = _build({**dataset, 'pipeline': held_out['pipeline']}, f'{config_key}.held_out')
             check_exact_frames(scored.pipeline.transforms, f'{config_key}.held_out')
         _list(self.dataset, self.dataset_key)
+        several = None
+        if getattr(self.dataset, 'multi_class', False):
+            several = label_ends(listed_labels(self.dataset))
+            classes = self.dataset.num_classes
+            check_range(several, self.dataset, self.dataset_key, classes, f'{self.dataset_key}.num_classes')
         infos = (self.dataset.get_data_info(row) for row in range(len(self.dataset)))
         listed = [(self._path(info), _label(info)) for info in infos]
         paths, labels = [path for path, _ in listed], [label for _, label in listed]
@@ -82,6 +86,8 @@ class SeededDataset(Dataset):
         check_some_exist(paths, self.dataset_key)
         #: The classes that the list names.
         self.labels = frozenset(labels)
+        #: The smallest and the largest of them; None where they are no numbers.
+        self.label_ends = several or label_ends(labels)
         self._ids = hashes([video_id(path) for path in paths])
         # Arrays: a list would be copied into each worker, little by little.
         self._rows = np.asarray(self._part(self.held_out, paths, labels))

@@ -95,8 +95,9 @@ def _read_csv(place: Path, key: str) -> list[str]:
 
 
 def _read_json(place: Path, key: str) -> list[str]:
+    text = read_text(place, key)
     try:
-        return [str(row['id']) for row in json.loads(place.read_text(encoding='utf-8'))]
+        return [str(row['id']) for row in json.loads(text)]
     except (ValueError, TypeError, KeyError):
         raise ConfigError(f'{key}: cannot read \'{place}\', expected a list of {{"id": ...}}.') from None
 

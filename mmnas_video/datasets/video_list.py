@@ -33,7 +33,7 @@ def read_lines(source: str | Path, key: str, delimiter: str | None = None) -> li
     place = Path(source)
     if not place.is_file():
         raise ConfigError(f"{key}: found no file '{place}', expected an annotation list. {HOW}")
-    rows = [row.strip() for row in read_text(place, key).splitlines()]
+    rows = [row.strip() for row in read_text(place, key).split('\n')]
     if delimiter is not None:
         delimiter = delimiter.replace('\\t', '\t')
         _check_delimiter(delimiter, rows, place)

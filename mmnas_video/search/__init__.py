@@ -2,7 +2,7 @@
 
 from .base import SearchHook
 from .calibration import Calibration
-from .checkpoint import AtomicCheckpointHook
+from .checkpoint import AtomicCheckpointHook, find_checkpoint
 from .conflict import ConflictAwareSearchHook
 from .darts import DARTSSearchHook
 from .distribution import ArchDistribution
@@ -68,6 +68,7 @@ __all__ = [
     'check_weights',
     'end_entropy',
     'extract_model',
+    'find_checkpoint',
     'find_finished',
     'fit_readers',
     'is_joint',

@@ -86,6 +86,11 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """As the stock hook; what a killed run had begun to write goes."""
         super().before_train(runner)
+        # A work dir that was moved or copied brings its best along: what stands at the old place is another run's.
+        if getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = self._here(self.best_ckpt_path)
+        if best := getattr(self, 'best_ckpt_path_dict', None):
+            best.update({key: path and self._here(path) for key, path in best.items()})
         if is_main_process():
             remove_unfinished(self.out_dir)
             remove_unfinished(runner.work_dir)
@@ -104,6 +109,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def _steps_of_epochs(self, runner: Runner) -> bool:
         """Whether it saves by steps in a training that counts epochs."""
         return not self.by_epoch and not isinstance(runner.train_loop, IterBasedTrainLoop)
+
+    def _here(self, path: str) -> str:
+        return str(Path(self.out_dir) / Path(path).name)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         kept = list(getattr(self, 'keep_ckpt_ids', ())) if self.max_keep_ckpts > 0 else []
@@ -193,6 +201,16 @@ class AtomicCheckpointHook(CheckpointHook):
         """As the stock hook."""
         super().after_train(runner)
         self.preemption.unwatch()
+
+
+def find_checkpoint(work_dir: Path) -> Path | None:
+    """The newest checkpoint by MMEngine's ``last_checkpoint`` file, if it names a file that is there."""
+    try:
+        named = Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip())
+    except (OSError, UnicodeDecodeError):
+        return None
+    # The file holds the path of the time of writing; the directory may have been moved or copied since.
+    return next((path for path in (work_dir / named.name, named) if named.name and path.is_file()), None)
 
 
 def save_atomic(data: Mapping[str, Any], path: str | Path) -> None:

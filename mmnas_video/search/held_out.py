@@ -9,7 +9,8 @@ from typing import Any
 from mmaction.datasets.transforms import SampleFrames
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import check_disjoint, check_not_empty, check_videos_apart
+from mmnas_video.datasets import check_disjoint, check_labels, check_not_empty, check_videos_apart
+from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
 
@@ -43,7 +44,8 @@ def held_out_config(
 
 
 def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None:
-    """Refuse held-out data that is empty, or shares a video with training, validation or test.
+    """Refuse held-out data that is empty, or shares a video with training, validation or test, and in any of these
+    lists a label without a class.
 
     Args:
         runner: has the other DataLoaders.
@@ -52,7 +54,7 @@ def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None
         source: config key that it is called by.
 
     Raises:
-        ConfigError: names both parts and a video.
+        ConfigError: names both parts and a video, or the list and the label.
     """
     parts = {'train_dataloader': runner.train_dataloader.dataset, source: held_out}
     if runner._val_loop is not None:
@@ -60,6 +62,10 @@ def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None
     test = runner.cfg.get('test_dataloader')
     if test and test.get('dataset') != (runner.cfg.get('val_dataloader') or {}).get('dataset'):
         parts['test_dataloader'] = DATASETS.build(test['dataset'])
+    head = getattr(bare_model(runner.model), 'cls_head', None)
+    for key, dataset in parts.items():
+        for part in [stream.dataset for stream in dataset.streams.values()] if joint and key == source else [dataset]:
+            check_labels(head, {f'{key}.dataset': part})
     files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}
     check_not_empty(files)
     learned = {key: files.pop(key) for key in ('train_dataloader', source) if key in files}

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmnas_video.search import find_checkpoint
+
 from .recorded import RecordedSearch
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -132,16 +134,6 @@ def _data(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except ValueError:
         return None
-
-
-def find_checkpoint(work_dir: Path) -> Path | None:
-    """The newest checkpoint by MMEngine's ``last_checkpoint`` file, if it names a file that is there."""
-    try:
-        named = Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip())
-    except (OSError, UnicodeDecodeError):
-        return None
-    # The file holds the path of the time of writing; the directory may have been moved since.
-    return next((path for path in (work_dir / named.name, named) if named.name and path.is_file()), None)
 
 
 def near(path: Path | str) -> str:

@@ -1,8 +1,11 @@
 """Parts that are empty or overlap are refused by name."""
 
+import subprocess
+
 import pytest
 
 from mmnas_video.datasets import check_disjoint, check_not_empty
+from mmnas_video.datasets.checks import check_sources
 from mmnas_video.errors import ConfigError
 
 
@@ -28,3 +31,18 @@ def test_empty_part_is_named():
     check_not_empty({'train': ['a']})
     with pytest.raises(ConfigError, match='val_dataloader: found no clip'):
         check_not_empty({'train': ['a'], 'val_dataloader': []})
+
+
+def test_a_byte_order_mark_is_refused_before_the_first_path_is_missed(tmp_path):
+    """Rejects a first clip that is skipped as unreadable, and an overlap of it that nobody sees: MMAction2 takes the
+    mark for a part of the path. The command that is named has to work."""
+    place = tmp_path / 'my list.txt'
+    place.write_text('c/a.mp4 0\n', encoding='utf-8-sig')
+    with pytest.raises(
+        ConfigError, match=r"^k\.ann_file: found a byte order mark .*my list\.txt', expected"
+    ) as refused:
+        check_sources(dict(ann_file=str(place)), 'k')
+    command = str(refused.value).partition('without one: ')[2].partition(' removes it')[0]
+    subprocess.run(command, shell=True, check=True)
+    assert place.read_bytes() == b'c/a.mp4 0\n'
+    check_sources(dict(ann_file=str(place)), 'k')

@@ -25,7 +25,7 @@ def test_what_does_not_fit_is_refused_before_the_first_step(tmp_path, demo_root)
     assert refused(cfg).startswith('optim_wrapper.accumulative_counts: found 2, expected 1')
     heads = 'model.cls_head.heads'
     cases = [
-        (model({**CLASSES, 'motion': 3}), f'{heads}.motion.num_classes: found 3, expected 4 or more'),
+        (model({**CLASSES, 'motion': 3}), 'train_dataloader.dataset.datasets.motion.ann_file: found the label 3'),
         (model({'image': 3, 'scene': 3}), f'{heads}.motion: found none (image, scene), expected a head'),
     ]
     plain = model()

@@ -292,6 +292,18 @@ def test_killed_and_resumed_equals_uninterrupted(method, die_at, again, whole, t
     assert not list((tmp_path / 'killed').rglob('search-*')), 'nor a part of a history set aside'
 
 
+def test_one_that_was_moved_goes_on_in_its_stage(whole, tmp_path, spy):
+    """Rejects a stage that looks for its checkpoint where it was written."""
+    spy.die_at = ('2_width', 14)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(staged(tmp_path / 'killed'))
+    (tmp_path / 'killed').rename(tmp_path / 'moved')
+    spy.begun = []
+    run_search(staged(tmp_path / 'moved', resume=True))
+    assert [name for name, *_ in spy.begun] == ['2_width']
+    assert same(search_files(whole('parsec') / '2_width'), search_files(tmp_path / 'moved/2_width'))
+
+
 def test_a_finished_search_is_not_run_again(tmp_path, spy):
     """Rejects training for nothing on --resume, and finished stages of another config taken for this one's."""
     first = run_search(staged(tmp_path))

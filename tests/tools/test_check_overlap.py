@@ -1,10 +1,13 @@
 """tools/data/check_overlap.py on lists made by hand."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import pytest
+
+from mmnas_video.datasets.video_list import read_lines
 
 FILE = Path(__file__).parents[2] / 'tools/data/check_overlap.py'
 
@@ -86,3 +89,37 @@ def test_bad_input_is_one_line(check_overlap, lists, tmp_path, capsys):
         assert error.startswith('error: ') and words in error and len(error.splitlines()) == 1, error
     assert Path(lists['k400']).read_text().count('\n') == 3 and not (tmp_path / 'c').exists()
     assert check_overlap.main(['--train', str(official), '--val', lists['val600']]) == 1
+
+
+@pytest.mark.parametrize('suffix', ['txt', 'json', 'csv'])
+def test_a_byte_order_mark_hides_no_video(suffix, check_overlap, tmp_path, capsys):
+    """Rejects a leak that is not seen because it is the first of a list from an editor that begins UTF-8 with a mark,
+    and a clean list that has the mark in the middle of nowhere."""
+    train, val = tmp_path / 'train.txt', tmp_path / f'val.{suffix}'
+    name = clip('A').split('/')[1].removesuffix('.mp4')
+    text = {
+        'txt': f'{name}.mp4 0\n',
+        'json': json.dumps([{'id': name}]),
+        'csv': f'youtube_id,time_start,time_end\n{"A" * 11},3,13\n',
+    }[suffix]
+    for place, content in ((train, f'{clip("A")} 0\n{clip("B")} 1\n'), (val, text)):
+        place.write_text(content, encoding='utf-8-sig')
+    assert check_overlap.main(['--train', str(train), '--val', str(val), '--write', str(tmp_path / 'clean')]) == 1
+    assert '1 of 2 clips' in capsys.readouterr().out
+    assert (tmp_path / 'clean/train.txt').read_text() == f'{clip("B")} 1\n'
+
+
+def test_a_line_ends_where_mmaction2_ends_it(check_overlap, tmp_path):
+    """Rejects a name with one of Unicode's other line ends in it, which a clean list then breaks at."""
+    (tmp_path / 'train.txt').write_text('a\u2028b.mp4 0\nc\x85d.mp4 1\n', encoding='utf-8')
+    (tmp_path / 'val.txt').write_text('c\x85d.mp4 1\n', encoding='utf-8')
+    args = ['--train', f'{tmp_path}/train.txt', '--val', f'{tmp_path}/val.txt', '--write', f'{tmp_path}/clean']
+    assert check_overlap.main(args) == 1
+    assert (tmp_path / 'clean/train.txt').read_bytes() == 'a\u2028b.mp4 0\n'.encode()
+    assert [line.path for line in read_lines(tmp_path / 'train.txt', 'LIST')] == ['a\u2028b.mp4', 'c\x85d.mp4']
+
+
+def test_a_number_of_examples_below_none(check_overlap, lists, capsys):
+    """Rejects all but the last clip named for −1."""
+    assert check_overlap.main(['--train', lists['k400'], '--val', lists['val600'], '--examples', '-1']) == 2
+    assert '--examples: found -1' in capsys.readouterr().err

@@ -121,6 +121,19 @@ def test_the_slurm_job(tmp_path):
     assert tool.stat().st_mode & 0o111
 
 
+def test_names_with_blanks_in_the_slurm_job(tmp_path):
+    """Rejects half a path of an interpreter, words of a config's name that Slurm takes for options, and an empty last
+    argument that is lost."""
+    python = f'{tmp_path}/my py/$x'
+    done = script('slurm_search.sh', "my 'c.py", '--work-dir', '', DRY_RUN='1', PYTHON=python)
+    assert {'#SBATCH --job-name=my__c', '#SBATCH --output=my__c-%j.log'} <= {*done.stdout.splitlines()}
+    (tmp_path / 'srun').write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$PYTHON" "${@:3}"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n'}
+    ran = subprocess.run([BASH, '-c', done.stdout], env=place, capture_output=True, text=True)
+    assert ran.stdout.split('\n') == [python, "my 'c.py", '8', '--resume', '--work-dir', '', '']
+
+
 def test_a_dry_run_counts_the_steps_of_several_ranks(tmp_path, monkeypatch):
     """How many there are is known once there is a Runner. Rejects the hours of one rank for all."""
     init_default_scope('mmaction')

@@ -158,7 +158,7 @@ def extracted(tool, tiny, tmp_path_factory):
     torch.save({'state_dict': model.state_dict()}, folder / 'supernet.pth')
     space = find_searchable(model)[1].space
     (folder / 'arch.json').write_text(arch_to_json(space.smallest, space.identity))
-    args = ['--arch', folder / 'arch.json', '--calibration-clips', 0, '--work-dir', folder / 'work']
+    args = ['--arch', folder / 'arch.json', '--calibration-clips', 0]
     files = ['--onnx', folder / 'net.onnx', '--export', folder / 'net.pt2', '--shape', 3, 8, 32, 32]
     config = ['tools/extract.py', 'configs/demo/autox3d.py', folder / 'supernet.pth']
     done = tool(*config, *args, *files, '--cfg-options', *tiny()).ok()
@@ -174,7 +174,7 @@ def test_the_tool_writes_what_it_says(extracted, tool, tiny):
         str(folder / name) in out for name in ('net.onnx', 'net.pt2', 'extracted.py', 'extracted.pth', 'inference.py')
     )
     again = folder / 'again'
-    args = ['--out', again, '--work-dir', folder / 'work']
+    args = ['--out', again]
     tool('tools/extract.py', folder / 'extracted.py', folder / 'extracted.pth', *args).ok()
     weights = [torch.load(f / 'extracted.pth', weights_only=True)['state_dict'] for f in (folder, again)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -270,6 +270,7 @@ def test_the_tool_prints_both(tool):
     ('options', 'words'),
     [
         (('--clips-per-second', '-1'), ('--clips-per-second', '-1.0', 'positive')),
+        (('--clips-per-second', 'inf'), ('--clips-per-second', 'inf', 'positive')),
         (('--clips', 'mini200_train.txt=many'), ('--clips mini200_train.txt', "'many'")),
         (('--clips', 'mini200_train.txt'), ('--clips mini200_train.txt', "''", 'LIST=NUMBER')),
         (('--cfg-options', 'train_dataloader.dataset.dataset.ann_file=x.txt'), ('ann_file', 'x.txt', '--clips')),

@@ -177,6 +177,47 @@ def test_testing_a_search_leaves_its_files_alone(searched, tool, tiny):
     assert (folder / 'search/arch.json').read_bytes() == before and not (folder / 'search-1').exists()
 
 
+@pytest.mark.parametrize(
+    ('name', 'loader', 'key'),
+    [
+        ('search', 'test', ''),
+        ('search', 'test', 'retrain.cfg_options.'),
+        ('search', 'train', 'custom_hooks.0.arch_dataloader.dataset'),
+        ('train', 'val', ''),
+        ('test', 'test', ''),
+    ],
+)
+def test_a_label_without_a_class_is_said_before_the_first_step(
+    name, loader, key, request, tool, tiny, videos, tmp_path
+):
+    """Rejects an IndexError in the middle of an epoch, a search that ends with a network scored on labels that it
+    cannot give, and a retraining that fails after the search."""
+    lines = (videos / f'{loader}.txt').read_text().splitlines()
+    lines[2] = f'{lines[2].split(" ")[0]} 4'
+    bad = tmp_path / 'bad.txt'
+    bad.write_text('\n'.join(lines) + '\n')
+    place = f'{loader}_dataloader.dataset.dataset'
+    options = [f'{key}{place}.ann_file={bad}']
+    if key.startswith('custom_hooks'):
+        place = 'PARSECSearchHook.arch_dataloader.dataset.dataset'
+        cfg = load_config(SEARCH_CONFIG, {'val_dataloader.dataset.dataset.data_root': f'{videos}/'})
+        data = {**cfg.val_dataloader.dataset, 'dataset': {**cfg.val_dataloader.dataset.dataset, 'ann_file': str(bad)}}
+        options = [f'{key}={data!r}']
+    if name == 'search':
+        options += [*SEARCH, *tiny('retrain.cfg_options.')]
+    config = SEARCH_CONFIG if name == 'search' else RETRAIN_CONFIG
+    files = [request.getfixturevalue('searched')[0] / 'retrain/epoch_1.pth'] if name == 'test' else []
+    if name != 'search':
+        options += [f'model.backbone.arch={request.getfixturevalue("searched")[0]}/search/arch.json']
+    words = (
+        f"{place}.ann_file: found the label 4 in line 3 ('{lines[2]}') of '{bad}'",
+        'model.cls_head.num_classes is 4',
+    )
+    done = tool(f'tools/{name}.py', config, *files, '--work-dir', tmp_path / 'w', '--cfg-options', *tiny(), *options)
+    done.refused(*words)
+    assert not list(tmp_path.rglob('*.pth'))
+
+
 @pytest.mark.parametrize('which', ['found', 'random'])
 def test_extracted_files_are_the_supernet(which, searched, supernet, tool, tmp_path):
     """Rejects windows that the files' network and the supernet see differently, weights saved before they
@@ -201,8 +242,6 @@ def test_extracted_files_are_the_supernet(which, searched, supernet, tool, tmp_p
         0,
         '--out',
         tmp_path / 'out',
-        '--work-dir',
-        tmp_path / 'w',
         '--cfg-options',
         'model.cls_head.num_classes=4',
     ).ok()
@@ -231,8 +270,6 @@ def test_extraction_calibrates_on_training_clips(searched, supernet, tool, tiny,
             clips,
             '--out',
             tmp_path / str(clips),
-            '--work-dir',
-            tmp_path / 'w',
             '--cfg-options',
             *tiny(),
         ).ok()
@@ -337,7 +374,8 @@ def test_a_checkpoint_that_cannot_be_used_is_one_clear_error(name, which, search
         'test': [folder / 'search/extracted.py', file],
     }[name]
     words = ['weights of another network'] if (name, which) == ('extract', 'other network') else words
-    line = tool(f'tools/{name}.py', *arguments, '--work-dir', tmp_path / 'w').refused(str(file), *words)
+    place = ['--work-dir', tmp_path / 'w'] if name == 'test' else []
+    line = tool(f'tools/{name}.py', *arguments, *place).refused(str(file), *words)
     assert 'weights_only' not in line  # torch's advice to read it unsafely
     assert not file.with_suffix('.ran').exists()
 
@@ -352,8 +390,6 @@ def test_a_checkpoint_of_another_space_is_refused(searched, tool, tmp_path):
         tmp_path / 'c.pth',
         '--arch',
         folder / 'search/arch.json',
-        '--work-dir',
-        tmp_path / 'w',
         '--cfg-options',
         'model.cls_head.num_classes=4',
     ).refused('elsewhere', 'autox3d-demo')
@@ -369,8 +405,6 @@ def test_an_arch_of_another_space_is_refused_by_every_tool(searched, tool, tiny,
             folder / 'epoch_1.pth',
             '--arch',
             OTHER_SPACE,
-            '--work-dir',
-            tmp_path,
             '--cfg-options',
             'model.cls_head.num_classes=4',
         ],

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmnas_video.building import building
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config
+from mmnas_video.only_run import only_run
 from mmnas_video.registry import MODELS
 from tests.tools.conftest import ENV, ROOT, SEARCH
 from tools import demo
@@ -361,3 +363,15 @@ def test_the_demo(process, tmp_path):
     text = report.read_text()
     assert 'uniform (X3D-like)' in text and 'searched' in text and '<svg' in text
     assert all(phase in done.out for phase in ('data ', 'search ', 'training ', 'report '))
+
+
+@pytest.mark.parametrize(('name', 'config'), [('search', SEARCH_CONFIG), ('train', RETRAIN_CONFIG)])
+def test_a_second_run_in_a_work_dir_is_refused(name, config, tool, tiny, tmp_path):
+    """Rejects a second search that moves the results of the one that is running aside, which then end nowhere."""
+    (tmp_path / 'search').mkdir()
+    (tmp_path / 'search/history.jsonl').write_text('{}\n')
+    with only_run(Config(dict(work_dir=str(tmp_path)))):
+        tool(f'tools/{name}.py', config, '--work-dir', tmp_path, '--cfg-options', *tiny()).refused(
+            f"work_dir: found another run in '{tmp_path}' (process {os.getpid()} on ", '--work-dir'
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['.running', 'search']

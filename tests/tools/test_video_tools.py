@@ -147,3 +147,39 @@ def test_check_videos(originals, tmp_path, capfd):
     assert (tmp_path / 'bad.txt').read_text().split() == [row['path'] for row in rows]
     assert check_videos.main([f'{tmp_path}/none.txt']) == 2
     assert check_videos.main([*options, '--frames', '-1']) == 2
+
+
+@pytest.mark.parametrize('option', ['--out', '--clean'])
+@pytest.mark.parametrize(('place', 'words'), [('file/x.txt', 'cannot write to'), ('folder', 'found the folder')])
+def test_what_cannot_be_written_is_said_before_the_scan(option, place, words, originals, tmp_path, capfd):
+    """Rejects hours of reading whose result has no place to go."""
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'folder').mkdir()
+    args = [f'{originals}/train.txt', '--root', str(originals), option, str(tmp_path / place)]
+    assert check_videos.main(args) == 2
+    said = capfd.readouterr().err
+    assert f'{option}: {words}' in said and 'videos' not in said
+
+
+@pytest.mark.parametrize('option', ['--out', '--clean'])
+def test_the_list_is_not_written_over(option, originals, tmp_path, monkeypatch, capfd):
+    """Rejects a list that is gone, also by another name of it."""
+    monkeypatch.chdir(tmp_path)
+    Path('x.txt').write_text('gone.mp4 0\n')
+    Path('other.txt').symlink_to('x.txt')
+    for name in ('x.txt', 'other.txt'):
+        assert check_videos.main([f'{tmp_path}/x.txt', '--root', str(originals), option, name]) == 2
+        assert f"{option}: found the list '{name}' itself" in capfd.readouterr().err
+    assert Path('x.txt').read_text() == 'gone.mp4 0\n'
+
+
+def test_a_clean_list_is_not_left_empty(originals, tmp_path, capfd):
+    """Rejects an empty list in the place of a wrong --root's error, or of the one that stood there; and reasons that
+    are not said then."""
+    (tmp_path / 'x.txt').write_text('gone.mp4 0\n')
+    (tmp_path / 'clean.txt').write_text('kept.mp4 0\n')
+    args = [f'{tmp_path}/x.txt', '--root', str(originals), '--clean', str(tmp_path / 'clean.txt')]
+    assert check_videos.main(args) == 2
+    said = capfd.readouterr()
+    assert '--clean: found no video that can be read' in said.err and 'gone.mp4: no such file' in said.out
+    assert (tmp_path / 'clean.txt').read_text() == 'kept.mp4 0\n'

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets import read_list, shared_ids, video_id
-from mmnas_video.errors import ConfigError
+from mmnas_video.datasets.checks import read_text
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import write_text_atomic
 
 
@@ -66,7 +67,7 @@ def write_clean(folder: Path, train: Sequence[str], val: Mapping[str, Sequence[s
     folder.mkdir(parents=True, exist_ok=True)
     said = []
     for source, target in targets.items():
-        lines = [line for line in Path(source).read_text(encoding='utf-8').splitlines() if line.strip()]
+        lines = [line for line in read_text(Path(source), '--train').split('\n') if line.strip()]
         names = read_list(source, '--train')
         kept = [line for line, name in zip(lines, names, strict=True) if video_id(name) not in barred]
         write_text_atomic(target, ''.join(f'{line}\n' for line in kept))
@@ -78,8 +79,9 @@ def compare(args: argparse.Namespace) -> int:
     """Compare the lists; returns 1 where they share a video.
 
     Raises:
-        ConfigError: a list is wrong, or cannot be read.
+        ConfigError: an option or a list is wrong, or a list cannot be read.
     """
+    check_number('--examples', args.examples)
     train = {path: read_list(path, '--train') for path in args.train}
     val = {path: read_list(path, '--val') for path in args.val}
     shared = shared_ids(train, val)

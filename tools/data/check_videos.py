@@ -22,6 +22,7 @@ from mmnas_video.datasets.file_jobs import Progress, run_jobs
 from mmnas_video.datasets.video_check import READERS, VideoCheck
 from mmnas_video.datasets.video_list import read_lines
 from mmnas_video.errors import ConfigError
+from mmnas_video.launch import check_work_dir
 from mmnas_video.space import write_text_atomic
 
 NAMED = 20  # bad files that are printed, if there is no --out
@@ -65,6 +66,24 @@ def write_bad(place: str, bad: Mapping[str, str]) -> None:
     write_text_atomic(place, ''.join(f'{line}\n' for line in lines))
 
 
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse, before the videos are read, what could not be written when they have been.
+
+    Raises:
+        ConfigError: names the option and the file.
+    """
+    if args.clean and len(args.lists) > 1:
+        raise ConfigError(f'--clean: found {len(args.lists)} lists, expected one.')
+    for key, place in (('--out', args.out), ('--clean', args.clean)):
+        if not place:
+            continue
+        if Path(place).is_dir():
+            raise ConfigError(f"{key}: found the folder '{place}', expected a file.")
+        if Path(place).exists() and any(Path(place).samefile(one) for one in args.lists):
+            raise ConfigError(f"{key}: found the list '{place}' itself, expected another file.")
+        check_work_dir(Path(place).parent, key)
+
+
 def run(args: argparse.Namespace) -> int:
     """Check the lists; returns 0 or 1.
 
@@ -73,21 +92,26 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.processes < 1 or args.timeout <= 0:
         raise ConfigError(f'--processes, --timeout: found {args.processes}, {args.timeout}, expected positive numbers.')
-    if args.clean and len(args.lists) > 1:
-        raise ConfigError(f'--clean: found {len(args.lists)} lists, expected one.')
     if args.root and not Path(args.root).is_dir():
         raise ConfigError(f"--root: found no folder '{args.root}', expected the one that the paths start from.")
     lines = [line for place in args.lists for line in read_lines(place, 'LIST', args.delimiter)]
+    check_outputs(args)
     places = {line.path: os.path.join(args.root, line.path) for line in lines}
     bad = scan(list(dict.fromkeys(places.values())), VideoCheck(args.frames, args.reader), args)
     if args.out:
         write_bad(args.out, bad)
     if args.clean:
         kept = [line for line in lines if places[line.path] not in bad]
+    if args.clean and kept:
         write_text_atomic(args.clean, ''.join(f'{line.path}{line.labels}\n' for line in kept))
     for path, reason in [] if args.out else list(bad.items())[:NAMED]:
         print(f'{path}: {reason}')
     print(f'{len(bad)} of {len(set(places.values()))} videos cannot be read' + (f': {args.out}' if args.out else ''))
+    if args.clean and not kept:
+        raise ConfigError(
+            f"--clean: found no video that can be read, expected at least 1 for '{args.clean}', which was not written; "
+            'look at --root'
+        )
     return int(bool(bad))
 
 
