@@ -1,6 +1,7 @@
 """Held-out batches of the dataset that is asked for; resumable at any batch of each."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -78,6 +79,14 @@ def test_resumed_in_the_middle(root, workers):
     second.close()
     images = [batch for task, batch in zip(ORDER, whole, strict=True) if task == 'image']
     assert equal(drawn(streams(root), ['image']), images[:1])
+
+
+def test_datasets_of_a_size_have_orders_of_their_own(root):
+    """Rejects one order for all: image and scene have 15 clips each."""
+    cfg = dict(dataset=dict(type='JointDataset', datasets=parts(root)), batch_size=3, num_workers=0)
+    made = TaskStreams(cfg, 7, 'held-out', 'Hook.arch_dataloader').streams
+    orders = [list(itertools.islice(iter(made[task].loader.sampler), 15)) for task in ('image', 'scene')]
+    assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]
 
 
 def test_parts_are_those_of_training(root):
