@@ -184,7 +184,8 @@ def test_a_selection_that_is_made_again_ends_the_same(tmp_path):
 
 
 def test_each_call_of_tuning_has_masks_of_its_own():
-    """Rejects one mask for all calls, and masks that depend on what was drawn before."""
+    """Rejects one mask for all calls, masks that depend on what was drawn before, and tuning without any in the mode
+    that a validation leaves."""
     model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.5)
     made, hook = prepared(dict(type='DARTSSearchHook'), model=model)
     masks = []
@@ -192,6 +193,7 @@ def test_each_call_of_tuning_has_masks_of_its_own():
     for calls in (3, 1):
         tuning = Tuning(hook, made, 1)
         for _ in range(calls):
+            made.model.eval()
             tuning(hook.mixture)
     assert len(masks) == 4 and torch.equal(masks[3], masks[0])
     assert not any(torch.equal(one, other) for one, other in itertools.combinations(masks[:3], 2))

@@ -50,7 +50,8 @@ def test_candidates_are_admitted_and_the_best_is_named(tmp_path):
 
 
 def test_scoring_leaves_the_statistics_as_they_were():
-    """Rejects recalibration that leaks into the supernet, and scores that depend on the order of candidates."""
+    """Rejects recalibration that leaks into the supernet, scores that depend on the order of candidates, and a network
+    that goes on in another mode."""
     made, hook = prepared(UNIFORM)
     norm = made.model.backbone.norm
     norm.running_mean.normal_(generator=torch.Generator().manual_seed(0))
@@ -58,13 +59,15 @@ def test_scoring_leaves_the_statistics_as_they_were():
     score = CandidateScorer(hook, 2)
     archs = [SPACE.smallest, SPACE.largest, SPACE.smallest]
     first, _, again = (score(arch) for arch in archs)
-    assert first == again and torch.equal(norm.running_mean, before)
+    assert first == again and torch.equal(norm.running_mean, before) and made.model.training
+    made.model.eval()
+    assert score(archs[0]) == first and not made.model.training
 
 
 def test_a_score_is_that_of_recalibrated_statistics():
     """The statistics are the plain mean over the calibration batches, whatever stood there. Rejects scores on running
     statistics, which are a mixture over all architectures, and a moving average that keeps some of them."""
-    made, hook = prepared({**UNIFORM, 'calibration_clips': 15})
+    made, hook = prepared({**UNIFORM, 'calibration_clips': 13})
     backbone, arch = made.model.backbone, SPACE.decode([2, 1])
     score = CandidateScorer(hook, 2, Likelihood())
     before = score(arch)
