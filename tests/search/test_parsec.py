@@ -406,6 +406,9 @@ def test_a_whole_search_through_the_runner(options, tmp_path):
     epochs = [line for line in lines if line['kind'] == 'epoch']
     steps = [line for line in lines if line['kind'] == 'step']
     assert [e['epoch'] for e in epochs] == [1, 2, 3]
+    for epoch in epochs:  # the score is of this epoch's steps alone
+        scores = [score for step in steps if step['epoch'] == epoch['epoch'] for score in step['scores']]
+        assert epoch['score'] == pytest.approx(sum(scores) / len(scores))
     assert len(steps) == (18 if options.get('mode') != 'alternating' else 4)  # every step, or every fourth of 18
     assert all(len(s['archs']) == 4 and sum(s['weights']) == pytest.approx(1) for s in steps)
 

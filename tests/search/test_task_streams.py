@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmnas_video.datasets import DemoOptions, JointDataset, check_disjoint, close_runner_workers, make_demo
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams, is_joint
+from mmnas_video.search.calibration import Calibration
 
 from ..datasets.joint import model, parts, run, run_config
 from .test_entangled import BACKBONES, joint_config
@@ -87,6 +88,13 @@ def test_datasets_of_a_size_have_orders_of_their_own(root):
     made = TaskStreams(cfg, 7, 'held-out', 'Hook.arch_dataloader').streams
     orders = [list(itertools.islice(iter(made[task].loader.sampler), 15)) for task in ('image', 'scene')]
     assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]
+
+
+def test_calibration_has_clips_of_every_dataset(root):
+    """Rejects statistics of the first dataset alone."""
+    batches = Calibration(None, dict(train_dataloader=loader(root)), 11, 7, None).batches()
+    tasks = [{sample.task for sample in batch['data_samples']} for batch in batches]
+    assert tasks == [{'image'}, {'scene'}, {'motion'}, {'image'}]
 
 
 def test_parts_are_those_of_training(root):
