@@ -62,6 +62,7 @@ def test_a_miss_counts_as_a_share_of_its_network():
     rates = fit_rates([Sample('stem', (1.0,), 1.0, 10.0), Sample('stem', (1.0,), 3.0, 100.0)])
     assert rates['stem']['ms'] == [pytest.approx(1.03 / 1.01, rel=1e-5)]
     assert rates['stem']['samples'] == 2
+    assert rates['stem']['error'] == 0.5  # |1.02 - 1| + |1.02 - 3| of 4 ms: what is missed does not cancel
 
 
 def test_kendalls_tau():

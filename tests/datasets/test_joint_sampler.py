@@ -80,6 +80,15 @@ def test_each_pass_is_a_new_order_of_the_whole_set(on):
     assert {index for found in images for index in found} == set(range(37))
 
 
+def test_equal_sizes_do_not_make_equal_orders(on):
+    """Rejects one order for all datasets of a size."""
+    found = {'a': [], 'b': []}
+    for batch in on(sizes={'a': 41, 'b': 41}, weights=dict(a=0.5, b=0.5), steps_per_epoch=40):
+        for task, number, index in batch:
+            found[task] += [index] if number == 0 else []
+    assert len(found['a']) == len(found['b']) == 36 and found['a'] != found['b']
+
+
 def test_shuffle_off_keeps_the_lists_order(on):
     """Rejects a flag that is ignored."""
     motions = [key for batch in on(shuffle=False) for key in batch if key[0] == 'motion']

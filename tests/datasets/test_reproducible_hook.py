@@ -1,6 +1,7 @@
 """A killed and resumed run equals the one that was not, bit for bit; what would spoil that is warned of."""
 
 import copy
+import itertools
 import multiprocessing
 import random
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmnas_video.datasets import check_drawn_anew, close_runner_workers
+from mmnas_video.datasets import ReproducibleHook, check_drawn_anew, close_runner_workers, reproducible_hook
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS
 from tests.conftest import forget_runs
@@ -180,6 +181,21 @@ def test_data_loaders_leave_the_global_generator_alone(tmp_path, video_cfg):
     states = next(hook for hook in runner.hooks if isinstance(hook, WatchHook)).states
     assert torch.equal(states['epoch begins'], states['first batch is there'])
     assert torch.equal(states['validation begins'], states['validation ends'])
+
+
+def test_epochs_iterations_and_ranks_draw_apart(monkeypatch):
+    """What is drawn first after each seeding. Rejects one seed for all epochs or iterations (every dropout mask comes
+    again), and one for all ranks."""
+    loop = SimpleNamespace(dataloader=SimpleNamespace(batch_sampler=SimpleNamespace(resumes_within_epoch=True)))
+    hook, drawn = ReproducibleHook(), {}
+    for _ in range(2):  # the second time the same
+        for rank, step in itertools.product((0, 1, 2), repeat=2):
+            monkeypatch.setattr(reproducible_hook, 'get_rank', lambda rank=rank: rank)
+            runner = SimpleNamespace(seed=7, epoch=step, iter=step, train_loop=loop)
+            for seed in (hook.before_train_epoch, lambda runner: hook.before_train_iter(runner, 0)):
+                seed(runner)
+                drawn.setdefault(torch.rand(1, dtype=torch.float64).item(), []).append((rank, step))
+    assert len(drawn) == 2 * 3 * 3 and {len(places) for places in drawn.values()} == {2}
 
 
 def warnings_of(tmp_path, cfg) -> str:

@@ -52,6 +52,16 @@ def test_same_pixels_with_any_workers_batches_and_history(video_cfg):
     assert same <= 1, f'{same} of 28 samples are alike in two epochs'
 
 
+def test_samples_of_an_epoch_draw_apart(video_cfg, tmp_path):
+    """One video, listed five times. Rejects one seed for all samples of an epoch: each batch would have one crop."""
+    line = Path(video_cfg['ann_file']).read_text().splitlines()[0]
+    video_cfg['ann_file'] = str(tmp_path / 'list.txt')
+    Path(video_cfg['ann_file']).write_text(f'{line}\n' * 5)
+    dataset = SeededDataset(video_cfg, seed=5)
+    drawn = [dataset[2, index]['inputs'] for index in range(5)]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(drawn, 2))
+
+
 def test_generators_are_given_back(video_cfg):
     """Rejects a sample that leaves random, numpy or torch moved: dropout in the main process would follow the
     data."""

@@ -61,6 +61,15 @@ def test_cutmix_is_a_rectangle_in_all_frames_whose_area_is_the_share():
     assert torch.equal(batch()[0][3], torch.full((1, 3, 2, 37, 53), 3.0))
 
 
+def test_a_rectangle_has_the_share_that_was_drawn():
+    """A share of 1/2 (α is so large) of 37 x 53 is 26 x 37 where no edge is in the way, and less at an edge: a side of
+    s, its centre anywhere, keeps s - s²/4 of the picture's on average. Rejects sides that are the share and not its
+    root, and a centre that is always in the middle."""
+    found = np.array([share for share, _, _ in shares(TaskBlending(dict(a=dict(cutmix=1e6))))])
+    assert found.max() == pytest.approx(26 * 37 / (37 * 53))
+    assert found.mean() == pytest.approx((0.5**0.5 - 0.5 / 4) ** 2, abs=0.03)
+
+
 def test_shares_are_beta():
     """Mean 1/2 and variance 1/(4(2α + 1)) over 200 batches. Rejects α in the place of 1/α, a uniform share, one share
     for all batches."""

@@ -153,6 +153,26 @@ def test_step(monkeypatch):
         assert torch.allclose(old - 0.3 * grad, new, atol=1e-12)
 
 
+def test_a_bad_loss_of_one_network_leaves_the_other_its_update(monkeypatch):
+    """Rejects a gap of infinity that reaches the gradient, with which the whole update would be lost."""
+    made, search = prepared(HOOK, model=recognizer())
+    drawn, forward = iter(PAIR), made.model.forward
+
+    def broken(*args, **kwargs):
+        found = forward(*args, **kwargs)
+        if made.model.backbone.arch == PAIR[1]:
+            found['loss_cls'] = found['loss_cls'] * float('inf')
+        return found
+
+    monkeypatch.setattr(search.space, 'sample', lambda rng: next(drawn))
+    monkeypatch.setattr(made.model, 'forward', broken)
+    before = [p.detach().clone() for p in theta_of(made.model)]
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    assert search.dropped == 2, 'by itself and shared'
+    assert all(p.isfinite().all() for p in made.model.parameters())
+    assert not torch.equal(before[0], made.model.backbone.weight)
+
+
 def test_equal_networks_have_no_gap():
     """Exactly 0 with dropout on. Rejects passes with dropout masks of their own, whose difference would be pushed into
     the assignments."""

@@ -9,7 +9,8 @@ from mmengine.registry import init_default_scope
 from mmnas_video.entangle import find_searchable
 from mmnas_video.launch import load_config
 from mmnas_video.registry import MODELS
-from mmnas_video.search.extraction import inference_config, pinned_config
+from mmnas_video.search.extraction import extract_model, inference_config, pinned_config
+from mmnas_video.testing import toy
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,16 @@ def test_inference_of_joined_lists_takes_the_first():
     plain = inference_config(cfg)
     cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, dict(one, data_root='other/')])
     assert inference_config(cfg).test_dataloader == plain.test_dataloader
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_the_extracted_network_is_in_the_mode_of_the_supernet(training):
+    """Rejects a network that draws dropout masks where the supernet does not."""
+    cfg = toy.config(dict(type='UniformSearchHook'))
+    cfg.model.dropout = 0.5
+    model = MODELS.build(cfg.model).train(training)
+    network, _ = extract_model(cfg, model, toy.SPACE.smallest)
+    assert {module.training for module in network.modules()} == {training}
 
 
 @pytest.fixture

@@ -55,6 +55,17 @@ def test_bit_identical(name, warm):
     assert (results[False][2:] - before[2:]).abs().max() > 1e-4  # the positive control
 
 
+@pytest.mark.parametrize('name', OPTIMISERS)
+def test_what_no_architecture_uses_is_passed_by(name):
+    """Rejects a gradient of zero that is left to the optimiser, whose decay would move the parameter."""
+    model = ToyBackbone()
+    model.spare = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    model.spare.grad = torch.zeros_like(model.spare)
+    optimizer = OPTIMISERS[name]([model.weight, model.spare])
+    step(model, optimizer, NARROW, True)
+    assert model.spare.tolist() == [1, 1, 1] and not optimizer.state.get(model.spare)
+
+
 def test_used_by_the_hook_over_all_sampled_architectures(monkeypatch):
     """With accumulation, what any architecture of the window sampled may move; the rest may not."""
     made, hook = prepared(

@@ -95,6 +95,15 @@ def test_children_have_whole_units_of_either_parent(units, kinds):
             assert [child[n] for n in unit] in ([first[n] for n in unit], [second[n] for n in unit])
 
 
+def test_children_have_half_of_either_parent():
+    """Rejects a crossover that leans to a parent: 2000 children, unit by unit."""
+    rng = random.Random(11)
+    children = [cross(SPACE.smallest, SPACE.largest, rng, LAYER) for _ in range(2000)]
+    for unit in LAYER:
+        share = sum(child[unit[0]] == SPACE.largest[unit[0]] for child in children) / 2000
+        assert abs(share - 0.5) < 0.04, unit
+
+
 def test_operators_draw_from_the_generator_that_is_passed_in():
     """Rejects the global generator."""
     state = random.getstate()

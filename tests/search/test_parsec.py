@@ -173,18 +173,21 @@ def test_the_cost_is_counted_as_often_as_the_clips():
 
 
 @pytest.mark.parametrize('clip', [None, 0.05])
-@pytest.mark.parametrize('accumulate', [1, 2])
-def test_weight_update_equals_brute_force(accumulate, clip):
-    """One optimiser step through the Runner's own OptimWrapper against autograd on Σ_k w_k loss_k, with accumulation
-    and
-    clipping. Rejects lost accumulated gradients, a doubled scale, and clipping before the weights are applied."""
+@pytest.mark.parametrize(
+    ('accumulate', 'cost'), [(1, {}), (2, {}), (2, dict(budget=dict(macs=29), cost_weight=0.5, num_archs=7))]
+)
+def test_weight_update_equals_brute_force(accumulate, cost, clip):
+    """One optimiser step through the Runner's own OptimWrapper against autograd on Σ_k w_k loss_k, with accumulation,
+    clipping and the cost hinge in the w_k. Rejects lost accumulated gradients, a doubled scale, clipping before the
+    weights are applied, and a cost that moves only α (AutoX3D, Eq. 2)."""
+    options = {'num_archs': 3, **cost}
     wrapper = dict(
         type='OptimWrapper',
         optimizer=dict(type='SGD', lr=0.1),
         accumulative_counts=accumulate,
         clip_grad=clip and dict(max_norm=clip),
     )
-    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=3), optim_wrapper=wrapper)
+    made, hook = prepared(dict(type='PARSECSearchHook', **options), optim_wrapper=wrapper)
     before = {k: v.detach().clone() for k, v in made.model.named_parameters()}
     batches = list(itertools.islice(iter(made.train_dataloader), accumulate))
     rng = random.Random()
@@ -192,7 +195,7 @@ def test_weight_update_equals_brute_force(accumulate, clip):
     distribution_before = hook.distribution.alpha.detach().clone()
     drawn = []
     for batch in batches:
-        archs = [hook.distribution.sample(rng) for _ in range(3)]
+        archs = [hook.distribution.sample(rng) for _ in range(options['num_archs'])]
         drawn.append(archs)
         made.model.train_step(batch, made.optim_wrapper)
     assert not torch.equal(hook.distribution.alpha, distribution_before)
@@ -205,7 +208,11 @@ def test_weight_update_equals_brute_force(accumulate, clip):
         for arch in archs:
             with twin.model.backbone.use(arch):
                 values.append(twin.model(**data, mode='loss')['loss_cls'])
-        weights = (-torch.stack(values).detach() * 5).softmax(0)  # the likelihood is summed over the batch of 5
+        hinges = [(7 * arch['width'] + 15 - 29) / 29 for arch in archs]  # the head costs 5 x 3
+        assert len(set(hinges)) > 1 or not cost
+        penalties = cost.get('cost_weight', 0.0) * torch.tensor(hinges, dtype=torch.float64)
+        # The likelihood is summed over the batch of 5, and so is the cost.
+        weights = (-5 * (torch.stack(values).detach() + penalties)).softmax(0)
         total = total + (weights * torch.stack(values)).sum() / accumulate
     total.backward()
     grads = {k: p.grad for k, p in twin.model.named_parameters()}
@@ -412,6 +419,9 @@ def test_a_whole_search_through_the_runner(options, tmp_path):
     epochs = [line for line in lines if line['kind'] == 'epoch']
     steps = [line for line in lines if line['kind'] == 'step']
     assert [e['epoch'] for e in epochs] == [1, 2, 3]
+    for epoch in epochs:  # the score is of this epoch's steps alone
+        scores = [score for step in steps if step['epoch'] == epoch['epoch'] for score in step['scores']]
+        assert epoch['score'] == pytest.approx(sum(scores) / len(scores))
     assert len(steps) == (18 if options.get('mode') != 'alternating' else 4)  # every step, or every fourth of 18
     assert all(len(s['archs']) == 4 and sum(s['weights']) == pytest.approx(1) for s in steps)
 
@@ -439,16 +449,17 @@ def test_warmup_trains_weights_and_leaves_alpha(tmp_path):
 
 
 def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
-    """Settled far below the target: a warning that names both; settled on the target, or not settled: none."""
+    """Settled far below the target: a warning that names both; settled on the target, or not settled: none. Rejects
+    the entropy of all choices together: at α = 5 it is 0.16 nats, of each 0.08."""
     made, hook = prepared(
         dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=50), collapse_guard=dict(entropy=0.1, macs=0.8))
     )
     warned = []
     made.logger.warning = lambda text, *args: warned.append(text)
-    for width, settled, expected in ((0, False, 0), (2, True, 0), (0, True, 1)):
+    for width, alpha, expected in ((0, 0.1, 0), (2, 20.0, 0), (0, 20.0, 1), (0, 5.0, 2)):
         with torch.no_grad():
             hook.distribution.alpha.zero_()
-            hook.distribution.alpha[:, width] = 20.0 if settled else 0.1
+            hook.distribution.alpha[:, width] = alpha
         hook.after_train_epoch(made)
         assert len(warned) == expected
     assert 'far below the target' in warned[0]

@@ -1,5 +1,6 @@
 """Perturbation-based selection, on a table and in a network that is run."""
 
+import itertools
 import json
 import math
 import random
@@ -198,6 +199,22 @@ def test_a_selection_that_is_made_again_ends_the_same(tmp_path):
     saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['state_dict']
     assert not torch.equal(saved['backbone.weight'], ends[0]['backbone.weight']), 'nothing was tuned'
     assert [name for name in saved if not torch.equal(ends[0][name], ends[1][name])] == []
+
+
+def test_each_call_of_tuning_has_masks_of_its_own():
+    """Rejects one mask for all calls, masks that depend on what was drawn before, and tuning without any in the mode
+    that a validation leaves."""
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone'), dropout=0.5)
+    made, hook = prepared(dict(type='DARTSSearchHook'), model=model)
+    masks = []
+    made.model.dropout.register_forward_hook(lambda module, inputs, output: masks.append(output != 0))
+    for calls in (3, 1):
+        tuning = Tuning(hook, made, 1)
+        for _ in range(calls):
+            made.model.eval()
+            tuning(hook.mixture)
+    assert len(masks) == 4 and torch.equal(masks[3], masks[0])
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(masks[:3], 2))
 
 
 def test_tuning_uses_no_gradient_of_the_training():

@@ -115,7 +115,7 @@ def test_parents_are_the_best_of_all():
 
 
 def test_shares_of_a_generation(monkeypatch):
-    """Rejects shares that are not kept, and a random part that is lost."""
+    """Rejects shares that are not kept or rounded down, and a random part that is lost."""
     made = {'cross': 0, 'mutate': 0}
     for name in made:
         original = getattr(__import__('mmnas_video.search.population', fromlist=[name]), name)
@@ -132,6 +132,10 @@ def test_shares_of_a_generation(monkeypatch):
     assert len(search.ask(rng)) == 40
     # Children that are not new are drawn again; with parents as different as these there are few of them.
     assert 10 <= made['cross'] <= 20 and 20 <= made['mutate'] <= 60
+    made.update(cross=0, mutate=0)
+    search = Evolution(SPACE, EvolutionOptions(7, 7, 0.5, 0.0), cost)
+    search.tell(asked[:7], range(7))
+    assert len(search.ask(rng)) == 7 and made == {'cross': 4, 'mutate': 0}
 
 
 def test_state_goes_to_plain_data_and_back():

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
+
+from mmnas_video.search.ranks import running_statistics
 
 from .ranks import CASES, WORLDS
+from .toy import runner
 
 ROOT = Path(__file__).parents[2]
 SEVERAL = WORLDS[1:]
@@ -104,6 +108,17 @@ def test_statistics_of_each_rank(ranks, ends):
 
 
 @pytest.mark.slow
+def test_averaged_weights_have_statistics_of_each_rank_too():
+    """Rejects a checkpoint whose average (EMA) has the statistics of rank 0's shard alone."""
+    made = runner(dict(type='UniformSearchHook'))
+    average = EMAHook()
+    made.register_hook(average)
+    average.before_run(made)
+    norms = (made.model.backbone.norm, average.ema_model.module.backbone.norm)
+    expected = [id(buffer) for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+    assert [id(buffer) for buffer in running_statistics(made)] == expected
+
+
 def test_statistics_of_each_rank_survive_a_preemption(ends):
     """One of two ranks is told to end (SIGTERM) within an epoch. Rejects a checkpoint that has the mean of the ranks'
     statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own; and ranks that

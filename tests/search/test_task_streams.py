@@ -1,6 +1,7 @@
 """Held-out batches of the dataset that is asked for; resumable at any batch of each."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from mmnas_video.datasets import (
 )
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams, is_joint
+from mmnas_video.search.calibration import Calibration
 
 from ..datasets.joint import model, parts, run, run_config
 from .test_entangled import BACKBONES, joint_config
@@ -85,6 +87,21 @@ def test_resumed_in_the_middle(root, workers):
     second.close()
     images = [batch for task, batch in zip(ORDER, whole, strict=True) if task == 'image']
     assert equal(drawn(streams(root), ['image']), images[:1])
+
+
+def test_datasets_of_a_size_have_orders_of_their_own(root):
+    """Rejects one order for all: image and scene have 15 clips each."""
+    cfg = dict(dataset=dict(type='JointDataset', datasets=parts(root)), batch_size=3, num_workers=0)
+    made = TaskStreams(cfg, 7, 'held-out', 'Hook.arch_dataloader').streams
+    orders = [list(itertools.islice(iter(made[task].loader.sampler), 15)) for task in ('image', 'scene')]
+    assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]
+
+
+def test_calibration_has_clips_of_every_dataset(root):
+    """Rejects statistics of the first dataset alone."""
+    batches = Calibration(None, dict(train_dataloader=loader(root)), 11, 7, None).batches()
+    tasks = [{sample.task for sample in batch['data_samples']} for batch in batches]
+    assert tasks == [{'image'}, {'scene'}, {'motion'}, {'image'}]
 
 
 def test_parts_are_those_of_training(root):

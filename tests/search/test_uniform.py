@@ -5,9 +5,12 @@ import json
 import pytest
 import torch
 
+from mmnas_video.registry import MODELS
+from mmnas_video.search import Likelihood
 from mmnas_video.search.candidates import CandidateScorer, random_search, sample_admitted
+from mmnas_video.search.tuning import Tuning
 
-from .toy import SPACE, prepared, runner
+from .toy import SPACE, ToyDataset, ToyPreprocessor, prepared, runner
 
 UNIFORM = dict(type='UniformSearchHook', candidates=6, score_batches=2)
 
@@ -47,7 +50,8 @@ def test_candidates_are_admitted_and_the_best_is_named(tmp_path):
 
 
 def test_scoring_leaves_the_statistics_as_they_were():
-    """Rejects recalibration that leaks into the supernet, and scores that depend on the order of candidates."""
+    """Rejects recalibration that leaks into the supernet, scores that depend on the order of candidates, and a network
+    that goes on in another mode."""
     made, hook = prepared(UNIFORM)
     norm = made.model.backbone.norm
     norm.running_mean.normal_(generator=torch.Generator().manual_seed(0))
@@ -55,7 +59,69 @@ def test_scoring_leaves_the_statistics_as_they_were():
     score = CandidateScorer(hook, 2)
     archs = [SPACE.smallest, SPACE.largest, SPACE.smallest]
     first, _, again = (score(arch) for arch in archs)
-    assert first == again and torch.equal(norm.running_mean, before)
+    assert first == again and torch.equal(norm.running_mean, before) and made.model.training
+    made.model.eval()
+    assert score(archs[0]) == first and not made.model.training
+
+
+def test_a_score_is_that_of_recalibrated_statistics():
+    """The statistics are the plain mean over the calibration batches, whatever stood there. Rejects scores on running
+    statistics, which are a mixture over all architectures, and a moving average that keeps some of them."""
+    made, hook = prepared({**UNIFORM, 'calibration_clips': 13})
+    backbone, arch = made.model.backbone, SPACE.decode([2, 1])
+    score = CandidateScorer(hook, 2, Likelihood())
+    before = score(arch)
+    backbone.norm.running_mean.fill_(7.0), backbone.norm.running_var.fill_(0.03)
+    assert score(arch) == before
+    rows = backbone.weight.detach()[: arch['width']] * arch['scale']
+    clips = [torch.stack(list(batch['inputs'])).double() @ rows.T for batch in hook.calibration.batches()]
+    assert len(clips) == 3
+    with hook.inherited(arch):
+        for found, by_hand in (
+            (backbone.norm.running_mean, sum(y.mean(0) for y in clips) / 3),
+            (backbone.norm.running_var, sum(y.var(0) for y in clips) / 3),
+        ):
+            torch.testing.assert_close(found[: arch['width']], by_hand, rtol=0, atol=1e-13)
+            assert not found[arch['width'] :].any()
+
+
+@MODELS.register_module()
+class NotingPreprocessor(ToyPreprocessor):
+    """Notes whose batches come by, and whether as training data."""
+
+    def __init__(self):
+        super().__init__()
+        self.held_out, self.noted = ToyDataset(seed=1).x, set()
+
+    def forward(self, data, training=False):
+        held_out = (self.held_out == data['inputs'][0]).all(1).any()
+        self.noted.add(('held out' if held_out else 'train', training))
+        return super().forward(data, training)
+
+    def take(self):
+        """What was noted since the last time."""
+        noted, self.noted = self.noted, set()
+        return noted
+
+
+@pytest.mark.parametrize('method', ['Uniform', 'PARSEC', 'DARTS'])
+def test_only_what_is_trained_on_is_blended(method):
+    """Rejects a search that trains without mixup and CutMix, and one that scores or recalibrates on blended clips."""
+    model = dict(
+        type='ToyRecognizer', backbone=dict(type='ToyBackbone'), data_preprocessor=dict(type='NotingPreprocessor')
+    )
+    made, hook = prepared(dict(type=f'{method}SearchHook'), model=model)
+    take = made.model.data_preprocessor.take
+    take()
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    assert take() == {('train', True)} | ({('held out', False)} if method != 'Uniform' else set())
+    hook.calibration.run()
+    assert take() == {('train', False)}
+    CandidateScorer(hook, 2)(SPACE.largest)
+    assert take() == {('train', False), ('held out', False)}  # first it recalibrates
+    if method == 'DARTS':
+        Tuning(hook, made, 2)(hook.mixture)
+        assert take() == {('train', True)}
 
 
 def test_random_search_does_not_touch_the_search_generator():
