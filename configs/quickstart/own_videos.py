@@ -13,7 +13,7 @@ _base_ = [
 work_dir = 'work_dirs/mine'
 cost_shape = (3, 8, 64, 64)
 train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.25, part='train')))
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=40, val_interval=10)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=40, val_interval=20)  # 1.5 CPU s each
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -34,6 +34,6 @@ custom_hooks = [
         control_variate=True,
         budget=dict(macs=1e7),
         arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
-    dict(type='ReportHook', interval=40)
+    dict(type='ReportHook', interval=20)  # 1.5 CPU s each
 ]
 retrain = dict(config='{{ fileDirname }}/own_videos_train.py')

@@ -22,6 +22,7 @@ from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_la
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace
 
 from .average import averaged
@@ -75,6 +76,8 @@ class SearchHook(Hook):
     needs_held_out = True
     #: Whether steps update the weights; a method that only scores with inherited ones leaves them bit-identical.
     trains_weights = True
+    #: Whether the method learns from several datasets at once (a ``JointDataset``).
+    takes_joint_data = True
     #: Clips of each held-out video; None leaves the pipeline's own.
     held_out_clips: int | None = None
     #: Epochs in which only the weights learn, of methods with such an option.
@@ -213,6 +216,13 @@ class SearchHook(Hook):
         source = f'{type(self).__name__}.arch_dataloader'
         self.held_out_cfg = held_out_config(train, self.arch_dataloader or {}, self.held_out_clips, source)
         joint = is_joint(self.held_out_cfg)
+        if joint and not self.takes_joint_data:
+            hooks = [kind for kind in HOOKS.module_dict.values() if isinstance(kind, type)]
+            able = [kind.__name__ for kind in hooks if issubclass(kind, SearchHook) and kind.takes_joint_data]
+            raise ConfigError(
+                f'{source}: found a JointDataset, expected one dataset: this method cannot score one α on several; '
+                f'those that take joint data are {", ".join(able)}'
+            )
         stream = TaskStreams if joint else BatchStream
         self.held_out = stream(self.held_out_cfg, self.seed, 'held-out', source, self.max_bad_share)
         check_score_weights(self)

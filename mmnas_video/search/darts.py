@@ -238,7 +238,7 @@ class DARTSSearchHook(SearchHook):
     def cost_term(self) -> Tensor:
         """Scalar whose gradient in α estimates that of the expected cost hinge; the same draws on every rank."""
         archs = [self.distribution.sample(self.rng) for _ in range(self.cost_samples)]
-        return score_term(self.distribution.log_prob(archs), [self.violation(arch) for arch in archs])
+        return score_term(self.distribution.log_prob(archs), [self._decided_violation(arch) for arch in archs])
 
     def _log(self, logged: Mapping[str, Tensor]) -> None:
         if self.record:
@@ -263,6 +263,22 @@ class DARTSSearchHook(SearchHook):
         if rule is not None:
             return rule(weights)
         return self.space.decode([max(range(len(c)), key=weights[c.name].__getitem__) for c in self.space])
+
+    def decided(self, arch: Arch) -> Arch:
+        """The architecture that a search ends with whose values these are: ``arch``, or what the network's own rule
+        makes of it (of a cell that has all edges, two inputs a node)."""
+        if not hasattr(self.searchable, 'derive'):
+            return arch
+        probs = self.distribution.probs()
+        return self.derived(
+            {
+                c.name: [p * (v == arch[c.name]) for v, p in zip(c.values, probs[c.name], strict=True)]
+                for c in self.space
+            }
+        )
+
+    def _decided_violation(self, arch: Arch) -> float:
+        return self.violation(self.decided(arch))
 
     def counts(self, arch: Arch) -> dict[str, int]:
         """How often each watched value stands in an architecture."""
@@ -300,13 +316,7 @@ class DARTSSearchHook(SearchHook):
         arch = select_by_perturbation(selection, self.selection_score(), tuning, report)
         if tuning is not None:
             tuning.close()
-        if hasattr(self.searchable, 'derive'):  # its rule, on the weights of the values that are left
-            arch = self.derived(
-                {
-                    c.name: [p if value == arch[c.name] else 0.0 for value, p in zip(c.values, row, strict=True)]
-                    for c, row in zip(self.space, self.distribution.probs().values(), strict=True)
-                }
-            )
+        arch = self.decided(arch)
         self._score = self._scoring()(arch)
         return arch
 
@@ -316,7 +326,8 @@ class DARTSSearchHook(SearchHook):
             return True
         space = self.space.fix(fixed)
         rng = random.Random(derive_seed(self.seed, 'perturbation budget'))
-        return not self.violation(moved(space, Arch({**self.choose(), **fixed}), rng, self.violation))
+        start = Arch({**self.choose(), **fixed})
+        return not self._decided_violation(moved(space, start, rng, self._decided_violation))
 
     def selected_from(self, selection: PerturbationSelection) -> Mixture:
         """The weights that perturbation looks at where ``selection`` stands."""

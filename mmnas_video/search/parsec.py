@@ -24,7 +24,6 @@ from .base import SearchHook
 from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss
-from .task_streams import TaskStreams
 from .weighted import WeightedGradient, effective_sample_size, fill_gradients, scaled_loss, sum_over_ranks
 
 MODES = ('joint', 'alternating')
@@ -79,8 +78,11 @@ class PARSECSearchHook(SearchHook):
         **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
 
     Raises:
-        ConfigError: K < 2, or an option (or key of ``collapse_guard``) that is unknown or has no such value.
+        ConfigError: K < 2, or an option (or key of ``collapse_guard``) that is unknown or has no such value; in
+            ``before_run`` also a ``JointDataset``: one α is not scored on several data sets at once.
     """
+
+    takes_joint_data = False
 
     def __init__(
         self,
@@ -120,11 +122,6 @@ class PARSECSearchHook(SearchHook):
 
     def setup(self, runner: Runner) -> None:
         """Build α (zeros: every architecture equally likely) and its optimiser."""
-        if isinstance(self.held_out, TaskStreams):
-            raise ConfigError(
-                'PARSECSearchHook.arch_dataloader: found a JointDataset, expected one dataset: one α is not scored on '
-                'several at once; EntanglementSearchHook and DARTSSearchHook take joint data'
-            )
         if self.apart:
             self._check_ranks()
         self.distribution = ArchDistribution(self.space)

@@ -11,9 +11,13 @@ from typing import Any
 
 from .recorded import RecordedSearch
 
+PACKAGE = Path(__file__).resolve().parents[1]
+#: Where the tools lie: in the ``.mim`` of an installed package (of a linked one that leads to the clone), or beside it.
+TOOLS = (PACKAGE / '.mim' / 'tools' if (PACKAGE / '.mim').is_dir() else PACKAGE.parent / 'tools').resolve()
+
 
 def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
-    """(what it does, command) pairs, to be run in the order given from the repository's root.
+    """(what it does, command) pairs, to be run in the order given from the current directory.
 
     What cannot be told from the work directory stands in capitals (CONFIG, CHECKPOINT).
     """
@@ -21,10 +25,10 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     if record.stages and isinstance(record.stages[-1].get('folder'), str):
         searched = searched / record.stages[-1]['folder']  # whose arch.json the search's own is
     config, checkpoint = find_config(searched), find_checkpoint(searched)
-    search = 'CONFIG' if config is None else _shown(config)
-    weights = 'CHECKPOINT' if checkpoint is None else _shown(checkpoint)
-    folder, again = record.work_dir / 'search', _shown(record.work_dir / 'retrain')
-    arch, pinned = _shown(folder / 'arch.json'), _shown(folder / 'extracted.py')
+    search = 'CONFIG' if config is None else near(config)
+    weights = 'CHECKPOINT' if checkpoint is None else near(checkpoint)
+    folder, again = record.work_dir / 'search', near(record.work_dir / 'retrain')
+    arch, pinned = near(folder / 'arch.json'), near(folder / 'extracted.py')
     retrain = _retraining(record.retrain) or (read_retrain(config) if config else {})
     base, options = (
         (retrain['config'], {**retrain['options'], 'model.backbone.arch': arch}) if retrain else (pinned, {})
@@ -35,17 +39,17 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     if trained and trained.name == 'preempted.pth':  # of a training that has not ended
         trained = None
     # Until there is one: the training leaves its path in that file.
-    newest = shlex.quote(_shown(trained)) if trained else f'"$(cat {shlex.quote(again + "/last_checkpoint")})"'
-    extract = ['python', 'tools/extract.py', search, weights, '--arch', arch]
+    newest = typed(trained) if trained else f'"$(cat {shlex.quote(again + "/last_checkpoint")})"'
+    extract = [*_tool('extract'), search, weights, '--arch', arch]
     commands = [
-        ('Train the chosen network from scratch', _line('python', 'tools/train.py', base, '--work-dir', again, *fresh)),
+        ('Train the chosen network from scratch', _line(*_tool('train'), base, '--work-dir', again, *fresh)),
         (
             'Test what was trained',
-            f'{_line("python", "tools/test.py", base)} {newest}' + (f' {_line(*changed)}' if changed else ''),
+            f'{_line(*_tool("test"), base)} {newest}' + (f' {_line(*changed)}' if changed else ''),
         ),
         (
             'Export what was trained for onnxruntime, and for torch.export.load',
-            f'{_line("python", "tools/extract.py", base)} {newest} '
+            f'{_line(*_tool("extract"), base)} {newest} '
             + _line('--out', again, '--onnx', f'{again}/net.onnx', '--export', f'{again}/net.pt2', *changed),
         ),
         (
@@ -54,15 +58,19 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
         ),
         (
             'Test it with the inherited weights',
-            _line('python', 'tools/test.py', pinned, _shown(folder / 'extracted.pth')),
+            _line(*_tool('test'), pinned, near(folder / 'extracted.pth')),
         ),
-        ('Count its parameters and multiply-adds', _line('python', 'tools/cost.py', search, '--arch', arch)),
-        ('Draw this report again', _line('python', 'tools/report.py', _shown(record.work_dir))),
+        ('Count its parameters and multiply-adds', _line(*_tool('cost'), search, '--arch', arch)),
+        ('Draw this report again', _line(*_tool('report'), near(record.work_dir))),
     ]
     if not record.final:
-        resume = ('python', 'tools/search.py', search, '--work-dir', _shown(record.work_dir), '--resume')
+        resume = (*_tool('search'), search, '--work-dir', near(record.work_dir), '--resume')
         commands.insert(0, ('Go on with the search', _line(*resume)))
     return commands
+
+
+def _tool(name: str) -> tuple[str, str]:
+    return 'python', near(TOOLS / f'{name}.py')
 
 
 def _line(*words: str) -> str:
@@ -110,7 +118,7 @@ def _retraining(retrain: Any) -> dict[str, Any]:
     if not isinstance(retrain, Mapping) or not isinstance(retrain.get('config'), str):
         return {}
     options = retrain.get('cfg_options')
-    return {'config': _shown(Path(retrain['config'])), 'options': dict(options) if isinstance(options, Mapping) else {}}
+    return {'config': near(Path(retrain['config'])), 'options': dict(options) if isinstance(options, Mapping) else {}}
 
 
 def _data(node: ast.expr) -> Any:
@@ -136,10 +144,15 @@ def find_checkpoint(work_dir: Path) -> Path | None:
     return next((path for path in (work_dir / named.name, named) if named.name and path.is_file()), None)
 
 
-def _shown(path: Path) -> str:
+def near(path: Path | str) -> str:
     """The path relative to the current directory if it lies below it, else absolute."""
     absolute = Path(os.path.abspath(path))
     try:
         return absolute.relative_to(Path.cwd()).as_posix()
     except ValueError:
         return absolute.as_posix()
+
+
+def typed(path: Path | str) -> str:
+    """The same as one types it: quoted where a shell would take it apart."""
+    return shlex.quote(near(path))

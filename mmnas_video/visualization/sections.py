@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmnas_video.space import arch_to_json
 
 from . import page
 from .album import Album
 from .choice_grid import choices_figure
-from .commands import next_commands
+from .commands import TOOLS, next_commands, typed
 from .comparison import Row, read_row, summary_rows
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
@@ -107,7 +108,7 @@ def network(record: RecordedSearch, album: Album) -> str:
 def _latency_words(record: RecordedSearch) -> str:
     if number(record.cost, 'latency_ms') is not None:
         return 'latency predicted by the table of the budget'
-    return 'latency unknown (the search had no table: python tools/latency.py CONFIG measures one)'
+    return f'latency unknown (the search had no table: python {typed(TOOLS / "latency.py")} CONFIG measures one)'
 
 
 def _figures(macs: float | None, params: float | None, latency_ms: float | None) -> str:
@@ -183,7 +184,7 @@ def curves(record: RecordedSearch, album: Album) -> str:
 def commands(record: RecordedSearch) -> str:
     """What to type next."""
     html = ''.join(f'<p>{page.text(what)}</p>{page.command(command)}' for what, command in next_commands(record))
-    return f'<p class="soft small">From the root of the repository, in this order.</p>{html}'
+    return f'<p class="soft small">From the folder {page.text(Path.cwd())}, in this order.</p>{html}'
 
 
 def data_lists(record: RecordedSearch) -> str:

@@ -132,6 +132,17 @@ def test_a_foreign_backbone_is_searched(searched):
 
 
 @pytest.mark.slow
+def test_the_commands_of_its_report_run_there(searched):
+    """Rejects commands with the checkout's ``tools/``, which a project beside the wheel has not."""
+    script = 'from mmnas_video.visualization import commands, read_search as read\n'
+    script += "print(*[line for _, line in commands.next_commands(read('work_dirs/small3d')) if 'cost.py' in line])"
+    command = searched.shell(f'python -c "{script}"').strip()
+    assert '.mim/tools/cost.py' in command and 'work_dirs/small3d/search/arch.json' in command
+    found = json.loads((searched.folder / 'work_dirs/small3d/search/arch.json').read_text())
+    assert json.loads(searched.shell(f'PYTHONPATH=. {command} --json'))['macs'] == found['cost']['macs']
+
+
+@pytest.mark.slow
 def test_the_pages_tests_pass_on_what_was_found(searched, page):
     """Rejects conformance suites that a foreign project cannot call; and a found network that is not the supernet at
     its architecture, or whose weights need the library."""

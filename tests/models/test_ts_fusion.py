@@ -113,6 +113,23 @@ def test_sum_adds_a_projection_and_starts_as_no_fusion(fusion, streams):
     assert torch.allclose(made(sparse, dense, at), expected, rtol=1e-12, atol=1e-12) and made.joined(at) is None
 
 
+@pytest.mark.parametrize('weights', [(0.98, 0.02), (0.3, 0.7)])
+def test_a_mixture_of_sums_is_the_sum_of_the_networks(weights, streams):
+    """Rejects a norm after the weights, whose batch statistics take them out again (a fusion of weight 0.02 would count
+    as one of 0.98, and α of no fusion would have no gradient): in training, to 1e-12, with the gradient of the weights.
+    """
+    sparse, dense = streams
+    made = site(merge='sum').train()
+    outputs = [made(sparse, dense, made.at(fusion, C, D)) for fusion in ('none', 'time_strided_conv')]
+    p = torch.tensor(weights, dtype=torch.float64, requires_grad=True)
+    one = torch.ones(1, dtype=torch.float64)
+    found = made(sparse, dense, made.mixed(dict(zip(('none', 'time_strided_conv'), p, strict=True)), one, one))
+    assert torch.allclose(found, weights[0] * outputs[0] + weights[1] * outputs[1], rtol=0, atol=1e-12)
+    probe = tensor(*found.shape, seed=2)
+    (slope,) = torch.autograd.grad((found * probe).sum(), p)
+    assert torch.allclose(slope, torch.stack([(output * probe).sum() for output in outputs]), rtol=0, atol=1e-9)
+
+
 # ---------------------------------------------------------------- shared weights
 @pytest.mark.parametrize('fusion', ALL[1:])
 def test_windows_follow_the_dense_channels(fusion, plain):

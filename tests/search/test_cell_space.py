@@ -1,6 +1,7 @@
 """Search methods on the cell space of P3D-DARTS: the config changes, no code does."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from mmaction.structures import ActionDataSample
 from torch.utils.data import Dataset
 
 from mmnas_video.entangle import Mixture
+from mmnas_video.models.backbones import SuperP3D
 from mmnas_video.registry import DATASETS
 from mmnas_video.space import OPERATORS, cell_space, read_cell
 from mmnas_video.testing import toy
@@ -107,3 +109,18 @@ def test_darts_follows_the_kept_inputs_of_the_network(tmp_path):
     hook = dict(type='DARTSSearchHook', score_batches=1)
     found, _, _ = searched(hook, tmp_path / 'kept', kept_inputs=1)
     assert [len(pairs) for pairs in read_cell(found['arch']).nodes] == [1, 1]
+
+
+def test_a_budget_is_that_of_the_cell_that_is_found(tmp_path):
+    """Rejects a budget that is held by the cell with all its edges, of which two of five are kept afterwards: what is
+    found would cost less than the lower bound."""
+    rng, costs = random.Random(0), []
+    net = SuperP3D(nodes=2, channels=2, cells=2, reductions=(1,), stem_channels=3, kept_inputs=1)
+    for _ in range(200):
+        arch = net.derive({choice.name: [rng.random() for _ in choice.values] for choice in net.space})
+        costs.append(net.cost(arch, SHAPE).macs)
+    low = sorted(costs)[185]
+    hook = dict(type='DARTSSearchHook', score_batches=1, budget=dict(macs=(low, None)))
+    hook |= dict(selection='perturbation', tune_iters=0)
+    found, _, _ = searched(hook, tmp_path / 'budget', kept_inputs=1)
+    assert net.cost(found['arch'], SHAPE).macs >= low

@@ -5,17 +5,21 @@ import copy
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
-from mmnas_video.datasets import DemoOptions, JointDataset, check_disjoint, make_demo
+from mmnas_video.datasets import DemoOptions, JointDataset, check_disjoint, close_runner_workers, make_demo
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams, is_joint
 
 from ..datasets.joint import model, parts, run, run_config
+from .test_entangled import BACKBONES, joint_config
 
 OPTIONS = DemoOptions(
     seed=3, height=34, width=46, min_frames=11, max_frames=17, motion_classes=4, scene_classes=3,
     motion_clips=(7, 2, 3), scene_clips=(5, 1, 2), image_clips=(5, 1, 2),
 )  # fmt: skip
+
+METHODS = ('Uniform', 'ConflictAware', 'DARTS', 'Entanglement', 'Evolution')
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +128,26 @@ def test_held_out_videos_are_in_no_other_part_under_any_path(root, tmp_path):
     assert str(info.value).startswith(
         'UniformSearchHook.arch_dataloader.dataset and train_dataloader: found 15 of 26 clips of the first whose video'
     )
+
+
+def test_parsec_refuses_joint_data_and_names_who_takes_it(root, tmp_path):
+    """Rejects α scored on whatever data set comes, and advice that leaves most of the methods out."""
+    cfg = searching(tmp_path, root)
+    cfg.custom_hooks[2] = dict(type='PARSECSearchHook', num_archs=2)
+    cfg.train_dataloader.dataset.held_out = dict(part='train', fraction=0.4)
+    with pytest.raises(ConfigError, match=r'^PARSECSearchHook\.arch_dataloader: found a JointDataset') as info:
+        run(cfg)
+    assert all(f'{name}SearchHook' in str(info.value) for name in METHODS) and str(info.value).count('PARSEC') == 1
+
+
+def test_darts_takes_joint_data(root, tmp_path):
+    """Rejects a hook that the refusal above names and that cannot: a whole search."""
+    cfg = joint_config(root, tmp_path, {}, *BACKBONES['SuperMBConv3D'])
+    cfg.custom_hooks[-1] = dict(type='DARTSSearchHook', calibration_clips=0)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    close_runner_workers(runner)
+    assert runner.iter == len(runner.train_dataloader) > 2 and (tmp_path / 'search/arch.json').is_file()
 
 
 def test_validation_and_test_may_be_one_list(root, tmp_path):

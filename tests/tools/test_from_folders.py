@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmnas_video.launch import load_config
 from .test_data_tools import load
 
 from_folders = load('from_folders')
+ROOT = Path(__file__).parents[2]
 SPLITS = ('train', 'val', 'test')
 
 
@@ -181,6 +183,15 @@ def test_stock_datasets_read_the_lists(tmp_path):
             held = part == 'train' and name == 'search'
             assert (len(read) == len(rows) - 3 and set(read) < set(rows)) if held else read == rows
     assert load_config(str(out / 'search.py')).retrain.config == str(out / 'train.py')
+
+
+def test_the_report_is_there_while_the_search_runs():
+    """Rejects a first report that comes when the search ends: the quick start says to open it before."""
+    cfg = load_config(str(from_folders.CONFIGS / 'own_videos.py'))
+    (interval,) = [hook.interval for hook in cfg.custom_hooks if hook.type == 'ReportHook']
+    said = re.search(r'written anew every (\d+) epochs', (ROOT / 'docs/quickstart.md').read_text(encoding='utf-8'))
+    assert interval == int(said[1]) <= from_folders.EPOCHS[0] // 2
+    assert interval % cfg.default_hooks.checkpoint.interval == 0
 
 
 FITTED = {1: (1, 400), 7: (7, 400), 80: (8, 100), 97: (8, 84), 9999: (8, 40)}

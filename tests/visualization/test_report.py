@@ -430,6 +430,11 @@ def test_global_state_is_left_alone(make_search):
         assert dict(matplotlib.rcParams) == before and list(Gcf.figs) == figures
 
 
+def tool(name):
+    """How a command begins that is typed outside the clone."""
+    return f'python {shlex.quote(str(ROOT / "tools" / name))}.py'
+
+
 def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
     """Rejects: the checkpoint's path before a move, unquoted spaces, a config guessed among two."""
     work_dir, _, _ = make_search(name='my search', epochs=2)
@@ -441,9 +446,20 @@ def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
     monkeypatch.chdir(work_dir.parent)
     extract = next(command for _, command in next_commands(read_search('my search')) if '--arch' in command)
     arguments = "'my search/s_k200.py' 'my search/epoch_3.pth' --arch 'my search/search/arch.json'"
-    assert extract == f'python tools/extract.py {arguments}'
+    assert extract == f'{tool("extract")} {arguments}'
     (work_dir / 'other.py').write_text('')
     assert any(' CONFIG ' in command for _, command in next_commands(read_search(work_dir)))
+
+
+def test_commands_name_the_tools_where_they_are(make_search, monkeypatch, tmp_path):
+    """Rejects: ``tools/`` in a folder that has none, long paths in a clone's root, and a page without the folder."""
+    work_dir, _, _ = make_search(epochs=2)
+    for folder, expected in ((tmp_path, ROOT / 'tools'), (ROOT, Path('tools')), (ROOT / 'docs', ROOT / 'tools')):
+        monkeypatch.chdir(folder)
+        commands = [shlex.split(command) for _, command in next_commands(read_search(work_dir))]
+        assert {Path(words[1]).parent for words in commands} == {expected}
+        assert all(words[0] == 'python' and Path(words[1]).is_file() for words in commands)
+        assert f'From the folder {folder}, in this order.' in write_report(work_dir, png=False).read_text()
 
 
 def test_commands_train_what_the_config_names_and_test_what_was_trained(make_search, monkeypatch):
@@ -455,9 +471,9 @@ def test_commands_train_what_the_config_names_and_test_what_was_trained(make_sea
     (work_dir / 's.py').write_text(f'raise SystemExit\n{line}')
     commands = dict(next_commands(read_search('one')))
     options = '--cfg-options train_cfg.max_epochs=7 model.backbone.arch=one/search/arch.json'
-    train = f"python tools/train.py 'configs/x y.py' --work-dir one/retrain {options}"
+    train = f"{tool('train')} 'configs/x y.py' --work-dir one/retrain {options}"
     assert commands['Train the chosen network from scratch'] == train
-    test = f'python tools/test.py \'configs/x y.py\' "$(cat one/retrain/last_checkpoint)" {options}'
+    test = f'{tool("test")} \'configs/x y.py\' "$(cat one/retrain/last_checkpoint)" {options}'
     assert commands['Test what was trained'] == test
     (work_dir / 'retrain').mkdir()
     (work_dir / 'retrain' / 'epoch_7.pth').write_text('')
@@ -466,7 +482,7 @@ def test_commands_train_what_the_config_names_and_test_what_was_trained(make_sea
         'Export what was trained for onnxruntime, and for torch.export.load'
     ]
     files = '--out one/retrain --onnx one/retrain/net.onnx --export one/retrain/net.pt2'
-    assert export == f"python tools/extract.py 'configs/x y.py' one/retrain/epoch_7.pth {files} {options}"
+    assert export == f"{tool('extract')} 'configs/x y.py' one/retrain/epoch_7.pth {files} {options}"
 
 
 def test_commands_of_a_search_in_stages(make_search, monkeypatch):
@@ -483,8 +499,8 @@ def test_commands_of_a_search_in_stages(make_search, monkeypatch):
             (work_dir / name / file).write_text('/elsewhere/epoch_2.pth')
     commands = dict(next_commands(read_search('one')))
     lines = list(commands.values())
-    assert 'python tools/extract.py one/2_b/2_b.py one/2_b/epoch_2.pth --arch one/search/arch.json' in lines
-    assert 'python tools/cost.py one/2_b/2_b.py --arch one/search/arch.json' in lines
+    assert f'{tool("extract")} one/2_b/2_b.py one/2_b/epoch_2.pth --arch one/search/arch.json' in lines
+    assert f'{tool("cost")} one/2_b/2_b.py --arch one/search/arch.json' in lines
     train = commands['Train the chosen network from scratch']
     assert shlex.split(train)[2:] == [
         *('configs/r.py', '--work-dir', 'one/retrain', '--cfg-options'),

@@ -31,6 +31,7 @@ from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets import derive_seed
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import write_text_atomic
+from mmnas_video.visualization.commands import TOOLS, typed
 
 SUFFIXES = ('.mp4', '.avi', '.mkv', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.ts')
 SPLITS = ('train', 'val', 'test')
@@ -42,7 +43,7 @@ STEPS, EPOCHS = 1000, (40, 400)  # a training has so many steps, in at least and
 CONFIG = """\
 # {about}.
 # Written by tools/data/from_folders.py, and written anew when that is run again: change a copy.
-#   python tools/{name}.py {place}
+#   python {tool} {place}
 _base_ = {base!r}
 work_dir = {work_dir!r}
 lists = {lists!r}
@@ -187,8 +188,8 @@ def config_text(name: str, out: Path, root: Path, lines: Mapping[str, Sequence[s
     counts = ', '.join(f'{len(lines[part])} {part}' for part in SPLITS)
     return CONFIG.format(
         about=f'{classes} classes, {counts} videos of {str(root)!r}',
-        name=name,
-        place=shown(out / f'{name}.py'),
+        tool=typed(TOOLS / f'{name}.py'),
+        place=typed(out / f'{name}.py'),
         base=str(CONFIGS / ('own_videos.py' if search else 'own_videos_train.py')),
         work_dir=work_dir if search else f'{work_dir}_train',
         lists=str(out.resolve()),
@@ -200,12 +201,6 @@ def config_text(name: str, out: Path, root: Path, lines: Mapping[str, Sequence[s
         # MMEngine writes the folder in here as it is, and a folder's name may have quotes.
         more='retrain = dict(config=r"""{{ fileDirname }}/train.py""")\n' if search else '',
     )
-
-
-def shown(path: Path | str) -> str:
-    """A path as one types it: from here where it is below, and quoted where a shell would take it apart."""
-    near = os.path.relpath(path)
-    return shlex.quote(str(path) if near.startswith('..') else near)
 
 
 def make_lists(args: argparse.Namespace) -> str:
@@ -233,19 +228,18 @@ def make_lists(args: argparse.Namespace) -> str:
 
 def told(out: Path, root: Path, lines: Mapping[str, Sequence[str]], classes: int, left_out: Mapping[str, int]) -> str:
     """What was found, and how to go on."""
-    tools = CONFIGS.parents[1] / 'tools'
-    lists = ' '.join(shown(out / f'{part}.txt') for part in SPLITS)
+    lists = ' '.join(typed(out / f'{part}.txt') for part in SPLITS)
     return '\n'.join(
         (
             f'{classes} classes, {", ".join(f"{len(lines[part])} {part}" for part in SPLITS)} videos: {out}',
             *([f'left out: {_counted(left_out)} (a video ends with {" ".join(SUFFIXES)})'] if left_out else []),
             '',
             'Can all of them be read? (some minutes for thousands)',
-            f'  python {shown(tools / "data/check_videos.py")} {lists} --root {shown(root)}',
+            f'  python {typed(TOOLS / "data/check_videos.py")} {lists} --root {typed(root)}',
             'Search, train what was found, test it:',
-            f'  python {shown(tools / "search.py")} {shown(out / "search.py")}',
+            f'  python {typed(TOOLS / "search.py")} {typed(out / "search.py")}',
             'The report, also while the search runs:',
-            f'  python {shown(tools / "report.py")} {shlex.quote("work_dirs/" + out.resolve().name)}',
+            f'  python {typed(TOOLS / "report.py")} {shlex.quote("work_dirs/" + out.resolve().name)}',
         )
     )
 

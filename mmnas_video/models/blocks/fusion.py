@@ -133,7 +133,8 @@ class SuperFusion(nn.Module):
         """The sparse stream's ``(B, C, T, H, W)`` with what joins it from ``(B, D, ratio * T, H, W)``.
 
         Of a mixture the fusions' outputs are weighted and stand side by side, each with weights of its own in the layer
-        that follows: the same as adding up the outputs of that layer.
+        that follows: the same as adding up the outputs of that layer. With ``merge='sum'`` each has been normalised
+        before it is weighted: the norm of a weighted sum would take the weights out again.
         """
         fused, weights = [], [at.alone, *(weight for _, weight, _ in at.fused)]
         weights = [weight for weight in weights if weight is not None]
@@ -142,12 +143,11 @@ class SuperFusion(nn.Module):
             y = self._fused(fusion, dense, at.dense, window)
             if self.merge == 'sum':
                 y = self.project[fusion](y, at.sparse, window)
+                if weight is None:
+                    return self.project_norm(y, at.sparse, residual=kept)
+                y = self.project_norm(y, at.sparse)
             fused.append(y if weight is None else weigh(weight, y))
-        if not fused:
-            return kept
-        if self.merge == 'concat':
-            return torch.cat([kept, *fused], 1)
-        return self.project_norm(sum(fused), at.sparse, residual=kept)
+        return sum(fused, kept) if self.merge == 'sum' else torch.cat([kept, *fused], 1)
 
     def _fused(self, fusion: str, x: Tensor, inp: Window | MixedWindow, out: Window | MixedWindow) -> Tensor:
         if fusion == 'time_strided_sampling':
