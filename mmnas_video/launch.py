@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
 from mmnas_video import compat
@@ -215,7 +216,7 @@ def check_work_dir(work_dir: str | os.PathLike[str], key: str = 'work_dir') -> N
         os.makedirs(work_dir, exist_ok=True)
         probe = Path(work_dir) / f'.writable-{os.getpid()}'
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a rank on another machine may have the same number
     except OSError as error:
         raise ConfigError(
             f'{key}: cannot write to {str(work_dir)!r} ({error.strerror}), expected a folder that can be written'
@@ -223,19 +224,41 @@ def check_work_dir(work_dir: str | os.PathLike[str], key: str = 'work_dir') -> N
         ) from None
 
 
+def join_ranks(cfg: Config) -> None:
+    """Join the process group of the launcher that the config names, as the Runner would; on a machine without GPU with
+    the gloo backend.
+
+    To be called before files are touched that all ranks see: without a group each of them is the main process, and none
+    waits for another. Nothing is done without a launcher, and nothing a second time.
+
+    Raises:
+        ConfigError: the launcher's environment is not there, or ``env_cfg.dist_cfg`` is no such config.
+    """
+    if cfg.get('launcher', 'none') == 'none' or is_distributed():
+        return
+    if not torch.cuda.is_available():
+        compat.init_cpu_process_group()
+        return
+    env = cfg.get('env_cfg') or {}
+    with building(cfg):
+        # In the Runner's order: init_dist leaves the start method 'spawn' where none is set.
+        set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
+        init_dist(cfg.launcher, **env.get('dist_cfg', {}))
+
+
 def build_runner(cfg: Config) -> Runner:
-    """The Runner of a config. Several processes on a machine without GPU get the gloo backend.
+    """The Runner of a config, in the process group of its launcher (:func:`join_ranks`).
 
     The heads of a config that pins an architecture get the pinned network's width, also in ``cfg`` itself, which the
     Runner writes beside its results for stock tools; and ``resume='auto'`` is settled there.
     """
+    join_ranks(cfg)
     settle_resume(cfg)
     fit_readers(cfg)
     # A step may leave parameters out: heads of other datasets, operators that an architecture has not. Where none are
     # left out, looking for them costs a walk over the graph; where some are, not looking ends in torch's error.
     cfg.setdefault('find_unused_parameters', True)
     if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
-        compat.init_cpu_process_group()
         cfg.model_wrapper_cfg = compat.cpu_model_wrapper_cfg(find_unused_parameters=cfg.find_unused_parameters)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
     runner.register_hook(LabelHook())
@@ -263,8 +286,7 @@ def settle_resume(cfg: Config) -> None:
             'there; put it there, name another one (--resume CHECKPOINT), or remove last_checkpoint to begin anew'
         )
     cfg.resume = found is not None
-    # No rank writes there before all have looked: here they meet, or, if they are not yet connected, in the Runner.
-    barrier()
+    barrier()  # no rank writes there before all have looked
     if cfg.resume:
         cfg.load_from = str(found)
     elif is_main_process() and not (work_dir / 'search' / 'arch.json').exists():  # every checkpoint has one beside it

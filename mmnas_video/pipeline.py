@@ -18,7 +18,7 @@ from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
 from mmnas_video.datasets import check_labels
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
-from mmnas_video.launch import AUTO, LOOPS, dry_run, load_config, train
+from mmnas_video.launch import AUTO, LOOPS, dry_run, join_ranks, load_config, train
 from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook_index
 from mmnas_video.space import read_arch_file, write_text_atomic
 from mmnas_video.staged import dry_stages, run_stages, set_aside
@@ -45,6 +45,7 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
         ConfigError: the config names no search hook, or anything that a search refuses.
     """
     search_hook_index(cfg)
+    join_ranks(cfg)
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
     folder = Path(os.path.abspath(cfg.work_dir)) / 'search'
@@ -75,6 +76,7 @@ def dry_search(cfg: Config, retrain: bool = True) -> dict[str, dict[str, Any]]:
         :func:`~mmnas_video.launch.dry_run` says.
     """
     search_hook_index(cfg)
+    join_ranks(cfg)
     if retrain and cfg.get('retrain'):
         check_retrain(cfg.retrain)
     if cfg.get('stages'):
@@ -166,6 +168,7 @@ def retrain_arch(
         backbone: takes the place of the config's backbone.
         name: for the progress line.
     """
+    join_ranks(search)
     cfg, done = retrain_config(retrain, arch, work_dir, search, backbone), work_dir / TESTED
     trained, goes_on = _trained(cfg), bool(cfg.resume) and is_same_training(cfg)
     barrier()  # all ranks have looked

@@ -51,7 +51,7 @@ from mmnas_video.space import Arch, SearchSpace, Value, write_text_atomic
 from mmnas_video.visualization import write_report
 
 #: What is copied from the last stage's ``search`` folder into that of the whole search.
-RESULTS = ('arch.json', 'space.json', 'history.jsonl', 'extracted.pth')
+RESULTS = ('arch.json', 'space.json', 'history.jsonl', 'extracted.pth', 'extracted.py')
 #: The same of what there is only with test data.
 EXTRAS = ('inference.py',)
 
@@ -252,9 +252,6 @@ def _collect(work_dir: Path, done: Sequence[Finished], retrain: Mapping[str, Any
         temporary = target / f'.{name}.writing'
         shutil.copyfile(last / name, temporary)
         os.replace(temporary, target / name)
-    config = (last / 'extracted.py').read_text(encoding='utf-8')
-    config = config.replace(str((last / 'extracted.pth').resolve()), str((target / 'extracted.pth').resolve()))
-    write_text_atomic(target / 'extracted.py', config)
     stages = [dict(stage.summary) for stage in done]
     said = {'stages': stages, **end_entropy(stages), 'retrain': retrain}
     write_text_atomic(target / STAGES, json.dumps(said, indent=1, default=str) + '\n')

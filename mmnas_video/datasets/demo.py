@@ -12,6 +12,7 @@ asking for more clips adds to the ones that were there.
 No flip in the pipelines of *motion*: a mirrored clip of ``right`` is a clip of ``left``.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -134,19 +135,42 @@ def make_demo(
 
 def _make_set(root: Path, name: str, options: DemoOptions, report: Callable[[str], None]) -> bool:
     place, manifest = root / name, _manifest(name, options)
+    home = place.resolve()  # of a link what it names is made anew, where that is
+    _remove_left(home)
     if place.exists():
         found = _read_manifest(place)
         if found == manifest and _is_complete(place, name, options):
             report(f'{name}: found in {place}, made with the same options')
             return False
-    fresh = root / f'.{name}.{os.getpid()}.new'
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh = home.with_name(f'.{home.name}.{os.getpid()}.new')
     try:
         _write_set(fresh, name, options, report)
         (fresh / 'manifest.json').write_text(json.dumps(manifest, indent=1) + '\n')
-        _swap_in(fresh, place)
+        _swap_in(fresh, home)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+    return True
+
+
+def _remove_left(place: Path) -> None:
+    """Remove what runs that were killed have left beside a set: folders named after processes that are gone."""
+    for left in place.parent.glob(f'.{glob.escape(place.name)}.*.*'):
+        number, _, kind = left.name.removeprefix(f'.{place.name}.').partition('.')
+        if kind not in ('new', 'old') or not number.isdigit() or (int(number) != os.getpid() and _lives(int(number))):
+            continue
+        if left.is_symlink():
+            left.unlink()
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
     return True
 
 
@@ -176,7 +200,14 @@ def _read_manifest(place: Path) -> dict[str, object]:
 
 
 def _is_complete(place: Path, name: str, options: DemoOptions) -> bool:
-    return all((place / path).is_file() for split in SPLITS for path, *_ in _clips(name, split, options))
+    clips = (path for split in SPLITS for path, *_ in _clips(name, split, options))
+    lists = (f'{listed}.txt' for listed in ('classes', *SPLITS))
+    return all(path.is_file() for path in (*map(_lists_of(place, name).joinpath, lists), *map(place.joinpath, clips)))
+
+
+def _lists_of(place: Path, name: str) -> Path:
+    """The folder of a set's lists."""
+    return place / 'meta' if name == 'image' else place
 
 
 def _swap_in(fresh: Path, place: Path) -> None:
@@ -200,7 +231,7 @@ def _clips(name: str, split: str, options: DemoOptions) -> Iterator[tuple[str, s
 
 
 def _write_set(fresh: Path, name: str, options: DemoOptions, report: Callable[[str], None]) -> None:
-    lists = fresh / 'meta' if name == 'image' else fresh
+    lists = _lists_of(fresh, name)
     lists.mkdir(parents=True)
     (lists / 'classes.txt').write_text(''.join(f'{c}\n' for c in options.classes(name)))
     for split in SPLITS:

@@ -63,12 +63,16 @@ class TubeEmbed(nn.Module):
         kept = torch.zeros(hull, dtype=torch.bool, device='cpu')  # also where the weights have no memory
         for kernel in kernels:
             kept[_centre(hull, kernel)] = True
-        number = kept.flatten().cumsum(0).view(hull) - 1
-        #: Number of each tap among those that are kept; -1 for one that is not.
-        self._number = torch.where(kept, number, -1)
-        self._indices: dict[tuple[Extent, torch.device], Tensor] = {}
+        number, total = kept.flatten().cumsum(0).view(hull) - 1, int(kept.sum())
         self._taps: dict[Extent, Taps] = {}
-        self.weight = nn.Parameter(torch.empty(embed_dim, in_channels, int(kept.sum())))
+        for kernel in kernels:
+            own = number[_centre(hull, kernel)].flatten().tolist()
+            self._taps[kernel] = Taps(_runs(own), len(own), total)
+            if len(own) < total:
+                # A buffer moves with the module. What a forward made and kept would be of that forward's kind: of
+                # inference mode, which no training step takes, or of a tracer.
+                self.register_buffer(_name(kernel), torch.tensor(own), persistent=False)
+        self.weight = nn.Parameter(torch.empty(embed_dim, in_channels, total))
         self.bias = nn.Parameter(torch.zeros(embed_dim))
         self.reset_parameters()
 
@@ -77,33 +81,15 @@ class TubeEmbed(nn.Module):
         nn.init.trunc_normal_(self.weight, std=0.02)
         nn.init.zeros_(self.bias)
 
-    def _index(self, kernel: Extent, device: torch.device) -> Tensor:
-        """(taps of the kernel,): their numbers."""
-        key = (kernel, device)
-        if key not in self._indices:  # bounded by the kernels that are offered
-            index = self._number[_centre(self._number.shape, kernel)].flatten()
-            assert index.numel() == math.prod(kernel) and index.min() >= 0, f'the kernel {kernel} is not kept'
-            self._indices[key] = index.to(device)
-        return self._indices[key]
-
     def taps(self, kernel: Extent) -> Taps:
         """Where the kernel's taps stand among those that are kept."""
-        if kernel in self._taps:
-            return self._taps[kernel]
-        runs: list[tuple[int, int]] = []
-        for tap in self._index(kernel, torch.device('cpu')).tolist():
-            if runs and sum(runs[-1]) == tap:
-                runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-            else:
-                runs.append((tap, 1))
-        found = self._taps[kernel] = Taps(tuple(runs), math.prod(kernel), self.weight.shape[2])
-        return found
+        return self._taps[kernel]
 
     def forward(self, x: Tensor, out: Window | MixedWindow, at: TubeAt) -> Tensor:
         """``(B, C, T, H, W)`` to ``(B, T', H', W', D)`` with ``D = out.length`` and the counts of :func:`tube_grid`."""
         weight = take(self.weight, 0, out)
-        if math.prod(at.kernel) < weight.shape[2]:
-            weight = weight.index_select(2, self._index(at.kernel, weight.device))
+        if not self.taps(at.kernel).full:
+            weight = weight.index_select(2, getattr(self, _name(at.kernel)))
         t, h, w = at.offset
         weight = weight.unflatten(2, at.kernel)
         return F.conv3d(x[:, :, t:, h:, w:], weight, take(self.bias, 0, out), at.stride).permute(0, 2, 3, 4, 1)
@@ -122,3 +108,19 @@ class TubeEmbed(nn.Module):
 def _centre(hull: Sequence[int], kernel: Extent) -> tuple[slice, ...]:
     first = [(full - k) // 2 for full, k in zip(hull, kernel, strict=True)]
     return tuple(slice(f, f + k) for f, k in zip(first, kernel, strict=True))
+
+
+def _runs(taps: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """(start, length) of each run of following numbers."""
+    runs: list[tuple[int, int]] = []
+    for tap in taps:
+        if runs and sum(runs[-1]) == tap:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((tap, 1))
+    return tuple(runs)
+
+
+def _name(kernel: Extent) -> str:
+    """Of the buffer with a kernel's taps."""
+    return 'taps_{}x{}x{}'.format(*kernel)

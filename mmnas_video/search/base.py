@@ -77,6 +77,8 @@ class SearchHook(Hook):
     needs_held_out = True
     #: Whether steps update the weights; a method that only scores with inherited ones leaves them bit-identical.
     trains_weights = True
+    #: The cost against which the method seeks a whole front; None for one architecture alone.
+    pareto: str | None = None
     #: Whether the method learns from several datasets at once (a ``JointDataset``).
     takes_joint_data = True
     #: Clips of each held-out video; None leaves the pipeline's own.
@@ -494,6 +496,7 @@ class SearchHook(Hook):
                 'final': final,
                 'score': self.epoch_summary().get('score'),
                 'data': self.data,
+                **({'pareto': self.pareto} if self.pareto else {}),
             }
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
 

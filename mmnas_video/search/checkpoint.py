@@ -19,7 +19,7 @@ from mmnas_video.registry import HOOKS
 from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
 from .preemption import Preemption
-from .ranks import before_checkpoint
+from .ranks import average_statistics, before_checkpoint
 
 #: Name of our storage backend, and of the checkpoint that a run leaves when it is told to end within an epoch.
 BACKEND, PREEMPTED = 'atomic', 'preempted.pth'
@@ -149,8 +149,14 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             write_text_atomic(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
 
+    def before_val(self, runner: Runner) -> None:
+        """Give all ranks one network to validate, also between checkpoints."""
+        average_statistics(runner)
+
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         """As the stock hook, but the best so far goes only after the new one stands."""
+        if self.save_best:
+            before_checkpoint(runner)
         stock, self.file_backend = self.file_backend, _Deferring()
         try:
             super()._save_best_checkpoint(runner, metrics)

@@ -95,6 +95,7 @@ class EvolutionSearchHook(SearchHook):
             unit,
             pareto,
         )
+        self.pareto = pareto
         check_number('EvolutionSearchHook.eval_batches', eval_batches, 1)
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='VideoAccuracy')))
         self.held_out_clips = getattr(self.indicator, 'num_clips', None)
@@ -210,6 +211,7 @@ class EvolutionSearchHook(SearchHook):
                 'seed': self.seed,
                 'budget': self.budget.to_dict() or None,
                 'score': found.score,
+                'pareto': self.pareto,
             }
             name = f'front/{number:0{len(str(len(front)))}}.json'
             self.record.write_arch(found.arch, found.cost, self.shape, about, name)

@@ -184,24 +184,29 @@ def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel,
     return pinned.train(model.training), pinned_cfg
 
 
+#: The line of a config that starts from the weights in its own folder, whose name may have any quote.
+WEIGHTS_BESIDE = 'load_from = r"""{{ fileDirname }}/extracted.pth"""\n'
+
+
 def save_extracted(folder: Path, model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> list[Path]:
     """Write ``extracted.py``, ``extracted.pth`` and ``inference.py`` into ``folder``, each atomically; returns their
     paths.
 
-    The first config starts from the weights (``load_from``); it runs with our tools and with MMAction2's own. Of the
-    second see :func:`inference_config`.
+    The first config starts from the weights beside it (``load_from``), also where both are moved or copied; it runs
+    with our tools and with MMAction2's own. Of the second see :func:`inference_config`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights, config = folder / 'extracted.pth', folder / 'extracted.py'
     save_atomic({'meta': dict(meta), 'state_dict': {k: v.cpu() for k, v in model.state_dict().items()}}, weights)
     cfg = copy.deepcopy(cfg)
-    cfg.load_from = str(weights.resolve())
-    cfg.pop('work_dir', None)
-    configs = {config: cfg, folder / 'inference.py': inference_config(cfg)}
-    configs = {path: content for path, content in configs.items() if content is not None}
-    for path, content in configs.items():
-        write_text_atomic(path, config_text(content))
-    return [*configs, weights]
+    for key in ('work_dir', 'load_from'):
+        cfg.pop(key, None)
+    texts = {config: config_text(cfg) + WEIGHTS_BESIDE}
+    if (inference := inference_config(cfg)) is not None:
+        texts[folder / 'inference.py'] = config_text(inference)
+    for path, text in texts.items():
+        write_text_atomic(path, text)
+    return [*texts, weights]
 
 
 def read_checkpoint(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:

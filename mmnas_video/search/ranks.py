@@ -31,13 +31,18 @@ def before_checkpoint(runner: Runner) -> None:
     """
     if get_world_size() == 1:
         return
-    with torch.no_grad():
-        average_over_ranks(running_statistics(runner))
+    average_statistics(runner)
     state: dict[str, Any] = {'iteration': runner.iter}
     for hook in runner.hooks:
         if hasattr(hook, 'shared_state'):
             state.update(hook.shared_state(runner))
     check_agreement(state, f'at iteration {runner.iter}')
+
+
+def average_statistics(runner: Runner) -> None:
+    """Make BatchNorm's running statistics their mean over the ranks; on every rank."""
+    with torch.no_grad():
+        average_over_ranks(running_statistics(runner))
 
 
 def running_statistics(runner: Runner) -> list[Tensor]:

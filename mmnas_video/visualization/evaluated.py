@@ -18,6 +18,12 @@ from mmnas_video.space import Arch, SearchSpace
 
 from .recorded import RecordedSearch, number, scalars
 
+#: Cost → what its axis says, and the unit of that in the cost's own.
+COSTS: Mapping[str, tuple[str, float]] = {
+    'macs': ('MACs [M]', 1e6),
+    'params': ('parameters [M]', 1e6),
+    'latency_ms': ('latency [ms]', 1.0),
+}
 #: Step lines that the third panel is made of: each has several networks, and a picture shows some hundreds.
 MAX_LINES = 300
 
@@ -142,14 +148,21 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def front_of(panel: Panel, networks: Sequence[Evaluated]) -> list[int]:
+def cost_of(records: Sequence[RecordedSearch], networks: Sequence[Evaluated]) -> str:
+    """The key of :data:`COSTS` by which networks are drawn: the one against which the searches sought a front, if it is
+    one and known of all networks; else MACs."""
+    known = [cost for cost in COSTS if all(getattr(network, cost) is not None for network in networks)]
+    return next((cost for cost in known if all(record.info.get('pareto') == cost for record in records)), 'macs')
+
+
+def front_of(panel: Panel, networks: Sequence[Evaluated], cost: str = 'macs') -> list[int]:
     """Indices of the networks of a panel that no other beats in both; none where its scores do not compare."""
-    return pareto_front([(network.macs, network.score) for network in networks]) if panel.ranked else []
+    return pareto_front([(getattr(network, cost), network.score) for network in networks]) if panel.ranked else []
 
 
-def shown(panel: Panel, networks: Sequence[Evaluated], most: int) -> list[int]:
+def shown(panel: Panel, networks: Sequence[Evaluated], most: int, cost: str = 'macs') -> list[int]:
     """Indices of the networks that are drawn: the front, and of the others evenly so many that there are ``most``."""
-    front = front_of(panel, networks)
+    front = front_of(panel, networks, cost)
     rest = sorted(set(range(len(networks))) - set(front))
     room = min(max(most - len(front), 0), len(rest))
     even = np.linspace(0, len(rest) - 1, room).round().astype(int) if room else []

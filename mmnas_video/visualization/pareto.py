@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .evaluated import Evaluated, Panel, front_of
+from .evaluated import COSTS, Evaluated, Panel, front_of
 from .recorded import RecordedSearch
 from .style import INK, MUTED, ORANGE, SERIES, drawing, dress, legend, new_figure
 
-MEGA = 1e6
 #: First word of a row's name -> marker, size, filled, zorder. A network by hand is the square.
 MARKS: dict[str, tuple[str, float, bool, int]] = {'searched': ('*', 13, True, 4), 'random': ('o', 6, False, 3)}
 BY_HAND = ('s', 6.0, True, 3)
@@ -26,65 +25,68 @@ def pareto_figure(
     records: Sequence[RecordedSearch],
     points: Sequence[Sequence[Evaluated]],
     others: Sequence[Sequence[Evaluated]] = (),
+    cost: str = 'macs',
 ) -> Figure:
-    """One kind of score against MACs.
+    """One kind of score against cost.
 
     Args:
         panel: which kind.
         records: the searches; of several each has its own colour.
         points: of each search what is drawn in full. The front is that of these points.
         others: of each search what else was evaluated, small dots behind; none if empty.
+        cost: ``'macs'``, ``'params'`` or ``'latency_ms'``, which all networks then have.
 
     Returns:
-        A figure of one axes, x in millions of MACs.
+        A figure of one axes, x in millions of MACs or parameters or in ms.
     """
     with drawing():
         figure = new_figure(4.3, 3.0)
-        axes = dress(figure.add_subplot(), panel.title, 'MACs [M]', panel.score)
+        axes = dress(figure.add_subplot(), panel.title, COSTS[cost][0], panel.score)
         draw = _draw_rows if panel.name == 'trained' else _draw_cloud
         for i, (record, found) in enumerate(zip(records, points, strict=True)):
-            draw(axes, found, SERIES[i % len(SERIES)], record.name if len(records) > 1 else '')
+            draw(axes, found, cost, SERIES[i % len(SERIES)], record.name if len(records) > 1 else '')
             if others and others[i]:
-                _draw_others(axes, others[i], SERIES[i % len(SERIES)])
-            front = [found[k] for k in front_of(panel, found)]
-            _draw_front(axes, front, SERIES[i % len(SERIES)])
-        targets = sorted({record.target for record in records if record.target})
+                _draw_others(axes, others[i], cost, SERIES[i % len(SERIES)])
+            front = [found[k] for k in front_of(panel, found, cost)]
+            _draw_front(axes, front, cost, SERIES[i % len(SERIES)])
+        targets = sorted({record.target for record in records if record.target and cost == 'macs'})
         for target in targets:
-            label = 'target' if len(targets) == 1 else f'target {target / MEGA:,.4g} M'
-            axes.axvline(target / MEGA, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
+            label = 'target' if len(targets) == 1 else f'target {target / COSTS[cost][1]:,.4g} M'
+            axes.axvline(target / COSTS[cost][1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         axes.margins(0.1)
         legend(axes, loc='best')
     return figure
 
 
-def positions(figure: Figure, points: Sequence[Evaluated]) -> list[tuple[float, float]]:
+def positions(figure: Figure, points: Sequence[Evaluated], cost: str = 'macs') -> list[tuple[float, float]]:
     """Where the points lie in a finished :func:`pareto_figure`: points (1/72 inch) from its upper left corner."""
     axes, box, scale = figure.axes[0], figure.bbox, 72 / figure.dpi
     if not points:
         return []
-    found = axes.transData.transform([(point.macs / MEGA, point.score) for point in points])
+    found = axes.transData.transform(_xy(points, cost))
     return [(scale * float(x), scale * (box.height - float(y))) for x, y in found]
 
 
-def _xy(points: Sequence[Evaluated]) -> np.ndarray:
-    """(P, 2): millions of MACs, score."""
-    return np.array([(point.macs / MEGA, point.score) for point in points], dtype=float).reshape(-1, 2)
+def _xy(points: Sequence[Evaluated], cost: str) -> np.ndarray:
+    """(P, 2): cost in the unit of its axis, score."""
+    unit = COSTS[cost][1]
+    return np.array([(getattr(point, cost) / unit, point.score) for point in points], dtype=float).reshape(-1, 2)
 
 
-def _draw_cloud(axes: Axes, points: Sequence[Evaluated], colour: str, name: str) -> None:
+def _draw_cloud(axes: Axes, points: Sequence[Evaluated], cost: str, colour: str, name: str) -> None:
     if points:
         cloud = dict(linestyle='none', marker='o', markersize=3.6, color=colour, alpha=0.7, markeredgewidth=0)
-        axes.plot(*_xy(points).T, **cloud, label=name or None)
+        axes.plot(*_xy(points, cost).T, **cloud, label=name or None)
 
 
-def _draw_others(axes: Axes, points: Sequence[Evaluated], colour: str) -> None:
+def _draw_others(axes: Axes, points: Sequence[Evaluated], cost: str, colour: str) -> None:
     dots = dict(linestyle='none', marker='o', markersize=1.8, color=colour, alpha=0.35, markeredgewidth=0, zorder=1)
-    axes.plot(*_xy(points).T, **dots, rasterized=len(points) > MOST_SHAPES)
+    axes.plot(*_xy(points, cost).T, **dots, rasterized=len(points) > MOST_SHAPES)
 
 
-def _draw_rows(axes: Axes, points: Sequence[Evaluated], colour: str, name: str) -> None:
+def _draw_rows(axes: Axes, points: Sequence[Evaluated], cost: str, colour: str, name: str) -> None:
     labelled: set[str] = set()
-    for point, (macs, top1) in zip(points, _xy(points), strict=True):
+    for point, (x, top1) in zip(points, _xy(points, cost), strict=True):
         kind = _kind(point.name)
         marker, size, filled, zorder = MARKS.get(kind, BY_HAND)
         star = kind == 'searched'
@@ -95,7 +97,7 @@ def _draw_rows(axes: Axes, points: Sequence[Evaluated], colour: str, name: str) 
             markeredgecolor=INK if star else colour,
         )
         axes.plot(
-            [macs],
+            [x],
             [top1],
             linestyle='none',
             marker=marker,
@@ -114,7 +116,7 @@ def _kind(name: str) -> str:
     return word if word in MARKS else name
 
 
-def _draw_front(axes: Axes, front: Sequence[Evaluated], colour: str) -> None:
+def _draw_front(axes: Axes, front: Sequence[Evaluated], cost: str, colour: str) -> None:
     if front:
-        axes.step(*_xy(front).T, where='post', color=colour, linewidth=1.4)
-        axes.plot(*_xy(front).T, linestyle='none', marker='o', markersize=4, color=colour, zorder=2)
+        axes.step(*_xy(front, cost).T, where='post', color=colour, linewidth=1.4)
+        axes.plot(*_xy(front, cost).T, linestyle='none', marker='o', markersize=4, color=colour, zorder=2)

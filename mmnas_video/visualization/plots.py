@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from matplotlib.figure import Figure
 
 from . import page
 from .album import Album
-from .evaluated import PANELS, Evaluated, Panel, front_of, shown
+from .evaluated import PANELS, Evaluated, Panel, cost_of, front_of, shown
 from .networks import Networks
 from .pareto import pareto_figure, positions
 from .recorded import RecordedSearch
@@ -26,21 +27,23 @@ class Plot:
     Attributes:
         points: of each search, those that can be opened.
         others: of each search, those that are dots.
+        cost: against which they are drawn, see :func:`~.evaluated.cost_of`.
     """
 
     panel: Panel
     points: list[list[Evaluated]] = field(default_factory=list)
     others: list[list[Evaluated]] = field(default_factory=list)
+    cost: str = 'macs'
 
 
 def read_plots(records: Sequence[RecordedSearch], share: int = 1) -> list[Plot]:
     """The panels that have anything to show; ``share``: as in :func:`pareto`."""
     plots = []
     for panel in PANELS:
-        plot, most = Plot(panel), (POINTS if panel.ranked else UNRANKED_POINTS) // share
-        for record in records:
-            every = panel.read(record)
-            opened = set(shown(panel, every, most))
+        found, most = [panel.read(record) for record in records], (POINTS if panel.ranked else UNRANKED_POINTS) // share
+        plot = Plot(panel, cost=cost_of(records, [*chain.from_iterable(found)]))
+        for every in found:
+            opened = set(shown(panel, every, most, plot.cost))
             plot.points.append([point for i, point in enumerate(every) if i in opened])
             plot.others.append([point for i, point in enumerate(every) if i not in opened])
         if any(plot.points):
@@ -56,7 +59,7 @@ def pareto(records: Sequence[RecordedSearch], album: Album, networks: Networks, 
     """
     html = ''
     for plot in read_plots(records, share):
-        figure = pareto_figure(plot.panel, records, plot.points, plot.others)
+        figure = pareto_figure(plot.panel, records, plot.points, plot.others, plot.cost)
         overlay = _Overlay(plot, records, networks)
         html += album.add(plot.panel.name, figure, _caption(plot), over=overlay.html)
     if not html:
@@ -110,16 +113,15 @@ class _Overlay:
 
     def _circles(self, figure: Figure, index: int) -> list[tuple[float, str]]:
         points, record = self.plot.points[index], self.records[index]
-        front = set(front_of(self.plot.panel, points))
+        front, cost = set(front_of(self.plot.panel, points, self.plot.cost)), self.plot.cost
         several = len(self.records) > 1
         circles = []
-        for i, (point, (x, y)) in enumerate(zip(points, positions(figure, points), strict=True)):
+        for i, (point, (x, y)) in enumerate(zip(points, positions(figure, points, cost), strict=True)):
             key = self.networks.add(record, point, first=i in front or self.plot.panel.name == 'trained')
             label = page.text(_label(point, self.plot.panel, record.name if several else '', i in front))
             name = f' data-n="{key}"' if key else ''
-            circles.append(
-                (point.macs, f'<circle cx="{x:.2f}" cy="{y:.2f}" r="5" role="button" aria-label="{label}"{name}/>')
-            )
+            circle = f'<circle cx="{x:.2f}" cy="{y:.2f}" r="5" role="button" aria-label="{label}"{name}/>'
+            circles.append((getattr(point, cost), circle))
         return circles
 
 

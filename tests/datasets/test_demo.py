@@ -1,6 +1,8 @@
 """The demo data has the properties that a search is judged by, and is the same whenever it is made."""
 
 import json
+import os
+import subprocess
 import time
 from functools import cache
 
@@ -231,6 +233,48 @@ def test_a_killed_run_leaves_the_old_set(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         make_demo(tmp_path, DemoOptions(**{**vars(SMALL), 'seed': 9}), sets=('motion',), report=lambda line: None)
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize('lost', ['motion/train.txt', 'motion/classes.txt', 'image/meta/val.txt'])
+def test_a_set_with_a_lost_list_is_made_again(lost, tmp_path):
+    """Rejects a look at the clips alone: the tool ended in a traceback where it joins the lists."""
+    sets = dict(sets=(lost.split('/')[0],), report=lambda line: None)
+    make_demo(tmp_path, SMALL, **sets)
+    whole = files(tmp_path)
+    (tmp_path / lost).unlink()
+    assert make_demo(tmp_path, SMALL, **sets) == {sets['sets'][0]: True}
+    assert files(tmp_path) == whole
+
+
+def test_a_linked_set_is_made_again_where_it_lies(tmp_path):
+    """Rejects a folder in the place of the link, beside which the link stays under a hidden name."""
+    options = dict(sets=('motion',), report=lambda line: None)
+    make_demo(tmp_path / 'large', SMALL, **options)
+    (tmp_path / 'demo').mkdir()
+    (tmp_path / 'demo/motion').symlink_to(tmp_path / 'large/motion')
+    make_demo(tmp_path / 'demo', DemoOptions(**{**vars(SMALL), 'seed': 9}), **options)
+    assert (
+        [p.name for p in (tmp_path / 'demo').iterdir()]
+        == [p.name for p in (tmp_path / 'large').iterdir()]
+        == ['motion']
+    )
+    assert (tmp_path / 'demo/motion').is_symlink()
+    assert json.loads((tmp_path / 'large/motion/manifest.json').read_text())['options']['seed'] == 9
+
+
+def test_what_a_killed_run_has_left_goes(tmp_path):
+    """Rejects half a set for every run that SIGKILL has ended, and taking away what another run is writing."""
+    options = dict(sets=('motion',), report=lambda line: None)
+    make_demo(tmp_path, SMALL, **options)
+    gone = subprocess.Popen(['true'])
+    gone.wait()
+    for number, kind in ((gone.pid, 'new'), (gone.pid, 'old'), (os.getppid(), 'new')):
+        (tmp_path / f'.motion.{number}.{kind}').mkdir()
+    (tmp_path / f'.motion.{gone.pid}.old').rmdir()
+    (tmp_path / f'.motion.{gone.pid}.old').symlink_to(tmp_path / 'motion')
+    assert make_demo(tmp_path, SMALL, **options) == {'motion': False}
+    assert {p.name for p in tmp_path.iterdir()} == {'motion', f'.motion.{os.getppid()}.new'}
+    assert (tmp_path / 'motion/manifest.json').is_file()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):

@@ -172,6 +172,8 @@ def test_pareto_mode_writes_the_whole_front(supernet, tmp_path):
     assert {(f['cost']['macs'], f['search']['score']) for f in found} == front
     assert [f['cost']['macs'] for f in found] == sorted(f['cost']['macs'] for f in found)
     assert all(SPACE.check_file(read_arch_file(file)) in SPACE for file in files)
+    # From there the report knows against what its front is.
+    assert json.loads((tmp_path / 'w/search/arch.json').read_text())['search']['pareto'] == 'macs'
 
 
 def test_scores_by_likelihood(supernet, tmp_path):

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from mmaction.structures import ActionDataSample
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from mmnas_video.entangle import find_searchable
 from mmnas_video.launch import load_config
 from mmnas_video.registry import MODELS
-from mmnas_video.search.extraction import extract_model, inference_config, pinned_config
+from mmnas_video.search.extraction import extract_model, inference_config, pinned_config, save_extracted
 from mmnas_video.testing import toy
 
 
@@ -102,3 +103,15 @@ def test_what_validation_is_made_on_stays_held_out(joint, trained_on):
     or (by itself) turned into the whole list."""
     joint.val_dataloader.dataset.datasets.motion.held_out = dict(fraction=0.25, part='held_out')
     assert trained_on(joint) == [['train'], ['held_out']]
+
+
+def test_a_moved_network_starts_from_its_own_weights(tmp_path):
+    """Also from a folder with quotes in its name. Rejects a path of the search's machine in the config: a moved network
+    would not be found, and a copy would start from whatever stands at the old place by then."""
+    net = MODELS.build(dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=dict(scale=2.0, width=3))))
+    model = dict(type='ToyRecognizer', cls_head=None)
+    save_extracted(tmp_path / 'search', net, Config(dict(model=model, load_from='supernet.pth', work_dir='old')), {})
+    moved = (tmp_path / 'search').rename(tmp_path / 'the "new" \'one\'')
+    cfg = load_config(str(moved / 'extracted.py'))
+    assert cfg.load_from == str(moved / 'extracted.pth') and 'work_dir' not in cfg
+    assert str(tmp_path) not in (moved / 'extracted.py').read_text()

@@ -142,6 +142,41 @@ def test_positions_are_those_of_the_drawn_markers(make_search):
     np.testing.assert_allclose(sorted(found), sorted(cloud), atol=1e-3)
 
 
+@pytest.mark.parametrize(('cost', 'label'), [('params', 'parameters [M]'), ('latency_ms', 'latency [ms]')])
+def test_the_front_is_against_the_cost_that_was_sought(cost, label, make_search):
+    """Rejects: the front by MACs of an evolution whose files name another one, an axis or markers of MACs, a target in
+    MACs on it, and (of searches that differ, or with a network whose cost is not known) anything but MACs."""
+    work_dir = make_search(candidates=31, epochs=2, steps=1)[0]
+    plain = read_search(work_dir)
+    arch, history = (work_dir / 'search' / name for name in ('arch.json', 'history.jsonl'))
+    about = json.loads(arch.read_text())
+    about['search']['pareto'] = cost
+    arch.write_text(json.dumps(about))
+    lines, costs = [json.loads(line) for line in history.read_text().splitlines()], np.random.default_rng(7)
+    lines = [{**line, 'params': 1e6 * costs.random(), 'latency_ms': 9 * costs.random()} for line in lines]
+    history.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    record = read_search(work_dir)
+
+    def plot_of(*records):
+        return next(plot for plot in read_plots(records) if plot.panel.name == 'candidates')
+
+    plot = plot_of(record)
+    figure = pareto_figure(plot.panel, [record], plot.points, plot.others, plot.cost)
+    axes, points = figure.axes[0], [(line[cost], line['score']) for line in lines if line['kind'] == 'candidate']
+    unit = 1e6 if cost == 'params' else 1
+    expected = [(points[i][0] / unit, points[i][1]) for i in pareto_front(points)]
+    (step,) = (line for line in axes.lines if line.get_drawstyle() != 'default')
+    assert len(expected) > 2
+    np.testing.assert_allclose(np.transpose(step.get_data(orig=True)), expected)
+    assert axes.get_xlabel() == label and 'target' not in [line.get_label() for line in axes.lines]
+    xs = sorted(x for x, _ in positions(figure, plot.points[0], plot.cost))
+    assert np.corrcoef(xs, sorted(found for found, _ in points))[0, 1] == pytest.approx(1)
+    assert plot_of(record, plain).cost == plot_of(plain).cost == 'macs'
+    lines[next(i for i, line in enumerate(lines) if line['kind'] == 'candidate')].pop(cost)
+    history.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    assert plot_of(read_search(work_dir)).cost == 'macs'
+
+
 def _rows(*top1):
     return [
         {'name': 'searched', 'top1': 0.5},
