@@ -12,7 +12,6 @@ from mmnas_video.search.candidates import held_out_batches
 from mmnas_video.search.held_out import held_out_config, with_clips
 
 from .test_entangled import BACKBONES, joint_config
-from .test_entangled import root as root
 
 VIEW = [
     dict(type='DecordInit'),

@@ -78,6 +78,8 @@ def channels_first(window, *_):
 
 
 #: Name to the arguments of check_layer: make, largest, ats, shape, cost.
+#: Kernels of a tube; all lie in the first.
+TUBES = ((3, 5, 4), (1, 2, 3), (2, 5, 2))
 LAYERS = {
     'SuperConv3d': (
         lambda out, inp: SuperConv3d(inp.length, out.length, (1, 3, 3), (1, 2, 2), bias=True),
@@ -143,9 +145,9 @@ LAYERS = {
         lambda layer, embed, at: layer.cost(embed.length, at.heads.length, at.dim.length, 7),
     ),
     'TubeEmbed': (
-        lambda out, at: TubeEmbed(2, out.length, [at.kernel]),
-        (whole(11), TubeAt((3, 5, 4), (1, 2, 3), (0, 0, 0))),
-        [(FIRST, TubeAt((1, 2, 3), (2, 1, 2), (1, 0, 2))), (WRAPPED, TubeAt((2, 5, 2), (2, 3, 5), (0, 1, 1)))],
+        lambda out, at: TubeEmbed(2, out.length, TUBES if at.kernel == TUBES[0] else [at.kernel]),
+        (whole(11), TubeAt(TUBES[0], (1, 2, 3), (0, 0, 0))),
+        [(FIRST, TubeAt(TUBES[1], (2, 1, 2), (1, 0, 2))), (WRAPPED, TubeAt(TUBES[2], (2, 3, 5), (0, 1, 1)))],
         lambda out, at: (2, 5, 13, 11),
         lambda layer, out, at: layer.cost(out.length, at.kernel, math.prod(tube_grid((5, 13, 11), at)[1])),
     ),
