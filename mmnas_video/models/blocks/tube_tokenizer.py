@@ -131,9 +131,10 @@ class TubeTokenizer(nn.Module):
 
 
 def as_image(options: Sequence[TubeCandidate]) -> list[TubeCandidate]:
-    """The 2-D tube's candidates for a single frame: those that differ in time only are one."""
+    """The 2-D tube's candidates for a single frame: those that differ in time only are one. One alone needs no weight,
+    since those of all sum to one."""
     merged: dict[TubeAt, Tensor | None] = {}
     for at, weight in options:
         known = merged.get(at.flat)
         merged[at.flat] = weight if known is None else known + weight
-    return [TubeCandidate(at, weight) for at, weight in merged.items()]
+    return [TubeCandidate(at, weight if len(merged) > 1 else None) for at, weight in merged.items()]

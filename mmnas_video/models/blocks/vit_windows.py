@@ -212,11 +212,12 @@ class ViTWindows:
                 f'mixture: found {number:,} combinations of kernel, stride and offset of {name} that weigh something, '
                 f'expected at most {MAX_CANDIDATES}: each is run, so set all but a few drawn ones to 0'
             )
-        every = list(product(*parts))
+        every, known = list(product(*parts)), self.tubes[i]
+        ats = [TubeAt(*(known[p][v] for p, (v, _) in zip(TubeAt._fields, found, strict=True))) for found in every]
+        if len(ats) == 1:  # all there is: attention without weights is faster
+            return (TubeCandidate(ats[0]),)
         weights = torch.stack([k * s * o for (_, k), (_, s), (_, o) in every])
         weights = weights / weights.sum()  # of the candidates that run, whatever the others weigh
-        known = self.tubes[i]
-        ats = [TubeAt(*(known[p][v] for p, (v, _) in zip(TubeAt._fields, found, strict=True))) for found in every]
         return tuple(TubeCandidate(at, weight) for at, weight in zip(ats, weights.unbind(), strict=True))
 
 
