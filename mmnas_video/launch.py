@@ -29,7 +29,14 @@ from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.datasets import LabelHook
 from mmnas_video.errors import ConfigError, RunError, StackError, shown
 from mmnas_video.registry import RUNNERS, hook_class
-from mmnas_video.search import find_checkpoint, fit_readers, read_checkpoint
+from mmnas_video.search import (
+    build_hook,
+    check_warm_up,
+    find_checkpoint,
+    fit_readers,
+    is_search_hook,
+    read_checkpoint,
+)
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -354,6 +361,8 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     """
     with building(cfg):
         _steps_of(cfg)
+        for hook in filter(is_search_hook, cfg.get('custom_hooks') or []):
+            check_warm_up(build_hook(hook), cfg.train_cfg.get('max_epochs'))  # the short run has none
         short = shortened(cfg)
     timer = _StepTimer()
     with building(short) as first_step:

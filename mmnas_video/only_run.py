@@ -40,7 +40,8 @@ def only_run(cfg: Config) -> Iterator[None]:
     Raises:
         ConfigError: another run holds it; names its process and machine.
     """
-    first = cfg.get('launcher', 'none') == 'none' or not any(int(os.environ.get(name) or 0) for name in RANKS)
+    rank = next(filter(None, map(os.environ.get, RANKS)), '0')  # Slurm's is of the node where torchrun has one too
+    first = cfg.get('launcher', 'none') == 'none' or rank == '0'
     file = _locked(Path(cfg.work_dir)) if first else None
     try:
         yield

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from mmnas_video.building import building
 from mmnas_video.config_keys import check_keys
-from mmnas_video.datasets import check_labels
+from mmnas_video.datasets import check_labels, only_written
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import AUTO, LOOPS, dry_run, join_ranks, load_config, train
 from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook_index
@@ -106,7 +106,8 @@ def check_retrain(retrain: Mapping[str, Any]) -> None:
         with building(cfg):
             for key in filter(cfg.get, LOOPS.values()):
                 loader = Runner.build_dataloader(copy.deepcopy(cfg[key]))
-                check_labels(cfg.model.get('cls_head'), {f'{key}.dataset': loader.dataset})
+                if not only_written(cfg.get(key.replace('dataloader', 'evaluator'))):
+                    check_labels(cfg.model.get('cls_head'), {f'{key}.dataset': loader.dataset})
             for key in filter(cfg.get, EVALUATORS):
                 found = copy.deepcopy(cfg[key])
                 Evaluator(found['metrics'] if isinstance(found, Mapping) and 'metrics' in found else found)

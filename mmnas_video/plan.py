@@ -27,7 +27,7 @@ from mmnas_video.datasets.joint_dataset import are_named, merged_held_out, named
 from mmnas_video.datasets.joint_sampler import check_first, first_steps
 from mmnas_video.entangle import Mixture, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import MODELS, OPTIMIZERS, TRANSFORMS, class_of
+from mmnas_video.registry import MODELS, OPTIMIZERS, TRANSFORMS, class_of, hook_class
 from mmnas_video.search import (
     EntanglementSearchHook,
     SearchHook,
@@ -188,10 +188,13 @@ def steps_of(cfg: Config, data: Sequence[Clips], ranks: int) -> dict[str, float]
                 f'{data[0].train // ranks}: an epoch has no step'
             )
         return {'': steps}
-    return _joint_steps(loader, data, ranks, epochs_of(cfg))
+    trains = all(getattr(hook_class(hook), 'trains_weights', True) for hook in cfg.get('custom_hooks') or [])
+    return _joint_steps(loader, data, ranks, epochs_of(cfg), trains)
 
 
-def _joint_steps(loader: Mapping[str, Any], data: Sequence[Clips], ranks: int, epochs: int) -> dict[str, float]:
+def _joint_steps(
+    loader: Mapping[str, Any], data: Sequence[Clips], ranks: int, epochs: int, trains: bool
+) -> dict[str, float]:
     """As a ``JointBatchSampler`` draws them."""
     sampler = loader['batch_sampler']
     passes = {part.name: part.train // (part.batch * ranks) for part in data}
@@ -208,7 +211,8 @@ def _joint_steps(loader: Mapping[str, Any], data: Sequence[Clips], ranks: int, e
     weights = sampler.get('weights') or {name: steps / sum(passes.values()) for name, steps in passes.items()}
     first = sampler.get('first')
     check_first(first, tuple(passes), 'train_dataloader.batch_sampler.first')
-    alone = first_steps(first, whole, whole * epochs) / (whole * epochs)
+    total = whole * epochs
+    alone = min(first_steps(first, whole, total, trains=trains) / total, 1)
     chosen = first['dataset'] if first else None
     return {name: whole * ((1 - alone) * weights[name] + alone * (name == chosen)) for name in passes}
 

@@ -36,6 +36,7 @@ from mmnas_video.search import (
     SearchHook,
     Stage,
     build_hook,
+    check_warm_up,
     end_entropy,
     find_finished,
     is_named,
@@ -118,7 +119,7 @@ def plan_stages(cfg: Config, work_dir: Path) -> tuple[list[StagePlan], Finished 
                 f'train_cfg.max_epochs: found none for stages[{i}], expected it: the length of a stage is in epochs'
             )
         for hook in made.custom_hooks:
-            build_hook(hook)
+            check_warm_up(build_hook(hook), made.train_cfg.max_epochs, f'stages[{i}].epochs')
         part, searchable = find_searchable(MODELS.build(made.model))
         space = searchable.space
         if 'fixed' not in inspect.signature(type(searchable).__init__).parameters:

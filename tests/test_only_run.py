@@ -70,6 +70,10 @@ def test_the_lock_is_the_first_ranks_for_the_block_alone(tmp_path, monkeypatch):
                     pass
                 with pytest.raises(ConfigError, match='found another run'), held(tmp_path):
                     pass
+                if name == 'SLURM_PROCID':  # torchrun has numbered the nodes in another order
+                    patch.setenv('RANK', '0')
+                    with pytest.raises(ConfigError), held(tmp_path, launcher='pytorch'):
+                        pass
     with held(tmp_path):
         pass
 

@@ -21,7 +21,7 @@ from .joint_dataset import JointDataset
 from .joint_hook import JointHook
 from .joint_metric import JointAccMetric
 from .joint_sampler import JointBatchSampler, TaskByTaskBatchSampler
-from .labels import LabelHook, check_labels
+from .labels import LabelHook, check_labels, only_written
 from .reproducible_hook import ReproducibleHook, check_drawn_anew, own_generator
 from .seed import derive_seed, reseed_process, seeded
 from .seeded_dataset import SeededDataset
@@ -71,6 +71,7 @@ __all__ = [
     'derive_seed',
     'join_demo',
     'make_demo',
+    'only_written',
     'own_generator',
     'read_list',
     'reseed_process',

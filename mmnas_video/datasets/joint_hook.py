@@ -41,7 +41,8 @@ class JointHook(Hook):
         """Check the datasets of the loops that have been built, against the network and against each other."""
         sampler = _batch_sampler(runner)
         if sampler is not None:
-            sampler.of_steps(runner.train_loop.max_iters)
+            trains = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
+            sampler.of_steps(runner.train_loop.max_iters, trains)
         data = {mode: dataset for mode in LOOPS if (dataset := _dataset(runner, mode)) is not None}
         if not any(isinstance(dataset, JointDataset) for dataset in data.values()):
             return

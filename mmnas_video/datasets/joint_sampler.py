@@ -115,13 +115,13 @@ class JointBatchSampler(Sampler):
         """Steps of the epoch that lie behind where its iteration begins."""
         return self._begin[1] if self._begin[0] == self.sampler.epoch else 0
 
-    def of_steps(self, total: int) -> None:
-        """Say how many steps the whole training has, before it begins.
+    def of_steps(self, total: int, trains: bool = True) -> None:
+        """Say how many steps the whole run has, before it begins, and whether they train anything.
 
         Raises:
-            ConfigError: the time of the first dataset alone would leave none of them to the others.
+            ConfigError: the time of the first dataset alone would leave none of a training to the others.
         """
-        self.schedule.first_steps = first_steps(self._first, len(self), total, self._first_key)
+        self.schedule.first_steps = first_steps(self._first, len(self), total, self._first_key, trains)
         self._told = True
 
     def go_to(self, step: int, epoch: int | None = None) -> None:
@@ -166,7 +166,8 @@ class JointBatchSampler(Sampler):
             if state.get(name) != expected:
                 raise ConfigError(
                     f'resume: found a checkpoint whose joint schedule has {name} = {state.get(name)}, expected '
-                    f'{expected}: with other clips, batch sizes (over all ranks), weights or seed it would not go on.'
+                    f'{expected}: with other clips, batch sizes (over all ranks), weights, seed, or, where first has a '
+                    'share, length (say its steps) it would not go on.'
                 )
 
     def _batch(self, task: str, number: int) -> Batch:
@@ -279,6 +280,7 @@ def first_steps(
     epoch: int,
     total: int | None = None,
     key: str = 'train_dataloader.batch_sampler.first',
+    trains: bool = True,
 ) -> int | None:
     """Steps in which one dataset comes alone; None for a share of steps that are not known.
 
@@ -287,6 +289,7 @@ def first_steps(
         epoch: steps of an epoch.
         total: of the whole training, if that is known.
         key: where ``first`` stands in the config, for messages.
+        trains: whether the steps train anything; those of an evolution do not look at the batches.
 
     Raises:
         ConfigError: as many as the training has, or more.
@@ -297,7 +300,7 @@ def first_steps(
     if unit == 'share' and total is None:
         return None
     steps = round(first[unit] * {'share': total, 'epochs': epoch, 'steps': 1}[unit])
-    if total is not None and steps >= max(total, 1):
+    if trains and total is not None and steps >= max(total, 1):
         raise ConfigError(
             f'{key}.{unit}: found {first[unit]:g}, {steps:,} steps of {first["dataset"]} alone in a training of '
             f'{total:,}; expected fewer: nothing else would be trained (share=1/3 follows train_cfg.max_epochs)'

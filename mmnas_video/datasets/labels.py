@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
+from mmnas_video.registry import METRICS, class_of
 
 #: Where MMAction2's and mmpretrain's datasets keep a sample's class.
 LABEL_KEYS = ('label', 'gt_label')
@@ -48,10 +49,10 @@ def label_ends(labels: Iterable[Any]) -> tuple[Label, Label] | None:
 
 def listed_labels(dataset: BaseDataset) -> Iterator[Any]:
     """What each row of a list has as label. One of several classes is the dataset's own vector of zeros and ones later,
-    in which −1 is the last class and a number too large an IndexError: here it is what the list says."""
-    read = BaseDataset.get_data_info if getattr(dataset, 'multi_class', False) else type(dataset).get_data_info
+    in which −1 is the last class and a number too large an IndexError: here it is what the list says. Other datasets
+    read a file for each row (skeletons)."""
     for row in range(len(dataset)):
-        info = read(dataset, row)
+        info = BaseDataset.get_data_info(dataset, row)
         yield next((info[name] for name in LABEL_KEYS if name in info), None)
 
 
@@ -137,6 +138,13 @@ def _lists(dataset: Any, key: str, task: str = '') -> Iterator[tuple[str, str, A
                 return
         for place, part in enumerate(getattr(dataset, 'datasets', None) or ()):
             yield from _lists(part, f'{key}.datasets.{place}', task)
+
+
+def only_written(evaluator: Any) -> bool:
+    """Whether the results of a loop with this evaluator's config are written and not compared: it needs no labels."""
+    metrics = evaluator.get('metrics', evaluator) if isinstance(evaluator, Mapping) else evaluator
+    kinds = [class_of(one, METRICS) for one in ([metrics] if isinstance(metrics, Mapping) else metrics or ())]
+    return bool(kinds) and all(kind is DumpResults for kind in kinds)
 
 
 class LabelHook(Hook):

@@ -3,6 +3,7 @@
 from .base import SearchHook
 from .calibration import Calibration
 from .checkpoint import AtomicCheckpointHook, find_checkpoint
+from .config_checks import check_warm_up
 from .conflict import ConflictAwareSearchHook
 from .darts import DARTSSearchHook
 from .distribution import ArchDistribution
@@ -65,6 +66,7 @@ __all__ = [
     'VideoAccuracy',
     'Work',
     'build_hook',
+    'check_warm_up',
     'check_weights',
     'end_entropy',
     'extract_model',

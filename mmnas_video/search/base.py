@@ -463,7 +463,8 @@ class SearchHook(Hook):
         if not hasattr(self, 'searchable'):
             return
         if not runner._resume:
-            check_loaded(runner, checkpoint)
+            if self.trains_weights:  # else it has looked at what it uses
+                check_loaded(runner, checkpoint)
             return
         saved = checkpoint.get('search')
         found = None if saved is None else (saved['method'], saved['space']['hash'])

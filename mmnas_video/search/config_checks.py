@@ -62,12 +62,7 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
             'ends, and α would never move'
         )
-    epochs = getattr(runner._train_loop, 'max_epochs', None)
-    if epochs is not None and 0 < epochs <= hook.warmup_epochs:
-        raise ConfigError(
-            f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with train_cfg.max_epochs={epochs}, '
-            'expected fewer: in a warm-up only the weights learn, and α would never move'
-        )
+    check_warm_up(hook, getattr(runner._train_loop, 'max_epochs', None))
     randomness = cfg.get('randomness') or {}
     if randomness.get('diff_rank_seed'):
         raise ConfigError(
@@ -102,6 +97,25 @@ def _check_within_epoch(runner: Runner) -> None:
                 'counts epochs, expected True, or AtomicCheckpointHook with SeededSampler: a resume from another '
                 'checkpoint within an epoch would do its first steps again'
             )
+
+
+def check_warm_up(hook: Any, epochs: int | None, place: str = 'train_cfg.max_epochs') -> None:
+    """Demand a warm-up that is shorter than the training.
+
+    Args:
+        hook: of a search, or any.
+        epochs: of the training; None if it counts none.
+        place: config key of these.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    warm_up = getattr(hook, 'warmup_epochs', 0)
+    if epochs is not None and 0 < epochs <= warm_up:
+        raise ConfigError(
+            f'{type(hook).__name__}.warmup_epochs: found {warm_up} with {place}={epochs}, expected fewer: in a warm-up '
+            'only the weights learn, and α would never move'
+        )
 
 
 def check_loaded(runner: Runner, checkpoint: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mmaction.datasets.transforms import SampleFrames
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import check_disjoint, check_labels, check_not_empty, check_videos_apart
+from mmnas_video.datasets import check_disjoint, check_labels, check_not_empty, check_videos_apart, only_written
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
@@ -64,6 +64,8 @@ def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None
         parts['test_dataloader'] = DATASETS.build(test['dataset'])
     head = getattr(bare_model(runner.model), 'cls_head', None)
     for key, dataset in parts.items():
+        if key == 'test_dataloader' and only_written(runner.cfg.get('test_evaluator')):
+            continue
         for part in [stream.dataset for stream in dataset.streams.values()] if joint and key == source else [dataset]:
             check_labels(head, {f'{key}.dataset': part})
     files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}

@@ -161,6 +161,7 @@ def test_a_share_follows_the_length_of_the_training(on, epochs, alone):
     sampler.of_steps(57 * epochs)
     drawn = [task for task, _ in islice(sampler.schedule.walk(0), 57 * epochs)]
     assert set(drawn[:alone]) == {'image'} and set(drawn[alone : alone + 40]) == set(SIZES)
+    on(first=dict(dataset='image', steps=9)).of_steps(7, trains=False)  # an evolution does not look at the batches
 
 
 @pytest.mark.parametrize('first', [dict(epochs=2), dict(steps=22), dict(share=1), dict(epochs=500 / 3)])

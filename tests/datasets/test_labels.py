@@ -6,7 +6,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmnas_video.datasets import LabelHook, check_labels
+from mmnas_video.datasets import LabelHook, check_labels, only_written
 from mmnas_video.datasets.labels import label_ends
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
@@ -132,3 +132,18 @@ def test_a_test_that_only_writes_its_results_needs_no_label(metrics, tmp_path):
     else:
         with pytest.raises(ConfigError, match=r'test_dataloader\.dataset\.ann_file: found the label -1'):
             LabelHook().before_run(runner)
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'written'),
+    [
+        (dict(type='DumpResults', out_file_path='out.pkl'), True),
+        (dict(metrics=[dict(type='mmengine.DumpResults', out_file_path='out.pkl')]), True),
+        ([dict(type='AccMetric'), dict(type='DumpResults', out_file_path='out.pkl')], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_an_evaluator_that_only_writes_is_known_by_its_config(evaluator, written):
+    """Rejects a search that demands labels of a test list whose results are only written."""
+    assert only_written(evaluator) == written

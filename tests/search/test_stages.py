@@ -256,6 +256,15 @@ def test_the_priority_of_a_hook_is_the_runners(tmp_path):
     assert len(plan_stages(cfg, tmp_path)[0]) == 2
 
 
+def test_a_stage_as_short_as_the_warm_up_is_refused_before_the_first(tmp_path):
+    """Rejects an error of the second stage, after the first has been trained."""
+    cfg = staged(tmp_path)
+    cfg.custom_hooks[0].warmup_epochs = cfg.stages[1].epochs = 1
+    cfg.stages[0].epochs = 3
+    with pytest.raises(ConfigError, match=r'warmup_epochs: found 1 with stages\[1\].epochs=1'):
+        plan_stages(cfg, tmp_path)
+
+
 def test_stages_are_counted_in_epochs(tmp_path):
     """Rejects an AttributeError after the first stage."""
     cfg = staged(tmp_path, stages=TWO[:1], train_cfg=dict(by_epoch=False, max_iters=9))
