@@ -304,14 +304,19 @@ def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path
 
 
 # ---------------------------------------------------------------------------- what a joint score is
-def joint_search(root, folder, weights):
-    """The search hook of a Runner that is ready to train on joint data."""
-    cfg = joint_config(root, folder, dict(score_weights=weights, calibration_clips=0), *BACKBONES['SuperMBConv3D'])
+def begun(cfg):
+    """The entanglement hook of a run that stands before its first step."""
     runner = Runner.from_cfg(cfg)
     search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     search.before_run(runner)
     return search
+
+
+def joint_search(root, folder, weights):
+    """The search hook of a Runner that is ready to train on joint data."""
+    cfg = joint_config(root, folder, dict(score_weights=weights, calibration_clips=0), *BACKBONES['SuperMBConv3D'])
+    return begun(cfg)
 
 
 def test_the_joint_score_is_weighed(root, tmp_path):

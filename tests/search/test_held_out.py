@@ -4,14 +4,12 @@ import copy
 
 import pytest
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.search import EntanglementSearchHook
 from mmnas_video.search.candidates import held_out_batches
 from mmnas_video.search.held_out import held_out_config, with_clips
 
-from .test_entangled import BACKBONES, joint_config
+from .test_entangled import BACKBONES, begun, joint_config
 
 VIEW = [
     dict(type='DecordInit'),
@@ -32,11 +30,7 @@ def searching(root, folder, **held_out):
     """The hook of a joint search about to begin, whose motions hold out with these options of their own."""
     cfg = joint_config(root, folder, dict(calibration_clips=0), *BACKBONES['SuperMBConv3D'])
     cfg.train_dataloader.dataset.datasets.motion.held_out = held_out
-    runner = Runner.from_cfg(cfg)
-    search = next(hook for hook in runner.hooks if isinstance(hook, EntanglementSearchHook))
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
-    search.before_run(runner)
-    return search
+    return begun(cfg)
 
 
 def test_candidates_are_scored_through_the_pipeline_of_what_is_held_out(root, tmp_path):
