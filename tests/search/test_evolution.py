@@ -284,6 +284,15 @@ def test_load_from_is_a_supernet_too(supernet, tmp_path):
     assert all(torch.equal(value, expected[name]) for name, value in runner.model.state_dict().items())
 
 
+def test_a_load_from_that_is_not_used_is_no_mistake(supernet, tmp_path):
+    """Rejects an evolution that refuses another library's file, left over in the supernet's config, though it has a
+    checkpoint of its own."""
+    torch.save({'state_dict': {'elsewhere': torch.zeros(3)}}, tmp_path / 'other.pth')
+    runner = run(evolution(supernet), tmp_path / 'w', load_from=str(tmp_path / 'other.pth'))
+    expected = torch.load(supernet, weights_only=True)['state_dict']
+    assert all(torch.equal(value, expected[name]) for name, value in runner.model.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
