@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.pipeline import check_retrain, retrain_arch, retrain_config, run_search
+from mmnas_video.pipeline import check_retrain, dry_search, retrain_arch, retrain_config, run_search
 from mmnas_video.registry import DATASETS, MODELS
 from mmnas_video.testing.toy import SPACE, ToyBackbone, ToyDataset, config, loader
 from tests.conftest import forget_runs
@@ -131,6 +131,13 @@ class Piped(ToyDataset):
 
     def __init__(self, pipeline=(), **options):
         super().__init__(**options)
+
+
+def test_a_dry_run_says_that_alpha_would_not_move(tmp_path):
+    """Rejects a dry run, which has no warm-up, that passes where the run itself is refused."""
+    hook = dict(type='PARSECSearchHook', num_archs=2, warmup_epochs=2)
+    with pytest.raises(ConfigError, match='warmup_epochs: found 2 with train_cfg.max_epochs=2'):
+        dry_search(config(hook, work_dir=str(tmp_path)))
 
 
 def test_a_search_in_stages_leaves_what_a_search_does(tmp_path):
