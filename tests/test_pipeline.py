@@ -136,7 +136,7 @@ class Piped(ToyDataset):
 def test_a_dry_run_says_that_alpha_would_not_move(tmp_path):
     """Rejects a dry run, which has no warm-up, that passes where the run itself is refused."""
     hook = dict(type='PARSECSearchHook', num_archs=2, warmup_epochs=2)
-    with pytest.raises(ConfigError, match='warmup_epochs: found 2 with train_cfg.max_epochs=2'):
+    with pytest.raises(ConfigError, match=r'warmup_epochs: found 2 with train_cfg\.max_epochs=2'):
         dry_search(config(hook, work_dir=str(tmp_path)))
 
 
