@@ -9,7 +9,7 @@ _base_ = [
     '../_base_/models/super_mbconv3d_demo.py', '../_base_/datasets/demo_motion.py', '../_base_/default_runtime.py'
 ]
 epochs = 40
-train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.25, part='train')))
+train_dataloader = dict(dataset=dict(held_out=dict(fraction=0.25, part='train', pipeline={{_base_.test_pipeline}})))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

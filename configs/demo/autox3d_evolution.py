@@ -1,5 +1,5 @@
 # Evolution in the supernet that configs/demo/autox3d.py has trained: what is best at every cost, without training.
-#   python tools/search.py configs/demo/autox3d_evolution.py --checkpoint work_dirs/autox3d/epoch_28.pth
+#   python tools/search.py configs/demo/autox3d_evolution.py --checkpoint work_dirs/autox3d/epoch_40.pth
 # Cost: 8 generations x 24 candidates, each scored on 192 held-out clips after 64 training clips for BatchNorm: about a
 #   minute of CPU time. Needs the checkpoint of python tools/search.py configs/demo/autox3d.py.
 # Space (computed): 7,962,624 architectures, 1,358,976 to 11,036,416 MACs at 8 x 32 x 32; at most 4e6.

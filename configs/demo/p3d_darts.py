@@ -12,7 +12,8 @@ _base_ = [
 ]
 epochs = 8
 model = dict(backbone=dict(norm_affine=False, pool_norm=True))
-train_dataloader = dict(batch_size=32, dataset=dict(held_out=dict(fraction=0.25, part='train')))
+train_dataloader = dict(
+    batch_size=32, dataset=dict(held_out=dict(fraction=0.25, part='train', pipeline={{_base_.test_pipeline}})))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.registry import FUNCTIONS, OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 
+from mmnas_video.launch import load_config
 from mmnas_video.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -21,6 +22,8 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 NAMES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob('*/*.py') if p.parent.name != '_base_')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 COMMAND = re.compile(r'^#\s+python (tools/\w+\.py) (configs/\S+\.py)', re.MULTILINE)
+CHECKPOINT = re.compile(r'work_dirs/([a-z]\w*)/epoch_(\d+)\.pth')
+PAGES = sorted([CONFIGS.parent / 'README.md', *CONFIGS.glob('*/README.md'), *(CONFIGS.parent / 'docs').glob('*.md')])
 
 
 def header(name):
@@ -109,3 +112,21 @@ def test_no_flip_where_the_label_names_a_direction(name, load):
         pytest.skip('only the motion set has directions')
     pipelines = [part.pipeline for task, part in datasets if task in ('', 'motion', 'ssv2')]
     assert pipelines and not [step for pipeline in pipelines for step in pipeline if 'Flip' in step['type']]
+
+
+@pytest.fixture(scope='module')
+def epochs_of():
+    """Name of a work dir to the epochs of the config whose run writes it."""
+    configs = {name: load_config(str(CONFIGS / name)) for name in NAMES}
+    folders = {name: Path(cfg.get('work_dir') or name).stem for name, cfg in configs.items()}
+    return {folder: configs[name].train_cfg.get('max_epochs') for name, folder in folders.items()}
+
+
+@pytest.mark.parametrize('path', [*PAGES, *(CONFIGS / name for name in NAMES)], ids=lambda path: path.name)
+def test_a_checkpoint_that_a_text_names_is_one_that_its_run_writes(path, epochs_of):
+    """Rejects the last epoch of a schedule that has since become longer."""
+    text = path.read_text(encoding='utf-8')
+    moved = {folder: config for config, folder in re.findall(r'(\w+)\.py --work-dir work_dirs/(\w+)', text)}
+    for run, number in CHECKPOINT.findall(text):
+        epochs = epochs_of.get(moved.get(run, run))
+        assert epochs == int(number), f'work_dirs/{run}/epoch_{number}.pth: {epochs} epochs'

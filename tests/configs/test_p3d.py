@@ -32,7 +32,9 @@ def test_search_settings_are_those_of_sec_3(name, load):
     assert hook.type == 'DARTSSearchHook' and hook.order == (1 if 'order1' in name else 2)
     assert hook.derive == 'best' and hook.watch == ('skip',) and report.type == 'ReportHook'
     data = cfg.train_dataloader.dataset
-    assert data.held_out == dict(fraction=0.5, part='train')
+    assert data.held_out == dict(
+        fraction=0.5, part='train', pipeline=load('p3d/train_ucf101.py').val_dataloader.dataset.dataset.pipeline
+    )
     assert data.dataset.ann_file == 'ucf101_train_split_1_videos.txt'
     rates = learning_rates(cfg, epoch_length=3)
     assert rates[0] == pytest.approx(0.1) and rates[-1] == pytest.approx(0.001, abs=1e-3)
