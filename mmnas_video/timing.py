@@ -40,8 +40,11 @@ from mmnas_video.search.extraction import pinned_config
 from mmnas_video.space import Arch, SearchSpace, write_text_atomic
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-#: Networks that take turns; all of them are in memory at once.
+#: Networks that take turns while a table is measured, between two writes of its file; all are in memory at once.
 TOGETHER = 4
+#: Bytes of weights that are in memory at once while a table is checked. There as many networks as these hold take turns:
+#: how the machine's speed drifts from minute to minute would else change their order.
+CHECKED_BYTES = 2**32
 #: A network of more multiply-adds than this many times the median of random ones is not measured: it would take longer
 #: than all others together, and the rates say what it takes.
 TOO_LARGE = 4
@@ -148,15 +151,15 @@ class Bench:
         assert isinstance(searchable, nn.Module)
         return TimedNetwork(run, [searchable.get_submodule(name) for name in names], device)
 
-    def time(self, archs: Sequence[Arch]) -> list[Timed]:
-        """The fastest run of each; they take turns."""
+    def time(self, archs: Sequence[Arch], report: Callable[[int], object] = lambda _: None) -> list[Timed]:
+        """The fastest run of each; they take turns, and ``report`` is told the number of turns so far."""
         torch.set_num_threads(self.setting.threads)
         networks = [self.build(arch) for arch in archs]
         if not self._started:
             for _ in range(START_UP):
                 networks[0]()
             self._started = True
-        return fastest_runs(networks, self.repeats)
+        return fastest_runs(networks, self.repeats, report)
 
     def samples(self, arch: Arch, timed: Timed) -> Iterator[Sample]:
         """What a run says about the kinds of its blocks; what no block has is the rest's."""
@@ -276,11 +279,16 @@ def check_table(
     rng = random.Random(f'check {seed}')
     archs = [bench.searchable.canonical(bench.space.sample(rng)) for _ in range(count)]
     predicted = [table(bench.searchable.latency_blocks(arch, bench.shape)) for arch in archs]
+    together = max(TOGETHER, CHECKED_BYTES // (4 * bench.network['params']))
     measured: list[float] = []
     while len(measured) < 2 * count:
         at = len(measured) % count
-        measured += [timed.ms for timed in bench.time(archs[at : min(at + TOGETHER, count)])]
-        report(len(measured), 2 * count)
+        chunk = archs[at : min(at + together, count)]
+
+        def told(turns: int, before: int = len(measured), size: int = len(chunk)) -> None:
+            report(before + size * turns // bench.repeats, 2 * count)
+
+        measured += [timed.ms for timed in bench.time(chunk, told)]
     first, second = measured[:count], measured[count:]
     fastest = [min(pair) for pair in zip(first, second, strict=True)]
     return {

@@ -95,13 +95,23 @@ class TimedNetwork:
                 handle.remove()
 
 
-def fastest_runs(networks: Sequence[TimedNetwork], repeats: int) -> list[Timed]:
+def fastest_runs(
+    networks: Sequence[TimedNetwork], repeats: int, report: Callable[[int], object] = lambda _: None
+) -> list[Timed]:
     """Of each network the fastest of ``repeats`` passes, whole, so that its blocks add up.
 
     The networks take turns: what disturbs the machine for a while disturbs all of them, and each in few of its passes.
+
+    Args:
+        networks: are timed.
+        repeats: passes of each.
+        report: called after every round with the number of rounds so far.
     """
     for network in networks:
         for _ in range(WARM_UP):
             network()
-    rounds = [[network() for network in networks] for _ in range(repeats)]
+    rounds = []
+    for done in range(1, repeats + 1):
+        rounds.append([network() for network in networks])
+        report(done)
     return [min(runs, key=lambda timed: timed.ms) for runs in zip(*rounds, strict=True)]

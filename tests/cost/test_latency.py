@@ -174,9 +174,9 @@ def counted(monkeypatch):
         monkeypatch.setattr(CountedClock, 'counter', counter)
         time = bench.time
 
-        def counting(archs):
+        def counting(archs, *report):
             with counter:
-                return time(archs)
+                return time(archs, *report)
 
         monkeypatch.setattr(bench, 'time', counting)
         return bench
@@ -208,23 +208,30 @@ def test_every_family_is_predicted_block_by_block(name, networks, error, counted
     assert not any(one != other and other.startswith(f'{one}.') for one in named for other in named)
 
 
-def test_the_check_says_how_far_the_machine_agrees_with_itself(counted, tmp_path, monkeypatch):
-    """Rejects a check that measures once, that repeats a network at once, that takes the slower time, and one that
-    compares the second measurement with the prediction."""
+@pytest.mark.parametrize(('room', 'together'), [(0, [4, 1]), (2**32, [5])])
+def test_the_check_says_how_far_the_machine_agrees_with_itself(room, together, counted, tmp_path, monkeypatch):
+    """Rejects a check that measures once, that repeats a network at once, that takes the slower time, one that
+    compares the second measurement with the prediction, networks that take turns four by four where there is room for
+    all, and a bar that stands still until all are done."""
+    monkeypatch.setattr('mmnas_video.timing.CHECKED_BYTES', room)
     bench = counted('vimnas_evolution.py')
     table = measure_table(bench, tmp_path / 'table.json', 8, seed=0)
-    order, timed = [], bench.time
+    bench.repeats = 3
+    order, sizes, timed = [], [], bench.time
 
-    def drifting(archs):
+    def drifting(archs, report):
         factors = [1.5 if arch in order else 1.0 for arch in archs]
         order.extend(archs)
-        return [one._replace(ms=f * one.ms) for one, f in zip(timed(archs), factors, strict=True)]
+        sizes.append(len(archs))
+        return [one._replace(ms=f * one.ms) for one, f in zip(timed(archs, report), factors, strict=True)]
 
     monkeypatch.setattr(bench, 'time', drifting)
     counts = []
     found = check_table(bench, table, 5, seed=0, report=lambda *at: counts.append(at))
-    assert order[:5] == order[5:] and len(order) == 10
-    assert counts == [(4, 10), (5, 10), (9, 10), (10, 10)]
+    assert order[:5] == order[5:] and sizes == 2 * together
+    assert [at for at, of in counts if of == 10] == (
+        [1, 2, 4, 4, 4, 5, 6, 7, 9, 9, 9, 10] if not room else [1, 3, 5, 6, 8, 10]
+    )
     assert found['worst_error'] < 1e-3
     assert found['repeated'] == pytest.approx({'tau': 1, 'mean_error': 0.5, 'worst_error': 0.5})
 
