@@ -49,7 +49,6 @@ from mmnas_video.search import (
     write_finished,
 )
 from mmnas_video.space import Arch, SearchSpace, Value, write_text_atomic
-from mmnas_video.visualization import write_report
 
 #: What is copied from the last stage's ``search`` folder into that of the whole search.
 RESULTS = ('arch.json', 'space.json', 'history.jsonl', 'extracted.pth', 'extracted.py')
@@ -259,6 +258,8 @@ def _collect(work_dir: Path, done: Sequence[Finished], retrain: Mapping[str, Any
 
 
 def _report(work_dir: Path) -> None:
+    from mmnas_video.visualization.report import write_report  # loads the plotting library
+
     try:
         write_report(work_dir)
     except Exception:  # the search is done: what is still to come must not end over a picture

@@ -42,7 +42,7 @@ from mmnas_video.space import Arch, SearchSpace, write_text_atomic
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 #: Networks that take turns while a table is measured, between two writes of its file; all are in memory at once.
 TOGETHER = 4
-#: Bytes of weights that are in memory at once while a table is checked. There as many networks as these hold take turns:
+#: Bytes of weights in memory at once while a table is checked. As many networks as these hold take turns there:
 #: how the machine's speed drifts from minute to minute would else change their order.
 CHECKED_BYTES = 2**32
 #: A network of more multiply-adds than this many times the median of random ones is not measured: it would take longer

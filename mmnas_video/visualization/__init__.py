@@ -1,52 +1,42 @@
 """What a search looks like: its network drawn, its curves, its report.
 
-All of it reads files alone and needs no torch, but for :class:`ReportHook`, which is there where MMEngine is.
+All of it reads files alone and needs no torch, but for the hooks, which are there where MMEngine is. What draws is
+loaded when it is first asked for: the plotting library takes half a second, and most processes draw nothing.
 """
+
+from importlib import import_module
+from typing import Any
 
 from mmnas_video import compat
 
-from .arch_diagram import arch_figure
-from .cell_graph import cell_figure, describe_cell
-from .choice_grid import choices_figure
-from .diagrams import diagram
-from .entropy_map import entropy_map_figure
-from .evaluated import PANELS, Evaluated, Panel, pareto_front
-from .pareto import pareto_figure
 from .recorded import RecordedSearch, read_search
-from .report import write_report
-from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
-from .two_streams import describe_streams, read_streams, streams_figure
-from .vit_diagram import describe_vit, read_vit, vit_figure
 
-__all__ = [
-    'PANELS',
-    'Evaluated',
-    'Panel',
-    'RecordedSearch',
-    'arch_figure',
-    'cell_figure',
-    'certainty_figure',
-    'choices_figure',
-    'collapse_figure',
-    'describe_cell',
-    'describe_streams',
-    'describe_vit',
-    'diagram',
-    'entropy_map_figure',
-    'macs_figure',
-    'pareto_figure',
-    'pareto_front',
-    'read_search',
-    'read_streams',
-    'read_vit',
-    'score_figure',
-    'streams_figure',
-    'vit_figure',
-    'write_report',
-]
+#: What draws, by the module it is in.
+DRAWING = {
+    'arch_diagram': ('arch_figure',),
+    'cell_graph': ('cell_figure', 'describe_cell'),
+    'choice_grid': ('choices_figure',),
+    'diagrams': ('diagram',),
+    'entropy_map': ('entropy_map_figure',),
+    'evaluated': ('PANELS', 'Evaluated', 'Panel', 'pareto_front'),
+    'pareto': ('pareto_figure',),
+    'report': ('write_report',),
+    'search_curves': ('certainty_figure', 'collapse_figure', 'macs_figure', 'score_figure'),
+    'two_streams': ('describe_streams', 'read_streams', 'streams_figure'),
+    'vit_diagram': ('describe_vit', 'read_vit', 'vit_figure'),
+}
+_PLACES = {name: module for module, names in DRAWING.items() for name in names}
+
+__all__ = ['RecordedSearch', 'read_search', *_PLACES]
 
 if compat.host_present():
     from .progress_hook import ProgressHook
     from .report_hook import ReportHook
 
     __all__ += ['ProgressHook', 'ReportHook']
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_PLACES[name]}'), name)
