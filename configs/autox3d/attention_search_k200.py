@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/models/x3d_s_attention.py', '../_base_/datasets/kinetics200_13x160_search.py',
     '../_base_/schedules/autox3d_search_600e.py', '../_base_/default_runtime.py'
 ]
-model = dict(cls_head=dict(num_classes=200))
+model = dict(cls_head=dict(num_classes=200, dropout_ratio=0.0))
 custom_hooks = [
     dict(
         type='PARSECSearchHook',

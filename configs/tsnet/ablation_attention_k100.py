@@ -18,7 +18,7 @@ model = dict(
             'fusion.s3.g[24]': 'time_strided_conv',
             'fusion.s4.g2': 'time_strided_conv'
         }),
-    cls_head=dict(num_classes=100))
+    cls_head=dict(num_classes=100, dropout_ratio=0.0))
 custom_hooks = [
     dict(
         type='PARSECSearchHook',

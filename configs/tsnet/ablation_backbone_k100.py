@@ -9,7 +9,8 @@ _base_ = [
 ]
 train_cfg = dict(max_epochs=800, val_interval=800)
 model = dict(
-    backbone=dict(streams=('sparse', ), fixed={'*.attention': 'none'}), cls_head=dict(in_channels=666, num_classes=100))
+    backbone=dict(streams=('sparse', ), fixed={'*.attention': 'none'}),
+    cls_head=dict(in_channels=666, num_classes=100, dropout_ratio=0.0))
 custom_hooks = [
     dict(
         type='PARSECSearchHook',

@@ -5,9 +5,10 @@
 # Needs work_dirs/ablation_backbone_k100/search/arch.json from ablation_backbone_k100.py (or --cfg-options
 #   model.backbone.arch=...).
 # Cost (computed, not run): 300 epochs x 468 steps of 512 clips. The paper's network: 1.39 G, 70.8 %.
-# What comes out: work_dirs/ablation_backbone_k400/epoch_300.pth and top-1 / top-5 of 10 clips x 3 crops at 182 x 182.
+# What comes out: work_dirs/ablation_backbone_k400/epoch_300.pth and top-1 / top-5
+#   of 10 clips x 1 centre crop at 160 x 160.
 _base_ = [
-    '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics400_32x160.py',
+    '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics400_32x160_10center.py',
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
 model = dict(

@@ -11,7 +11,8 @@ _base_ = [
 ]
 train_cfg = dict(max_epochs=200, val_interval=200)
 model = dict(
-    backbone=dict(fusions=('none', 'time_strided_conv'), fixed={'*.attention': 'none'}), cls_head=dict(num_classes=100))
+    backbone=dict(fusions=('none', 'time_strided_conv'), fixed={'*.attention': 'none'}),
+    cls_head=dict(num_classes=100, dropout_ratio=0.0))
 custom_hooks = [
     dict(
         type='PARSECSearchHook',

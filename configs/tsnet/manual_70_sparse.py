@@ -3,9 +3,9 @@
 #   python tools/test.py configs/tsnet/manual_70_sparse.py work_dirs/manual_70_sparse/epoch_300.pth
 # Cost (computed): 6,861,396 params; 1,296,345,032 MACs at 32 x 160 x 160. The paper: 1.40 G, 70.2 %. 300 epochs x 468
 #   steps of 512 clips (not run).
-# What comes out: work_dirs/manual_70_sparse/epoch_300.pth and top-1 / top-5 of 10 clips x 3 crops at 182 x 182.
+# What comes out: work_dirs/manual_70_sparse/epoch_300.pth and top-1 / top-5 of 10 clips x 1 centre crop at 160 x 160.
 _base_ = [
-    '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics400_32x160.py',
+    '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics400_32x160_10center.py',
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
 model = dict(

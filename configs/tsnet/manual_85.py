@@ -3,9 +3,9 @@
 #   python tools/test.py configs/tsnet/manual_85.py work_dirs/manual_85/epoch_300.pth
 # Cost (computed): 8,904,129 params; 2,003,888,004 MACs at 32 x 160 x 160. The paper: about 2.0 G, 85 % of it in the
 #   sparse stream, 72.8 %. 300 epochs x 468 steps of 512 clips (not run).
-# What comes out: work_dirs/manual_85/epoch_300.pth and top-1 / top-5 of 10 clips x 3 crops at 182 x 182.
+# What comes out: work_dirs/manual_85/epoch_300.pth and top-1 / top-5 of 10 clips x 1 centre crop at 160 x 160.
 _base_ = [
-    '../_base_/models/manual_tsnet.py', '../_base_/datasets/kinetics400_32x160.py',
+    '../_base_/models/manual_tsnet.py', '../_base_/datasets/kinetics400_32x160_10center.py',
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
 model = dict(

@@ -15,7 +15,7 @@ _base_ = [
     '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics100_32x160_search.py',
     '../_base_/schedules/tsnet_search.py', '../_base_/default_runtime.py'
 ]
-model = dict(cls_head=dict(num_classes=100))
+model = dict(cls_head=dict(num_classes=100, dropout_ratio=0.0))
 custom_hooks = [
     dict(
         type='PARSECSearchHook',

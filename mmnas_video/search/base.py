@@ -484,7 +484,7 @@ class SearchHook(Hook):
         self._restored = True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.
         by_iterations = isinstance(runner._train_loop, IterBasedTrainLoop)
-        self._within_epoch = by_iterations or bool(checkpoint.get('preempted', {}).get('batches'))
+        self._within_epoch = by_iterations or bool(checkpoint.get('within_epoch', {}).get('batches'))
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch

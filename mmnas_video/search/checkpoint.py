@@ -14,15 +14,15 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmnas_video.errors import ConfigError, refuse_unknown, shown
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown, shown
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
 from .preemption import Preemption
 from .ranks import average_statistics, before_checkpoint
 
-#: Name of our storage backend, and of the checkpoint that a run leaves when it is told to end within an epoch.
-BACKEND, PREEMPTED = 'atomic', 'preempted.pth'
+#: Name of our storage backend, and of the checkpoint within an epoch that the next regular one replaces.
+BACKEND, WITHIN_EPOCH = 'atomic', 'within_epoch.pth'
 
 
 @register_backend(BACKEND)
@@ -58,12 +58,21 @@ class AtomicCheckpointHook(CheckpointHook):
     within the epoch; see :class:`~mmnas_video.search.preemption.Preemption`. So it does from checkpoints of every so
     many steps (``by_epoch=False``); one that is due after the last step of an epoch is written at the epoch's end.
 
+    Args:
+        *args: of the stock hook.
+        max_minutes: between two checkpoints: where an epoch takes longer, ``within_epoch.pth`` is written in it, from
+            which a resume goes on like from that of a preemption, and which the epoch's own replaces. None, or data
+            that cannot be gone on with within an epoch: none is.
+        **kwargs: of the stock hook.
+
     Raises:
-        ConfigError: ``backend_args`` or ``file_client_args``, or an unknown option.
+        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, or no such number of minutes.
         RunError: a checkpoint cannot be written; those that stood before are intact, and ``last_checkpoint`` names one.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_minutes: float | None = None, **kwargs: Any) -> None:
+        if max_minutes is not None:
+            check_number('default_hooks.checkpoint.max_minutes', max_minutes, whole=False)
         for key in ('backend_args', 'file_client_args'):
             if kwargs.get(key) is not None:
                 raise ConfigError(
@@ -79,7 +88,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 raise ConfigError(f'default_hooks.checkpoint.{key}: found {shown(value)}, expected a whole number')
         kwargs = {key: value for key, value in kwargs.items() if key not in ('backend_args', 'file_client_args')}
         super().__init__(*args, **kwargs, backend_args={'backend': BACKEND})
-        self.preemption = Preemption(self._leave)
+        self.preemption = Preemption(self._write_within, max_minutes)
         self._written, self._due = 0, False
 
     # ------------------------------------------------------------------ the stock hook's
@@ -126,7 +135,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._write(runner, self.filename_tmpl.format(step), meta)
         runner.message_hub.update_info('keep_ckpt_ids', kept[len(stale) :])
         if is_main_process():
-            for name in (*map(self.filename_tmpl.format, stale), PREEMPTED):
+            for name in (*map(self.filename_tmpl.format, stale), WITHIN_EPOCH):
                 (Path(self.out_dir) / name).unlink(missing_ok=True)
 
     def _write(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
@@ -146,6 +155,7 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         self._written += 1
+        self.preemption.note_saved()
         if is_main_process():
             write_text_atomic(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
 
@@ -167,10 +177,11 @@ class AtomicCheckpointHook(CheckpointHook):
         for old in set(removed) - {Path(path) for path in best if path}:
             old.unlink(missing_ok=True)
 
-    # ------------------------------------------------------------------ preemption
-    def _leave(self, runner: Runner, meta: dict[str, Any]) -> None:
-        """Write the checkpoint of a run that has been told to end: ``meta`` as MMEngine's (epoch, iter)."""
-        self._write(runner, PREEMPTED, meta)
+    # ------------------------------------------------------------------ within an epoch
+    def _write_within(self, runner: Runner, meta: dict[str, Any]) -> None:
+        """Write the checkpoint of a run that has been told to end, or for too long has had none: ``meta`` as MMEngine's
+        (epoch, iter)."""
+        self._write(runner, WITHIN_EPOCH, meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the place within the epoch into a checkpoint that is written there."""
@@ -187,7 +198,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
     ) -> None:
-        """As the stock hook; then leave, if it is asked for."""
+        """As the stock hook; then save or leave, if it is asked for."""
         self.preemption.count(batch_idx)
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self.preemption.after_step(runner)

@@ -1,18 +1,21 @@
-"""Preemption: a run that is told to end (SIGTERM) leaves a checkpoint within its epoch, and goes on from there."""
+"""Preemption: a run that is told to end (SIGTERM) leaves a checkpoint within its epoch, and goes on from there; in a
+long epoch it leaves some unasked."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -26,7 +29,7 @@ from .weighted import sum_over_ranks
 #: Exit status of a process that SIGTERM ends.
 STATUS = 128 + signal.SIGTERM
 #: Key of the place within an epoch in a checkpoint.
-KEY = 'preempted'
+KEY = 'within_epoch'
 
 
 class Preemption:
@@ -44,10 +47,14 @@ class Preemption:
 
     Args:
         save: writes a checkpoint, given the Runner and MMEngine's ``meta`` (epoch, iter) of it.
+        max_minutes: since the last checkpoint, of any kind, after which one is written within the epoch, and the run
+            goes on, undisturbed bit for bit.
     """
 
-    def __init__(self, save: Callable[[Runner, dict[str, Any]], None]) -> None:
+    def __init__(self, save: Callable[[Runner, dict[str, Any]], None], max_minutes: float | None = None) -> None:
         self._save = save
+        self._max_seconds = math.inf if max_minutes is None else 60 * max_minutes
+        self._saved = 0.0  # when
         self._told = self._agreed = self._stepping = False
         self._previous: Any = None
         self._runner: Runner | None = None
@@ -59,6 +66,7 @@ class Preemption:
     def watch(self, runner: Runner) -> None:
         """Take SIGTERM over; only a process's main thread can."""
         self._runner, self._process = runner, os.getpid()
+        self.note_saved()
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._receive)
 
@@ -104,6 +112,10 @@ class Preemption:
         # Nothing of a generation can be saved; its hook says so.
         self._stepping = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
 
+    def note_saved(self) -> None:
+        """Note that a checkpoint has been written."""
+        self._saved = time.monotonic()
+
     def count(self, batch_idx: int) -> None:
         """Note that a batch lies behind, the one with this number since the epoch was begun or gone on with."""
         self._done = self._begun + batch_idx + 1
@@ -113,17 +125,23 @@ class Preemption:
         return self._done >= len(runner.train_loop.dataloader)
 
     def after_step(self, runner: Runner) -> None:
-        """Leave between two updates, if a rank has been told to end."""
+        """Between two updates leave, if a rank has been told to end, or save, if there has been no checkpoint for too
+        long."""
         loop, done = runner.train_loop, 0
-        if not self._ask(runner) or not runner.optim_wrapper.should_update():
+        told, due = self._ask(runner)
+        if not (told or due) or not runner.optim_wrapper.should_update():
             return
         if not isinstance(loop, IterBasedTrainLoop):
             if self.ends_epoch(runner):
                 return  # the epoch's own end comes first
             if not goes_on_within(loop.dataloader):
-                self._end(runner)
+                if told:
+                    self._end(runner)
+                return
             done = self._done
-        self._leave(runner, dict(epoch=runner.epoch, iter=runner.iter + 1), done)
+        self._write(runner, dict(epoch=runner.epoch, iter=runner.iter + 1), done)
+        if told:
+            self._end(runner)
 
     def after_epoch(self, runner: Runner, saved: bool) -> None:
         """Leave at the end of an epoch, if a rank has been told to end.
@@ -132,24 +150,32 @@ class Preemption:
             runner: of the run.
             saved: whether this epoch's checkpoint has been written already.
         """
-        if self._ask(runner):
-            if saved:
-                self._end(runner)
-            self._leave(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
+        told, _ = self._ask(runner)
+        if told:
+            if not saved:
+                self._write(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
+            self._end(runner)
         self._stepping = False
 
-    def _ask(self, runner: Runner) -> bool:
+    def _ask(self, runner: Runner) -> tuple[bool, bool]:
+        """Whether any rank has been told to end, and whether a checkpoint is due by the clock of the first."""
+        due = self._stepping and time.monotonic() - self._saved >= self._max_seconds
         if get_world_size() == 1:
-            return self._told
+            return self._told, due
         if not self._agreed:
-            self._agreed = sum_over_ranks([float(self._told)], next(runner.model.parameters()).device)[0] > 0
-        return self._agreed
+            asked = [float(self._told), float(due and is_main_process())]
+            told, overdue = sum_over_ranks(asked, next(runner.model.parameters()).device)
+            self._agreed, due = told > 0, overdue > 0
+        return self._agreed, due
 
-    def _leave(self, runner: Runner, meta: dict[str, Any], done: int) -> None:
-        own = [buffer.cpu() for buffer in running_statistics(runner)] if get_world_size() > 1 else []
-        with self._at(runner, done, own):  # what the undisturbed run would not average here
+    def _write(self, runner: Runner, meta: dict[str, Any], done: int) -> None:
+        """Save, and leave every rank's statistics as they were: the undisturbed run would not average them here."""
+        statistics = running_statistics(runner) if get_world_size() > 1 else []
+        own = [buffer.cpu().clone() for buffer in statistics]
+        with self._at(runner, done, own):
             self._save(runner, meta)
-        self._end(runner)
+        for buffer, value in zip(statistics, own, strict=True):
+            buffer.copy_(value)
 
     # ------------------------------------------------------------------ checkpoints
     @contextmanager

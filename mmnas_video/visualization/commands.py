@@ -38,7 +38,7 @@ def next_commands(record: RecordedSearch) -> list[tuple[str, str]]:
     changed = ['--cfg-options', *(option(key, value) for key, value in options.items())] if options else []
     fresh = changed or ['--cfg-options', 'load_from=None']
     trained = find_checkpoint(record.work_dir / 'retrain')
-    if trained and trained.name == 'preempted.pth':  # of a training that has not ended
+    if trained and trained.name == 'within_epoch.pth':  # of a training that has not ended
         trained = None
     # Until there is one: the training leaves its path in that file.
     newest = typed(trained) if trained else f'"$(cat {shlex.quote(again + "/last_checkpoint")})"'

@@ -131,6 +131,14 @@ def test_clips_crops_and_views(size, jitter, crop, test, load):
     assert centre[4] == dict(type='CenterCrop', crop_size=crop)
 
 
+@pytest.mark.parametrize('name', [n for n in TRAININGS if n.startswith(('manual', 'ablation'))])
+def test_what_states_no_views_is_tested_on_ten_centre_crops(name, load):
+    """Rejects the 30 views of Tab. 3 in the networks of Tab. 4 and 6 to 8 (Sec. 5.2: 10-Center by default)."""
+    test = load(f'tsnet/{name}').test_dataloader
+    assert test == load('tsnet/s_k400_10center.py').test_dataloader
+    assert '10 clips x 1 centre' in (FOLDER / name).read_text(encoding='utf-8')
+
+
 @pytest.mark.parametrize(('size', 'crop'), [('s', 160), ('m', 224)])
 def test_something_something_samples_the_whole_video(size, crop, load):
     """Rejects a window of 64 frames, Kinetics' head, and views of which 23.7 and 46.5 G in all cannot be the cost."""

@@ -265,7 +265,8 @@ class Told(Hook):
 def preempt(folder: Path, ranks: int) -> dict:
     """This rank's running means at the end of each epoch of a search, undisturbed, and of one that was told to end
     after 3 of 5 steps of its second epoch and has gone on, and the steps that it then had done; each rank has its own
-    statistics. Then the same of one with a checkpoint every three steps that was killed after 8."""
+    statistics. Then the same of one with a checkpoint every three steps that was killed after 8, and of one that leaves
+    a checkpoint after every step."""
     means = {}
     stops = {'told': Told(), 'killed': Killer(8)}
     for name, work_dir in (
@@ -275,11 +276,14 @@ def preempt(folder: Path, ranks: int) -> dict:
         ('by steps', 'steps'),
         ('killed', 'killed'),
         ('gone on', 'killed'),
+        ('timed', 'timed'),
     ):
         cfg = make('statistics of each rank', folder / work_dir, ranks)
         cfg.experiment_name, cfg.resume = f'{folder.name}-{name}', name in ('resumed', 'gone on')
         if work_dir in ('steps', 'killed'):
             cfg.default_hooks.checkpoint.update(by_epoch=False, interval=3)
+        if name == 'timed':
+            cfg.default_hooks.checkpoint.update(max_minutes=0)
         runner = build_runner(cfg)
         if name in stops:
             runner.register_hook(stops[name])
@@ -316,7 +320,7 @@ def rank_main(folder: Path, rank: int, ranks: int) -> None:
         except (ConfigError, RunError) as error:
             found[name] = {'error': f'{type(error).__name__}: {error}'}
     if ranks == 2:
-        found['preempted'] = preempt(folder / 'preempted', ranks)
+        found['within_epoch'] = preempt(folder / 'within_epoch', ranks)
     torch.save(found, folder / f'{ranks}-{rank}.pt')
     if ranks > 1:
         dist.destroy_process_group()

@@ -237,7 +237,7 @@ def test_joint_data_saved_by_steps_goes_on_within_its_epoch(root, tmp_path):
         with pytest.raises((Killed, SystemExit)) if name in ends else nullcontext():
             search.train()
         if name == 'told':
-            assert torch.load(folder / 'preempted.pth', weights_only=True)['preempted']['batches'] == 5
+            assert torch.load(folder / 'within_epoch.pth', weights_only=True)['within_epoch']['batches'] == 5
     for file in ('history.jsonl', 'arch.json'):
         assert (tmp_path / 'whole/search' / file).read_bytes() == (tmp_path / 'other/search' / file).read_bytes(), file
 

@@ -42,6 +42,19 @@ class Signal(Hook):
         self._at('validation', runner.epoch)
 
 
+class Ticking(Hook):
+    """Lets a minute pass in each step, and notes after which steps a checkpoint is written."""
+
+    def __init__(self) -> None:
+        self.now, self.saved = 1000, []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.now += 1
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        self.saved.append(checkpoint['meta']['iter'])
+
+
 def search(hook, folder, told=None, resume=False, more=(), **changes):
     """A search of 3 epochs of 6 steps; returns the status that it exits with, None if it does not."""
     forget_runs()
@@ -87,9 +100,9 @@ def test_goes_on_within_its_epoch(method, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     assert search(HOOKS[method], told, ('step', 9)) == 143
     assert signal.getsignal(signal.SIGTERM) is before
-    assert (told / 'last_checkpoint').read_text() == str(told / 'preempted.pth')
-    saved = torch.load(told / 'preempted.pth', weights_only=True)
-    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['preempted']['batches']) == (1, 9, 3)
+    assert (told / 'last_checkpoint').read_text() == str(told / 'within_epoch.pth')
+    saved = torch.load(told / 'within_epoch.pth', weights_only=True)
+    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['within_epoch']['batches']) == (1, 9, 3)
     assert search(HOOKS[method], told, resume=True) is None
     same(whole, told)
 
@@ -110,7 +123,7 @@ def test_a_gathered_gradient_is_not_lost(tmp_path):
     whole, told = tmp_path / 'whole', tmp_path / 'told'
     search(HOOKS['PARSEC'], whole, optim_wrapper=wrapper)
     assert search(HOOKS['PARSEC'], told, ('step', 9), optim_wrapper=wrapper) == 143
-    assert torch.load(told / 'preempted.pth', weights_only=True)['meta']['iter'] == 10
+    assert torch.load(told / 'within_epoch.pth', weights_only=True)['meta']['iter'] == 10
     search(HOOKS['PARSEC'], told, resume=True, optim_wrapper=wrapper)
     same(whole, told)
 
@@ -141,7 +154,7 @@ def test_at_the_last_step_of_an_epoch_the_epoch_is_ended(interval, tmp_path):
     whole, told = tmp_path / 'whole', tmp_path / 'told'
     search(HOOKS['PARSEC'], whole)
     assert search(HOOKS['PARSEC'], told, ('step', 12), default_hooks=hooks) == 143
-    assert (told / 'last_checkpoint').read_text().endswith('epoch_2.pth' if interval == 1 else 'preempted.pth')
+    assert (told / 'last_checkpoint').read_text().endswith('epoch_2.pth' if interval == 1 else 'within_epoch.pth')
     search(HOOKS['PARSEC'], told, resume=True)
     for file in ('history.jsonl', 'arch.json'):
         assert (whole / 'search' / file).read_bytes() == (told / 'search' / file).read_bytes(), file
@@ -177,11 +190,59 @@ def test_where_nothing_can_be_saved_it_ends_at_once(hook, told, changes, left, t
 def test_the_place_of_other_ranks_is_refused(tmp_path):
     """Rejects a resume on one rank that goes to the place of the first of three: samples would be left out."""
     search(HOOKS['PARSEC'], tmp_path, ('step', 9))
-    saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
-    saved['preempted']['generators'] *= 3
-    torch.save(saved, tmp_path / 'preempted.pth')
+    saved = torch.load(tmp_path / 'within_epoch.pth', weights_only=True)
+    saved['within_epoch']['generators'] *= 3
+    torch.save(saved, tmp_path / 'within_epoch.pth')
     with pytest.raises(ConfigError, match=r"within an epoch of {'ranks': 3, .*}, expected {'ranks': 1, "):
         search(HOOKS['PARSEC'], tmp_path, resume=True)
+
+
+def every(minutes):
+    """Hooks of a run with a checkpoint within the epoch after so many minutes without one."""
+    return dict(
+        checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, max_minutes=minutes),
+        reproducible=dict(type='ReproducibleHook'),
+    )
+
+
+@pytest.mark.parametrize('method', HOOKS)
+def test_a_long_epoch_leaves_checkpoints(method, tmp_path):
+    """One after every step, killed in the second epoch. Rejects a run that is disturbed by them, one that is left
+    behind by the epoch's own, and a place from which a resume is another run."""
+    whole, timed, killed = tmp_path / 'whole', tmp_path / 'timed', tmp_path / 'killed'
+    assert search(HOOKS[method], whole) is None
+    assert search(HOOKS[method], timed, default_hooks=every(0)) is None
+    same(whole, timed)
+    with pytest.raises(Killed):
+        search(HOOKS[method], killed, more=[Killer(9)], default_hooks=every(0))
+    assert (killed / 'last_checkpoint').read_text() == str(killed / 'within_epoch.pth')
+    saved = torch.load(killed / 'within_epoch.pth', weights_only=True)
+    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['within_epoch']['batches']) == (1, 9, 3)
+    assert search(HOOKS[method], killed, resume=True, default_hooks=every(0)) is None
+    same(whole, killed)
+
+
+def test_the_time_counts_from_the_last_checkpoint(tmp_path, monkeypatch):
+    """A minute a step and a checkpoint after 4 without one: of 6 steps an epoch the fourth, and its end. Rejects a
+    clock that the epoch's own checkpoint does not set back, and one that begins with the machine."""
+    ticking = Ticking()
+    monkeypatch.setattr('mmnas_video.search.preemption.time.monotonic', lambda: 60.0 * ticking.now)
+    search(HOOKS['uniform'], tmp_path, more=[ticking], default_hooks=every(4))
+    assert ticking.saved == [4, 6, 10, 12, 16, 18]
+
+
+def test_data_that_cannot_be_gone_on_with_has_no_checkpoint_within_an_epoch(tmp_path):
+    """Rejects one from which a resume would do the epoch's first steps again."""
+    data = {**loader(0), 'sampler': dict(type='DefaultSampler')}
+    assert search(HOOKS['PARSEC'], tmp_path, ('step', 9), default_hooks=every(0), train_dataloader=data) == 143
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize('minutes', [-1, 'half an hour', True, float('nan')])
+def test_minutes_that_are_none_are_refused(minutes, tmp_path):
+    """Rejects a clock that is compared with what is no time."""
+    with pytest.raises(ConfigError, match=r'default_hooks.checkpoint.max_minutes: found '):
+        search(HOOKS['PARSEC'], tmp_path, default_hooks=every(minutes))
 
 
 #: Checkpoints of steps in a training that counts epochs: of 6 steps, so within them and, of 12 and 18, at their ends.
@@ -215,7 +276,7 @@ def test_checkpoints_of_steps_and_a_signal(tmp_path):
     search(HOOKS['PARSEC'], whole, default_hooks=BY_STEPS)
     for step, batches in ((8, 2), (11, 5)):
         assert search(HOOKS['PARSEC'], told, ('step', step), resume=step > 8, default_hooks=BY_STEPS) == 143
-        assert torch.load(told / 'preempted.pth', weights_only=True)['preempted']['batches'] == batches
+        assert torch.load(told / 'within_epoch.pth', weights_only=True)['within_epoch']['batches'] == batches
     assert search(HOOKS['PARSEC'], told, ('step', 12), resume=True, default_hooks=BY_STEPS) == 143
     assert (told / 'last_checkpoint').read_text() == str(told / 'iter_12.pth'), 'the end of the epoch is saved'
     search(HOOKS['PARSEC'], told, resume=True, default_hooks=BY_STEPS)
@@ -254,8 +315,8 @@ def test_a_signal_where_the_steps_of_an_epoch_have_changed(batch, tmp_path):
         search(HOOKS['PARSEC'], tmp_path, more=[Killer(9)])
     other = dict(train_dataloader=loader(0, batch=batch))
     assert search(HOOKS['PARSEC'], tmp_path, ('step', 8), resume=True, **other) == 143
-    saved = torch.load(tmp_path / 'preempted.pth', weights_only=True)
-    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['preempted']['batches']) == (1, 8, 2)
+    saved = torch.load(tmp_path / 'within_epoch.pth', weights_only=True)
+    assert (saved['meta']['epoch'], saved['meta']['iter'], saved['within_epoch']['batches']) == (1, 8, 2)
     with pytest.raises(ConfigError, match=rf"within an epoch of .*'batch_size': {batch}}}, expected .*: 5}}"):
         search(HOOKS['PARSEC'], tmp_path, resume=True)
     assert search(HOOKS['PARSEC'], tmp_path, resume=True, **other) is None

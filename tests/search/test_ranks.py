@@ -121,16 +121,18 @@ def test_averaged_weights_have_statistics_of_each_rank_too():
 
 def test_statistics_of_each_rank_survive_a_preemption(ends):
     """One of two ranks is told to end (SIGTERM) within an epoch. Rejects a checkpoint that has the mean of the ranks'
-    statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own; and ranks that
-    ask each other once in a while, when SIGKILL comes first."""
+    statistics alone: the resumed ranks would go on with it, where the undisturbed ones have their own; ranks that
+    ask each other once in a while, when SIGKILL comes first; and a checkpoint within an epoch, for the time it has
+    taken, after which the ranks go on with that mean."""
     for rank in ends[2]:
-        means = rank['preempted']
+        means = rank['within_epoch']
         assert means['steps'] == 8, 'told in that step'
         assert [len(means[name]) for name in ('whole', 'told', 'resumed')] == [2, 1, 1]
         assert torch.equal(means['whole'][1], means['resumed'][0])
         assert [len(means[name]) for name in ('by steps', 'killed', 'gone on')] == [2, 1, 1]
         assert torch.equal(means['by steps'][1], means['gone on'][0])
-    one, other = (rank['preempted']['whole'][1] for rank in ends[2])
+        assert all(map(torch.equal, means['whole'], means['timed']))
+    one, other = (rank['within_epoch']['whole'][1] for rank in ends[2])
     assert float((one - other).abs().max()) > 1e-4
 
 

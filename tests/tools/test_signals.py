@@ -33,6 +33,6 @@ def test_says_how_to_go_on(told, status, words, config, tool, tmp_path):
     done = tool(*config(told))
     assert done.code == status and words in done.out + done.err and 'Traceback' not in done.err, done.err[-2000:]
     last = (tmp_path / 'work/last_checkpoint').read_text()
-    assert last.endswith('preempted.pth' if told == 'SIGTERM' else 'epoch_1.pth')
+    assert last.endswith('within_epoch.pth' if told == 'SIGTERM' else 'epoch_1.pth')
     done = tool(*config(), '--resume').ok()
     assert f'arch: {tmp_path}/work/search/arch.json' in done.out
