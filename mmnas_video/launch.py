@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser, runs: bool = True, trains: bo
         parser.add_argument(
             '--auto-scale-lr',
             action='store_true',
-            help='scale the learning rate with the real batch size (auto_scale_lr in the config)',
+            help='scale learning rates, also that of alpha, with the real batch size (auto_scale_lr in the config)',
         )
     add_cfg_options(parser)
     parser.add_argument(

@@ -6,6 +6,7 @@ default_hooks = dict(
     runtime_info=dict(type='RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
+    log_window=dict(type='LogWindowHook', keep=10000),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, max_minutes=30),
     sampler_seed=dict(type='DistSamplerSeedHook'),

@@ -17,5 +17,5 @@ custom_hooks = [
         score_batches=4,
         eval_batches=32,
         tune_iters=100),
-    dict(type='ReportHook', interval=50)
+    dict(type='ReportHook')
 ]

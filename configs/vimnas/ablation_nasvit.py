@@ -15,5 +15,5 @@ custom_hooks = [
         distill=True,
         candidates=1000,
         score_batches=64),
-    dict(type='ReportHook', interval=50)
+    dict(type='ReportHook')
 ]

@@ -8,4 +8,5 @@
 _base_ = ['./base_joint.py']
 model = dict(backbone=dict(table='tubevit-base', local_weights=None), cls_head=dict(common=dict(in_channels=768)))
 train_dataloader = dict(dataset=dict(held_out=None))
+train_cfg = dict(val_begin=1)  # a training is looked at on its way, every 50 epochs
 custom_hooks = []

@@ -7,5 +7,5 @@ _base_ = ['./small_k400_in1k.py']
 model = dict(backbone=dict(sharing='fair', local_weights=None))
 custom_hooks = [
     dict(type='UniformSearchHook', candidates=1000, score_batches=64, freeze_unsampled=True),
-    dict(type='ReportHook', interval=50)
+    dict(type='ReportHook')
 ]

@@ -21,10 +21,11 @@ from torch import Tensor
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError, check_number
-from mmnas_video.registry import HOOKS, OPTIMIZERS
+from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace, Value
 
 from .admitted import moved
+from .alpha_optimizer import build_alpha_optimizer
 from .base import SearchHook
 from .bilevel import HESSIANS, Bilevel, VirtualStep, check_linear, placed
 from .candidates import CandidateScorer
@@ -160,7 +161,7 @@ class DARTSSearchHook(SearchHook):
         with torch.no_grad():
             noise = torch.randn(self.distribution.alpha.shape, dtype=torch.float64, generator=generator)
             self.distribution.alpha.copy_(self.init_std * noise)
-        self.alpha_optimizer = OPTIMIZERS.build({**self.arch_optimizer, 'params': [self.distribution.alpha]})
+        self.alpha_optimizer = build_alpha_optimizer(self.arch_optimizer, self.distribution.alpha, runner)
 
     # ------------------------------------------------------------------ one step
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:

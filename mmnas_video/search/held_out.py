@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,10 @@ def held_out_config(
     for key in ('num_workers', 'persistent_workers', 'pin_memory'):
         if key in train and 'num_workers' not in given:
             made.setdefault(key, train[key])
+    sets = made['dataset'].get('datasets')
+    if sets and not scored and 'num_workers' not in given:
+        # The sets' streams live beside one another, and together give one batch a step, as the training's loader does.
+        made['num_workers'] = math.ceil(made.get('num_workers', 0) / len(sets))
     if not made.get('num_workers') and 'persistent_workers' not in given:
         made.pop('persistent_workers', None)  # the training's
     made = with_pipelines(made) if scored else made

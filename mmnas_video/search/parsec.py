@@ -17,9 +17,10 @@ from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics, has_synced_norms
 from mmnas_video.errors import ConfigError, check_number, refuse_unknown
-from mmnas_video.registry import HOOKS, OPTIMIZERS, TASK_UTILS
+from mmnas_video.registry import HOOKS, TASK_UTILS
 from mmnas_video.space import Arch, SearchSpace
 
+from .alpha_optimizer import build_alpha_optimizer
 from .base import SearchHook
 from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
@@ -126,7 +127,7 @@ class PARSECSearchHook(SearchHook):
         if self.apart:
             self._check_ranks()
         self.distribution = ArchDistribution(self.space)
-        self.alpha_optimizer = OPTIMIZERS.build({**self.arch_optimizer, 'params': [self.distribution.alpha]})
+        self.alpha_optimizer = build_alpha_optimizer(self.arch_optimizer, self.distribution.alpha, runner)
 
     @property
     def apart(self) -> bool:

@@ -23,7 +23,7 @@ class TaskStreams:
         held_out = streams.next(batch['data_samples'][0].task)
 
     Each dataset has workers of its own, so that a batch is there whichever dataset comes next: ``num_workers`` counts
-    for each.
+    for each. (Where a search takes the training loader's number, the datasets share it out.)
 
     Args:
         loader: DataLoader config with a ``JointDataset`` and without samplers; ``batch_sizes`` (name → clips) may stand

@@ -30,10 +30,11 @@ _PLACES = {name: module for module, names in DRAWING.items() for name in names}
 __all__ = ['RecordedSearch', 'read_search', *_PLACES]
 
 if compat.host_present():
+    from .log_window_hook import LogWindowHook
     from .progress_hook import ProgressHook
     from .report_hook import ReportHook
 
-    __all__ += ['ProgressHook', 'ReportHook']
+    __all__ += ['LogWindowHook', 'ProgressHook', 'ReportHook']
 
 
 def __getattr__(name: str) -> Any:

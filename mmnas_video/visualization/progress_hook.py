@@ -46,7 +46,8 @@ class ProgressHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """A line that stays."""
         loss = runner.message_hub.log_scalars.get('train/loss')
-        self._print(runner, runner.iter, {'loss': loss.mean()} if loss else None, end='\n')
+        mean = loss and loss.mean(len(runner.train_dataloader))  # of this epoch
+        self._print(runner, runner.iter, {'loss': mean} if loss else None, end='\n')
 
     def _print(self, runner: Runner, done: int, outputs: Mapping[str, Any] | None, end: str) -> None:
         if not is_main_process():

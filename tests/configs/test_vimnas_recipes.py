@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 from mmnas_video.cost import total_cost
 from mmnas_video.entangle import find_searchable
@@ -232,6 +233,27 @@ def test_weights_of_another_network_stop_the_fine_tuning(found, load):
     started(vimnas(load, 'tiny_in1k_finetune'), arch, joint)  # a head of another dataset may be left out
 
 
+@pytest.mark.parametrize('name', ['tiny_joint.py', 'tiny_in1k_retrain.py', 'base_k400_finetune.py'])
+def test_what_has_no_decay(name, load, build):
+    """Rejects decay on the class token or on learned positions, which are no vectors, and none on weights."""
+    cfg = load(f'vimnas/{name}')
+    cfg.model.backbone.patch_grid = (14, 14)
+    model = build(cfg)
+    wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(
+            type='DefaultOptimWrapperConstructor',
+            optim_wrapper_cfg={k: v for k, v in cfg.optim_wrapper.items() if k != 'paramwise_cfg'},
+            paramwise_cfg=cfg.optim_wrapper.paramwise_cfg,
+        )
+    )(model)
+    names = {id(parameter): key for key, parameter in model.named_parameters()}
+    for group in wrapper.optimizer.param_groups:
+        for parameter in group['params']:
+            key = names[id(parameter)]
+            free = key.endswith(('bias', 'cls_token', 'patch_position')) or parameter.ndim == 1 or 'local_weights' in key
+            assert (group['weight_decay'] == 0) == free, key
+
+
 # ---------------------------------------------------------------- ablations
 def changes(one, other, path=''):
     """Paths at which two configs differ."""
@@ -253,6 +275,7 @@ def changes(one, other, path=''):
                 'model.backbone.local_weights',
                 'model.cls_head.common.in_channels',
                 'train_dataloader.dataset.held_out',
+                'train_cfg.val_begin',  # a training is looked at on its way
                 'custom_hooks',
             },
         ),
@@ -282,7 +305,7 @@ def test_ablations_lack_the_term_of_eq_3(load):
         local = cfg.model.backbone.get('local_weights')
         assert local == (dict(groups=2) if searches or '_evolution' in name else None), name
         if searches:
-            assert cfg.optim_wrapper.paramwise_cfg.custom_keys == {'local_weights': dict(decay_mult=0.0)}
+            assert cfg.optim_wrapper.paramwise_cfg.custom_keys.local_weights == dict(decay_mult=0.0)
     one, other = (dict(vimnas(load, name).custom_hooks[0]) for name in ('base_joint', 'ablation_no_dg'))
     assert one.pop('distribution_gap') and one == other
 

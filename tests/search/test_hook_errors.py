@@ -187,6 +187,20 @@ def test_held_out_data_without_workers_beside_training_that_keeps_its_own():
     assert kept == [None, True]
 
 
+@pytest.mark.parametrize(
+    ('own', 'scored', 'expected'),
+    [({}, False, 3), ({}, True, 8), (dict(num_workers=5), False, 5), (dict(num_workers=5), True, 5)],
+)
+def test_data_sets_beside_one_another_share_the_workers_of_the_training(own, scored, expected):
+    """Rejects 8 workers, and their batches, for each of three data sets on every rank; and fewer where they are read
+    one after another, or where a number is named."""
+    from mmnas_video.search.held_out import held_out_config
+
+    dataset = dict(type='JointDataset', datasets=dict(a={}, b={}, c={}), held_out=dict(part='train', fraction=0.3))
+    made = held_out_config(dict(num_workers=8, dataset=dataset), own, None, 'x', scored=scored)
+    assert made['num_workers'] == expected
+
+
 def test_held_out_data_with_a_sampler():
     """Rejects a sampler that would be replaced silently."""
     with pytest.raises(ConfigError, match=r'arch_dataloader.sampler: found a sampler'):
