@@ -250,7 +250,9 @@ def test_what_has_no_decay(name, load, build):
     for group in wrapper.optimizer.param_groups:
         for parameter in group['params']:
             key = names[id(parameter)]
-            free = key.endswith(('bias', 'cls_token', 'patch_position')) or parameter.ndim == 1 or 'local_weights' in key
+            free = (
+                key.endswith(('bias', 'cls_token', 'patch_position')) or parameter.ndim == 1 or 'local_weights' in key
+            )
             assert (group['weight_decay'] == 0) == free, key
 
 
