@@ -1,5 +1,7 @@
-"""A GPU that need not be there: tensors on 'cuda' have device, dtype, shape and strides but no values, those of the host
-are real. What would be read back is made up, and each time that the host would wait for the GPU is noted."""
+"""A GPU that need not be there: tensors on 'cuda' have device, dtype, shape and strides but no values.
+
+Those of the host are real. What would be read back is made up, and each time that the host would wait is noted.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ class FakeCuda(FakeTensorMode):
         backward: whether gradients can be taken; autocast then rounds nothing.
 
     Attributes:
-        waits: (what, ``file:line``) of each time that the host waits: a number that is read, a tensor that is fetched, a
-            copy to the GPU without ``non_blocking``, an index by a mask.
+        waits: (what, ``file:line``) of each time that the host waits: a number that is read, a tensor that is fetched,
+            a copy to the GPU without ``non_blocking``, an index by a mask.
     """
 
     def __init__(self, backward: bool = True) -> None:

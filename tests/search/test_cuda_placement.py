@@ -5,7 +5,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.entangle import find_searchable
 from mmnas_video.registry import MODELS
 from mmnas_video.search.checkpoint import counts_to_host
 from mmnas_video.testing import toy
@@ -55,8 +54,9 @@ def on_gpu(gpu, hook, changes, work_dir):
     if hook['type'] == 'EvolutionSearchHook':
         hook = dict(hook, checkpoint=str(work_dir / 'supernet.pth'))
         torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, hook['checkpoint'])
+    held_out = dict(batch_size=2, num_workers=0, dataset=dict(data, seed=1))
     made = toy.runner(
-        dict(arch_dataloader=dict(batch_size=2, num_workers=0, dataset=dict(data, seed=1)), calibration_clips=2, **hook),
+        dict(arch_dataloader=held_out, calibration_clips=2, **hook),
         model=cfg.model,
         train_dataloader=dict(batch_size=2, num_workers=0, sampler=dict(type='SeededSampler'), dataset=data),
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
