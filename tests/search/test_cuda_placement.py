@@ -1,12 +1,14 @@
 """A step of every search on a GPU that is not there: tensors where they belong, and how often the host waits."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmnas_video.registry import MODELS
-from mmnas_video.search.checkpoint import counts_to_host
+from mmnas_video.search import AtomicCheckpointHook
 from mmnas_video.testing import toy
 from tests.fake_cuda import FakeCuda
 
@@ -126,7 +128,7 @@ def test_a_resumed_optimiser_counts_on_the_host():
         gpu.waits.clear()
         for counted, waits in ((False, 1), (True, 0)):
             if counted:
-                counts_to_host(read['optimizer'])
+                AtomicCheckpointHook().after_load_checkpoint(SimpleNamespace(_resume=False), read)
             optimizer.load_state_dict(read['optimizer'])
             gpu.waits.clear()
             optimizer.step()
