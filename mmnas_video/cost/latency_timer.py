@@ -28,7 +28,7 @@ class Clock:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == 'cuda'
+        self._device, self._cuda = device, device.type == 'cuda'
         self._seconds = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def now(self) -> Any:
@@ -36,13 +36,13 @@ class Clock:
         if not self._cuda:
             return self._seconds()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))  # of the current device it would be, by default
         return event
 
     def wait(self) -> None:
         """Until the device has done everything."""
         if self._cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._device)
 
     def ms(self, start: Any, end: Any) -> float:
         """Milliseconds between two moments."""

@@ -52,12 +52,13 @@ def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
         weights: (K,), one for each candidate.
     """
     first = candidates[0]
-    masks = weights.new_zeros(len(candidates), first.heads.total, first.dim.total)
+    masks = torch.zeros(len(candidates), first.heads.total, first.dim.total)
     for mask, at in zip(masks, candidates, strict=True):
         for start, length in at.heads.spans():
             for begin, channels in at.dim.spans():
                 mask[start : start + length, begin : begin + channels] = 1
-    scales = torch.tensor([at.dim.length**-0.5 for at in candidates], dtype=weights.dtype, device=weights.device)
+    scales = torch.tensor([at.dim.length**-0.5 for at in candidates], dtype=weights.dtype)
+    masks, scales = (table.to(weights, non_blocking=True) for table in (masks, scales))
     # No matrix products: under autocast those would round the weights to 16 bits.
     return MixedHeads((weights.view(-1, 1, 1) * masks).sum(0), (weights * scales).sum())
 

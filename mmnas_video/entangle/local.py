@@ -101,7 +101,8 @@ class LocalWeights(nn.Module):
     def assignment(self, arch: Mapping[str, Value] | Mixture) -> Tensor:
         """o of an architecture or a mixture, (M,); differentiable in the table and in the mixture."""
         # Not a matrix product: under autocast that would round the logits to 16 bits.
-        return (self.counts(arch).to(self.table)[:, None] * self.table).sum(0).softmax(0)
+        counts = self.counts(arch).to(self.table, non_blocking=True)
+        return (counts[:, None] * self.table).sum(0).softmax(0)
 
     @contextmanager
     def shared_by(self, *archs: Mapping[str, Value] | Mixture) -> Iterator[None]:

@@ -28,6 +28,7 @@ class Mixture(Mapping[str, Tensor]):
     Args:
         space: whose choices these are.
         weights: per open choice a vector of one number per value, in the dtype and on the device of the network.
+        present: per choice what :meth:`present` answers, where the host knows; else it waits for the device, once.
 
     Raises:
         ConfigError: a name that is no choice, an open choice without weights, or another number of weights.
@@ -37,7 +38,9 @@ class Mixture(Mapping[str, Tensor]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __init__(self, space: SearchSpace, weights: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, space: SearchSpace, weights: Mapping[str, Tensor], present: Mapping[str, list[bool]] | None = None
+    ) -> None:
         unknown = [name for name in weights if name not in space.names]
         missing = [choice.name for choice in space.open if choice.name not in weights]
         if unknown or missing:
@@ -48,7 +51,8 @@ class Mixture(Mapping[str, Tensor]):
         self.space = space
         like = next(iter(weights.values()), torch.ones(1))
         self._weights: dict[str, Tensor] = {}
-        self._present: dict[str, list[bool]] | None = None
+        # A choice without weights has one value.
+        self._present = None if present is None else {name: present.get(name, [True]) for name in space.names}
         for choice in space:
             vector = weights.get(choice.name)
             if vector is None:
@@ -115,7 +119,8 @@ def weigh(weight: Tensor, x: Tensor) -> Tensor:
 
 def _expected(weights: Tensor, tables: Tensor) -> Tensor:
     """Σ_j weights_j · tables_j. Not a matrix product: under autocast that would round the weights to 16 bits."""
-    tables = tables.to(weights)
+    # Queued, like all that goes to a GPU in a step: a copy that blocks would wait for what has been queued before.
+    tables = tables.to(weights, non_blocking=True)
     return (weights.view(-1, *[1] * (tables.dim() - 1)) * tables).sum(0)
 
 

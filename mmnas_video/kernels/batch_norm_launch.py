@@ -40,7 +40,7 @@ def statistics(
         launch(moments_kernel, tiles.grid, x, *parts, **tiles.arguments)
         if by_sample:
             merged = _pair(x, batch, channels)
-            launch(merge_samples_kernel, (programs, batch), x, *parts, samples, *merged, **at)
+            launch(merge_samples_kernel, (batch, programs), x, *parts, samples, *merged, **at)
             parts, at = merged, {**at, 'rows': batch * tiles.rows, 'per': tiles.rows, 'blocks': batch}
         arguments = (x, *parts, mean, var, running_mean, running_var, momentum)
         launch(merge_kernel, (programs,), *arguments, start=start, total=total, **at)

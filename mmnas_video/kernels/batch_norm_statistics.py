@@ -102,8 +102,8 @@ def merge_samples_kernel(
 ):
     """The partial results of each sample to one: (B, C), the mean with and without the first row."""
     channels = units * ALIGN
-    sample = tl.program_id(1).to(tl.int64)
-    columns = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
+    sample = tl.program_id(0).to(tl.int64)  # of the grid's axes the first alone takes more than 65,535
+    columns = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = columns < channels
     offset = sample * blocks * channels
     mean, m2 = _merged(mean_ptr + offset, m2_ptr + offset, rows, per, blocks, channels, columns, BLOCK_P, BLOCK_C)

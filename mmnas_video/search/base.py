@@ -27,6 +27,7 @@ from mmnas_video.space import Arch, SearchSpace
 from .average import averaged
 from .calibration import Calibration
 from .candidates import check_score_weights
+from .checkpoint import counts_to_host
 from .config_checks import check_config, check_loaded
 from .data_lists import data_lists
 from .finite import FiniteUpdates
@@ -480,6 +481,7 @@ class SearchHook(Hook):
         if self.record:
             self.record.cut(saved['history'])
         self.finite.load_state_dict(saved['finite'])
+        counts_to_host(saved['state'])
         self.load_state_dict(saved['state'])
         self._restored = True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.

@@ -184,10 +184,10 @@ class Bilevel:
 
     def _hessian_product(self, weights: Sequence[Tensor], alpha: Tensor, along: Sequence[Tensor]) -> Tensor:
         """∇²_{α,Θ} L_train · along, from ∇α L_train a small way on either side of Θ."""
-        length = torch.sqrt(sum(u.double().square().sum() for u in along))
+        length = float(torch.sqrt(sum(u.double().square().sum() for u in along)))
         if not length > 0:  # also if it is not a number: then the first-order part is none either
-            return torch.zeros_like(alpha) * length.to(alpha)
-        eps, ends = float(WAY / length), []
+            return torch.zeros_like(alpha) * length
+        eps, ends = WAY / length, []
         for sign in (1, -1):
             beside = [w.detach() + sign * eps * u for w, u in zip(weights, along, strict=True)]
             scaled, _ = self._differentiate(self.train, beside, alpha, [alpha])

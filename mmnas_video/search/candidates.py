@@ -16,7 +16,7 @@ from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import Arch
 
 from .admitted import Draws, unmet
-from .indicator import Likelihood, VideoAccuracy
+from .indicator import Likelihood, VideoAccuracy, read
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .weighted import sum_over_ranks
@@ -102,7 +102,7 @@ class CandidateScorer:
             training = self.hook.bare.training
             self.hook.bare.eval()
             for batches in parts.values():
-                pairs = [self.indicator.measure(self.hook.bare, self._prepared(batch)) for batch in batches]
+                pairs = read([self.indicator.measure(self.hook.bare, self._prepared(batch)) for batch in batches])
                 sums += [sum(total for total, _ in pairs), sum(count for _, count in pairs)]
             self.hook.bare.train(training)
         return sums

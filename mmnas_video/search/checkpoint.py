@@ -189,6 +189,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Find the place within the epoch, if the checkpoint that is resumed has one."""
+        counts_to_host(checkpoint.get('optimizer', {}))
         self.preemption.load(runner, checkpoint)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -218,6 +219,19 @@ class AtomicCheckpointHook(CheckpointHook):
         """As the stock hook."""
         super().after_train(runner)
         self.preemption.unwatch()
+
+
+def counts_to_host(state: dict[Any, Any]) -> None:
+    """Put the counts of steps in an optimiser's state, or in several, on the CPU, in place.
+
+    MMEngine reads a checkpoint that is resumed onto the GPU, and torch leaves these counts there: from then on Adam
+    waits for the GPU once for each parameter in every step.
+    """
+    for key, value in state.items():
+        if isinstance(value, dict):
+            counts_to_host(value)
+        elif key == 'step' and isinstance(value, torch.Tensor):
+            state[key] = value.cpu()
 
 
 def find_checkpoint(work_dir: Path) -> Path | None:

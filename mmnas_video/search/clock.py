@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,8 +14,8 @@ from torch import nn
 class ForwardClock:
     """Seconds in the forward passes of a module, and seconds in all.
 
-    On an accelerator it waits for the device before and after each pass: scoring waits for it anyway, and otherwise a
-    pass would only count as long as it takes to be queued.
+    On a GPU events in its queue tell, since a pass would else only count as long as it takes to be queued; it is waited
+    for when the sum is asked for.
 
     Args:
         model: the module.
@@ -26,8 +27,16 @@ class ForwardClock:
 
     def restart(self) -> None:
         """Both counts from zero, from now."""
-        self.forward = 0.0
+        self._passes: list[tuple[Any, Any]] = []
         self._since = time.perf_counter()
+
+    @property
+    def forward(self) -> float:
+        """Seconds in forward passes since the last restart."""
+        if (device := self._gpu()) is None:
+            return sum(end - start for start, end in self._passes)
+        torch.cuda.synchronize(device)
+        return sum(start.elapsed_time(end) for start, end in self._passes) / 1e3
 
     @property
     def total(self) -> float:
@@ -42,13 +51,13 @@ class ForwardClock:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Count the passes within a block."""
-        started: list[float] = []
+        started: list[Any] = []
 
         def before(*_: object) -> None:
             started.append(self._now())
 
         def after(*_: object) -> None:
-            self.forward += self._now() - started.pop()
+            self._passes.append((started.pop(), self._now()))
 
         handles = self.model.register_forward_pre_hook(before), self.model.register_forward_hook(after)
         try:
@@ -57,7 +66,13 @@ class ForwardClock:
             for handle in handles:
                 handle.remove()
 
-    def _now(self) -> float:
-        if next(self.model.parameters()).is_cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter()
+    def _now(self) -> Any:
+        if (device := self._gpu()) is None:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(device))
+        return event
+
+    def _gpu(self) -> torch.device | None:
+        device = next(self.model.parameters()).device
+        return device if device.type == 'cuda' else None

@@ -37,8 +37,15 @@ class ArchDistribution:
 
     def mixture(self, like: Tensor, alpha: Tensor | None = None) -> Mixture:
         """softmax(α) as weights of a mixed network, differentiable in α; dtype and device of ``like``."""
-        table = self.log_probs(alpha).exp().to(like)
-        return Mixture(self.space, {choice.name: table[i, : len(choice)] for i, choice in enumerate(self.space)})
+        table = self.log_probs(alpha).exp().to(like.dtype)
+        present = table.detach().ne(0).tolist()  # before the table goes to a GPU, which would have to be asked
+        table = table.to(like.device, non_blocking=True)
+        rows = [(choice.name, i, len(choice)) for i, choice in enumerate(self.space)]
+        return Mixture(
+            self.space,
+            {name: table[i, :count] for name, i, count in rows},
+            {name: present[i][:count] for name, i, count in rows},
+        )
 
     def probs(self) -> dict[str, list[float]]:
         """Choice name to the probabilities of its values."""

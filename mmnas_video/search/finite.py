@@ -100,12 +100,14 @@ class FiniteUpdates:
         Raises:
             RunError: names the first parameter that is not.
         """
-        for name, parameter in self.hook.bare.named_parameters():
-            if not all_finite([parameter]):
-                raise RunError(
-                    f'{type(self.hook).__name__}: found weights that are no numbers ({name}), expected finite ones; no '
-                    'checkpoint is written of them, the last one is intact'
-                )
+        parameters = dict(self.hook.bare.named_parameters())
+        if all_finite(parameters.values()):  # of all at once: each answer of a GPU is waited for
+            return
+        name = next(name for name, parameter in parameters.items() if not all_finite([parameter]))
+        raise RunError(
+            f'{type(self.hook).__name__}: found weights that are no numbers ({name}), expected finite ones; no '
+            'checkpoint is written of them, the last one is intact'
+        )
 
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:

@@ -67,12 +67,12 @@ def _reader_masks(whole: nn.Module | None, model: Searchable, archs: Sequence[Ar
     readers = {} if whole is None else output_readers(whole, model)
     masks: dict[Tensor, Tensor] = {}
     for reader in readers.values():
-        mask = torch.ones_like(reader.weight, dtype=torch.bool)
+        unread = torch.ones(reader.weight.shape[1], dtype=torch.bool)  # on the host, which need not wait to look at it
         for window in map(model.output, archs):
             for start, length in window.spans():
-                mask[:, start : start + length] = False
-        if mask.any():
-            masks[reader.weight] = mask
+                unread[start : start + length] = False
+        if unread.any():
+            masks[reader.weight] = unread.to(reader.weight.device, non_blocking=True).expand_as(reader.weight)
     return masks
 
 

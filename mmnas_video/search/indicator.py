@@ -2,7 +2,7 @@
 
 An indicator is named in a config (``indicator=dict(type='Likelihood', reduction='sum')``; registered in TASK_UTILS).
 It scores one architecture on this rank's part of a batch as a (sum, count) pair; pairs are added over the ranks
-before they become weights.
+before they become weights. A sum may be a scalar tensor that is still being computed: see :func:`read`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ def batch_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[st
     return model.parse_losses(model(**batch, mode='loss'))
 
 
+def read(pairs: Sequence[tuple[Tensor | float, int]]) -> list[tuple[float, int]]:
+    """The (sum, count) pairs of several architectures or batches as numbers.
+
+    Read together, a GPU is waited for once and not after each forward pass: meanwhile the next ones are queued.
+    """
+    found = [total.detach() for total, _ in pairs if isinstance(total, Tensor)]
+    numbers = iter(torch.stack(found).tolist() if found else ())
+    return [(next(numbers) if isinstance(total, Tensor) else float(total), count) for total, count in pairs]
+
+
 @TASK_UTILS.register_module()
 class Likelihood:
     """log p(y|X, ω, A): minus the loss, summed or averaged over the batch.
@@ -38,11 +48,11 @@ class Likelihood:
             raise ConfigError(f"indicator.reduction: found {reduction!r}, expected 'sum' or 'mean'")
         self.reduction = reduction
 
-    def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[float, int]:
+    def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, int]:
         """(sum of log-likelihoods, clips) of the active architecture."""
         loss, _ = batch_loss(model, batch)
         size = len(batch['data_samples'])
-        return -float(loss) * size, size
+        return -loss.detach().double() * size, size
 
     def score(self, total: float, count: int) -> float:
         """The log-likelihood that weights are made of."""
@@ -81,11 +91,11 @@ class VideoAccuracy:
             raise ConfigError(f'indicator.num_clips: found {num_clips!r}, expected a positive number')
         self.num_clips = num_clips
 
-    def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[float, int]:
+    def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, int]:
         """(videos that are right, videos) of the active architecture."""
         samples = model(**batch, mode='predict')
-        right = sum(_is_right(_video_score(sample.pred_score), sample.gt_label) for sample in samples)
-        return float(right), len(samples)
+        right = [_is_right(_video_score(sample.pred_score), sample.gt_label) for sample in samples]
+        return torch.stack(right).double().sum(), len(samples)
 
     def score(self, total: float, count: int) -> float:
         """Accuracy in 0..1."""
@@ -106,7 +116,7 @@ def _video_score(scores: Tensor) -> Tensor:
     return scores if scores.ndim == 1 else scores.flatten(0, -2).softmax(-1).mean(0)
 
 
-def _is_right(scores: Tensor, label: Any) -> bool:
-    """Whether the highest of (classes,) is the label: a class, or 1 for each of several in (classes,)."""
-    best, label = int(scores.argmax()), torch.as_tensor(label)
-    return best == int(label) if label.numel() == 1 else bool(label[best] > 0)
+def _is_right(scores: Tensor, label: Any) -> Tensor:
+    """Whether the highest of (classes,) is the label (a class, or 1 for each of several in (classes,)): a scalar."""
+    best, label = scores.argmax(), torch.as_tensor(label, device=scores.device).flatten()
+    return best == label[0] if label.numel() == 1 else label.take(best) > 0

@@ -24,7 +24,7 @@ from .alpha_optimizer import build_alpha_optimizer
 from .base import SearchHook
 from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
-from .indicator import batch_loss
+from .indicator import batch_loss, read
 from .weighted import WeightedGradient, effective_sample_size, fill_gradients, scaled_loss, sum_over_ranks
 from .work import Work
 
@@ -192,11 +192,13 @@ class PARSECSearchHook(SearchHook):
         BatchNorm uses the batch's statistics and writes none.
         """
         held_out = self.prepare(next(self.held_out))
-        pairs = [0.0] * 2 * len(archs)
+        pairs, found = [0.0] * 2 * len(archs), []
         with batch_statistics(self.bare), optim_wrapper.optim_context(self.bare):
             for k in self._mine(len(archs)):
                 with self.searchable.use(archs[k]):
-                    pairs[2 * k : 2 * k + 2] = self.indicator.measure(self.bare, held_out)
+                    found.append(self.indicator.measure(self.bare, held_out))
+        for k, pair in zip(self._mine(len(archs)), read(found), strict=True):
+            pairs[2 * k : 2 * k + 2] = pair
         pairs = sum_over_ranks(pairs, next(self.bare.parameters()).device)
         return [
             self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2], strict=True)

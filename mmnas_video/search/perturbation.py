@@ -90,20 +90,20 @@ class PerturbationSelection:
         """
         weights = {name: vector for name, vector in self.weights().items() if name in self.order}
         for name, value in self.fixed.items():
-            index = self.space[name].index(value)
-            weights[name] = torch.nn.functional.one_hot(torch.tensor(index), len(self.space[name])).to(weights[name])
+            weights[name] = torch.zeros_like(weights[name])
+            weights[name][self.space[name].index(value)] = 1
         return Mixture(self.space, {**weights, **(replaced or {})})
 
     # ------------------------------------------------------------------ one choice
     def drops(self, name: str, score: Score) -> list[float | None]:
         """The score without each value of a choice, in the order of its values; None for one that has no weight."""
         weights = self.weights()[name].detach()
-        found: list[float | None] = [None] * len(weights)
+        known = weights.tolist()
+        found: list[float | None] = [None] * len(known)
         mixtures: dict[int, Mixture] = {}
-        for index in weights.nonzero().flatten().tolist():
-            rest = masked(weights, index)
-            if rest.any():
-                mixtures[index] = self.mixture({name: rest})
+        for index in (i for i, weight in enumerate(known) if weight):
+            if any(known[:index] + known[index + 1 :]):
+                mixtures[index] = self.mixture({name: masked(weights, index)})
             else:  # with nothing left there is no network to score
                 found[index] = -math.inf
         score_all = getattr(score, 'score_all', lambda several: [score(mixture) for mixture in several])

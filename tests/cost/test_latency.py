@@ -437,3 +437,16 @@ def test_a_search_keeps_a_latency(kind, table, tmp_path):
     assert len(lines['candidate']) >= 3 and max(line['latency_ms'] for line in lines['candidate']) <= 6
     (epoch,) = lines['epoch']
     assert epoch['latency_ms'] == {2: 4.0, 3: 5.75, 5: 9.25}[SPACE.decode(epoch['most_probable'])['width']]
+
+
+def test_a_clock_is_of_its_own_gpu(monkeypatch):
+    """Rejects events in the queue of the current GPU, and waits for that one, where another is timed."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device=None: asked.append(('stream', device)) or device)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda device=None: asked.append(('wait', device)))
+    event = type('Event', (), dict(__init__=lambda self, enable_timing: None, record=lambda self, stream=None: None))
+    monkeypatch.setattr(torch.cuda, 'Event', event)
+    second = torch.device('cuda', 1)
+    clock = latency_timer.Clock(second)
+    clock.now(), clock.wait()
+    assert asked == [('stream', second), ('wait', second)]

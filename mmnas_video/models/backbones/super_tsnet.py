@@ -169,7 +169,9 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
     def _part(self, arch: Mapping[str, Any] | Mixture, name: str) -> Mapping[str, Any] | Mixture:
         """A stream's own part of an architecture or a mixture."""
         values = stream_values(arch, name)
-        return Mixture(getattr(self, name).space, values) if isinstance(arch, Mixture) else values
+        if not isinstance(arch, Mixture):
+            return values
+        return Mixture(getattr(self, name).space, values, {key: arch.present(f'{name}.{key}') for key in values})
 
     def _fusion_windows(self, arch: Mapping[str, Any] | Mixture) -> list[FusionWindows]:
         """What the architecture or the mixture makes of each site."""

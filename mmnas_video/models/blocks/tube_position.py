@@ -26,7 +26,7 @@ def axis_encoding(places: Sequence[float], axis: int, dim: int, like: Tensor) ->
     dtype = torch.promote_types(like.dtype, torch.float32)  # half precision cannot tell pixel 2049 from 2048
     channel = torch.arange(dim, device=like.device)
     frequency = TAU ** (-torch.div(channel, 6, rounding_mode='floor').to(dtype) / (dim / 6))
-    angle = torch.tensor(places, dtype=dtype, device=like.device)[:, None] * frequency
+    angle = torch.tensor(places, dtype=dtype).to(like.device, non_blocking=True)[:, None] * frequency
     wave = torch.where(channel % 2 == 0, angle.sin(), angle.cos())
     return wave * (torch.div(channel % 6, 2, rounding_mode='floor') == axis)
 

@@ -162,7 +162,7 @@ class ViTWindows:
                 found[name] = torch.zeros_like(found[name])
         for i, windows in enumerate(self.layers):
             deep = torch.tensor([depth > i for depth in self.space['depth'].values])
-            share = mixture['depth'].masked_fill(~deep.to(mixture['depth'].device), 0).sum()
+            share = mixture['depth'].masked_fill(~deep.to(mixture['depth'].device, non_blocking=True), 0).sum()
             for part in ('heads', 'qkv', 'mlp_ratio'):
                 name = f'layer{i + 1}.{part}'
                 if name in found:
@@ -184,7 +184,7 @@ class ViTWindows:
         offered = self.space[f'layer{i + 1}.heads'], self.space[f'layer{i + 1}.qkv']
         pairs = (heads[:, None] * dims).flatten()  # in the order of the pairs
         first = [offered[1].index(windows.same_dim[pair]) for pair in windows.head_pairs]
-        return torch.zeros_like(dims).index_add(0, torch.tensor(first, device=dims.device), pairs)
+        return torch.zeros_like(dims).index_add(0, torch.tensor(first).to(dims.device, non_blocking=True), pairs)
 
     def _mixed_layer(self, i: int, mixture: Mixture, embed: EmbedAt, embeds: list[tuple[Value, Tensor]]) -> LayerAt:
         name, windows = f'layer{i + 1}', self.layers[i]

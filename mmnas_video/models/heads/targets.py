@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -20,15 +19,18 @@ def dense_targets(samples: Sequence[Any], num_classes: int, smoothing: float, de
         smoothing: ε, 0 for none.
         device: of the result.
     """
-    targets = _dense([sample.gt_label for sample in samples], num_classes)
+    # On the device: that is where the preprocessor has put the labels, and to read them back each would be waited for.
+    targets = _dense([sample.gt_label for sample in samples], num_classes, device)
     if 'blended_label' in samples[0]:
-        share = torch.tensor([sample.blended_share for sample in samples])[:, None]
-        targets = (1 - share) * targets + share * _dense([sample.blended_label for sample in samples], num_classes)
-    return ((1 - smoothing) * targets + smoothing / num_classes).to(device)
+        share = torch.tensor([sample.blended_share for sample in samples])[:, None].to(device, non_blocking=True)
+        blended = _dense([sample.blended_label for sample in samples], num_classes, device)
+        targets = (1 - share) * targets + share * blended
+    return (1 - smoothing) * targets + smoothing / num_classes
 
 
-def _dense(labels: Sequence[Tensor], num_classes: int) -> Tensor:
-    stacked = torch.stack([label.cpu() for label in labels])
+def _dense(labels: Sequence[Tensor], num_classes: int, device: torch.device) -> Tensor:
+    stacked = torch.stack(list(labels)).to(device)
     if stacked.shape[1] == 1:
-        return F.one_hot(stacked[:, 0].long(), num_classes).float()
+        targets = torch.zeros(len(labels), num_classes, device=device)
+        return targets.scatter_(1, stacked.long(), 1.0)  # F.one_hot may ask whether all of them are in range
     return stacked.float()

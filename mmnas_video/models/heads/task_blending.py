@@ -53,7 +53,7 @@ class TaskBlending:
         if not blended or not alpha:
             return imgs, batch_data_samples
         share, other = float(rng.beta(alpha, alpha)), rng.permutation(len(seeds))
-        partner = imgs[torch.from_numpy(other).to(imgs.device)]
+        partner = imgs[torch.from_numpy(other).to(imgs.device, non_blocking=True)]
         imgs, share = _cutmix(imgs, partner, share, rng) if cut else ((1 - share) * imgs + share * partner, share)
         labels = [sample.gt_label for sample in batch_data_samples]
         for sample, index in zip(batch_data_samples, other, strict=True):
