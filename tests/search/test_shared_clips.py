@@ -152,8 +152,9 @@ def test_scores_are_those_of_one_rank(ranks, ended):
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.bool, torch.bfloat16, torch.float64, torch.int64])
 def test_tensors_come_back_as_they_were(dtype):
-    """Rejects another type, order of memory or value, numbers that begin between two addresses of their type, a type that numpy has not, tensors without values, gaps that are
-    kept, and a tensor whose copy copies all that was written."""
+    """Rejects another type, order of memory or value, numbers that begin between two addresses of their type, a type
+    that numpy has not, tensors without values, gaps that are kept, and a tensor whose copy copies all that was
+    written."""
     values = torch.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7).to(dtype)
     tensors = [
         values,
