@@ -3,7 +3,7 @@
 #   python tools/search.py configs/vimnas/small_evolution.py --checkpoint work_dirs/small_joint/epoch_500.pth
 # Cost (computed, not run): 20 generations x 50 candidates, each forward on 32 held-out batches of 32 clips of each of
 #   the four sets (1,024; a mean top-1 is good to 0.6 points): 4.1 M forward passes. The decoded clips, 24 MB for
-#   one of each set, stay in memory: 25 GB a process; custom_hooks.0.eval_batches=128 where there is room for four
+#   one of each set, stay in memory: 25 GB a machine; custom_hooks.0.eval_batches=128 where there is room for four
 #   times that. The paper: about 5 minutes for a constraint.
 # What comes out: work_dirs/small_evolution/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}: one
 #   network for all four sets with its inherited weights.

@@ -3,7 +3,7 @@
 #   python tools/search.py configs/vimnas/tiny_evolution.py --checkpoint work_dirs/tiny_joint/epoch_500.pth
 # Cost (computed, not run): 20 generations x 50 candidates, each forward on 32 held-out batches of 32 clips of each of
 #   the four sets (1,024; a mean top-1 is good to 0.6 points): 4.1 M forward passes. The decoded clips, 24 MB for
-#   one of each set, stay in memory: 25 GB a process; custom_hooks.0.eval_batches=128 where there is room for four
+#   one of each set, stay in memory: 25 GB a machine; custom_hooks.0.eval_batches=128 where there is room for four
 #   times that. The paper: about 5 minutes for a constraint.
 # VIM-NAS-T has 5.5 M (Tab. 3). With four heads and kernels of up to 1,024 taps our space begins at 5.4 M, so that 5.5 M
 #   leaves hardly anything to choose.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sized
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 from mmengine.dist import get_dist_info
@@ -112,8 +112,20 @@ class EndlessSampler(Sampler):
     ) -> None:
         self.order = _Order(dataset, shuffle, seed, round_up=True, shared=shared)
         self.start = start
+        self._runs, self._size = None, 1
+
+    def only(self, runs: range | None, size: int = 1) -> None:
+        """From the next iteration on give, of what follows ``start``, only the runs of ``size`` samples with these
+        numbers, and end after them; None gives everything again."""
+        self._runs, self._size = runs, size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        if self._runs is None:
+            return self._endless()
+        found = islice(self._endless(), len(self._runs) and (self._runs[-1] + 1) * self._size)
+        return (key for number, key in enumerate(found) if number // self._size in self._runs)
+
+    def _endless(self) -> Iterator[tuple[int, int]]:
         first, skip = divmod(self.start, len(self.order))
         for number in count(first):
             for index in self.order.of_pass(number)[skip:]:

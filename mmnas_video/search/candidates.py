@@ -17,6 +17,7 @@ from mmnas_video.space import Arch
 
 from .admitted import Draws, unmet
 from .indicator import Likelihood, VideoAccuracy, read
+from .shared_clips import load_together
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .weighted import sum_over_ranks
@@ -37,7 +38,8 @@ class CandidateScorer:
     ``score_weights`` make of them.
 
     Several ranks share the work: of many candidates each has some (:meth:`score_all`), of a single one some batches.
-    All ranks hold all clips, so a score does not depend on their number; nothing but scores goes from one to another.
+    All ranks see all clips, so a score does not depend on their number. The ranks of a machine decode these together
+    and keep them once (:mod:`~.shared_clips`); from one machine to another go nothing but scores.
 
     Args:
         hook: the search.
@@ -146,13 +148,17 @@ def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
 
 def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str, Any]]]:
     """The first so many batches of each held-out dataset that counts, at most one pass; the clips are kept as they were
-    decoded."""
+    decoded. Every rank has to call this.
+
+    Raises:
+        ConfigError: on all ranks: too many clips cannot be read.
+    """
     args = (hook.scoring_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
     whole = {'shared': False}
     joint = is_joint(hook.scoring_cfg)
     streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
     streams = {name: stream for name, stream in streams.items() if (hook.score_weights or {}).get(name, 1.0)}
-    found: dict[str, list[dict[str, Any]]] = {}
+    counts: dict[str, int] = {}
     for name, stream in streams.items():
         whole = len(stream.loader.sampler) // stream.loader.batch_size
         if whole < batches:
@@ -160,9 +166,8 @@ def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str,
                 f'arch_dataloader{name and "." + name}: found {max(whole, 1)} held-out batches of '
                 f'{stream.loader.batch_size} clips, expected {batches}; candidates are scored on these'
             )
-        found[name] = [next(stream) for _ in range(min(batches, max(whole, 1)))]
-        stream.close()
-    return found
+        counts[name] = min(batches, max(whole, 1))
+    return load_together(streams, counts)
 
 
 def check_score_weights(hook: SearchHook) -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import torch
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmnas_video.entangle import norm_layers
-from mmnas_video.errors import RunError, shown
+from mmnas_video.errors import ConfigError, RunError, StackError, shown
 
 from .weighted import average_over_ranks
 
 #: How far numbers of two ranks may be apart: processors of two kinds round differently.
 TOLERANCE = 1e-9
+T = TypeVar('T')
 
 
 def before_checkpoint(runner: Runner) -> None:
@@ -51,6 +52,33 @@ def running_statistics(runner: Runner) -> list[Tensor]:
     averages = [hook.ema_model for hook in runner.hooks if isinstance(getattr(hook, 'ema_model', None), nn.Module)]
     norms = [norm for model in (runner.model, *averages) for norm in norm_layers(model)]
     return [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+
+
+def on_all_ranks(work: Callable[[], T]) -> list[T]:
+    """What some work gives on each rank, in their order; every rank has to call this.
+
+    Args:
+        work: without anything that waits for other ranks; what it returns goes to all of them.
+
+    Raises:
+        Exception: on every rank, if the work ends with an error on one: the first rank's, if it is an error of this
+            package; of another kind it stays what it is on that rank, and the others have a RunError that quotes it.
+    """
+    own, error = None, None
+    try:
+        own = work()
+    except Exception as caught:
+        error = caught
+    told = None
+    if isinstance(error, (ConfigError, RunError, StackError)):
+        told = type(error), str(error)
+    elif error is not None:
+        told = RunError, f'rank {get_rank()}: {type(error).__name__}: {error}'
+    found = all_gather_object((own, told))
+    for rank, (_, told) in enumerate(found):
+        if told is not None:
+            raise error if error is not None and rank == get_rank() else told[0](told[1])
+    return [result for result, _ in found]
 
 
 def check_agreement(state: Mapping[str, Any], when: str) -> None:

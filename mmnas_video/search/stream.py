@@ -76,9 +76,28 @@ class BatchStream:
             self.loader.sampler.start = self.consumed * self.loader.batch_size
             self._batches = iter(self.loader)
         batch = next(self._batches)
-        self._bad.take(batch)
+        self.count_bad(batch)
         self.consumed += 1
         return batch
+
+    def part(self, numbers: range) -> Iterator[dict[str, Any]]:
+        """The batches of these numbers, from the stream's beginning, and none loaded beyond them; unreadable clips are
+        still named in them (:meth:`count_bad`). The workers end with the iterator."""
+        self.loader.sampler.only(numbers, self.loader.batch_size)
+        try:
+            self._batches = iter(self.loader)
+            yield from self._batches
+        finally:
+            self.close()
+            self.loader.sampler.only(None)
+
+    def count_bad(self, batch: dict[str, Any]) -> None:
+        """Take the names of unreadable clips out of a batch of :meth:`part`, and count them.
+
+        Raises:
+            ConfigError: they are too many.
+        """
+        self._bad.take(batch)
 
     def close(self) -> None:
         """End the workers; the stream can be drawn from again."""

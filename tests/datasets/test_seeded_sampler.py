@@ -77,6 +77,19 @@ def test_a_started_stream_is_the_tail_of_the_whole(monkeypatch, world, rank, sta
     assert list(islice(whole, 60)) == list(islice(tail, 60))
 
 
+@pytest.mark.parametrize('start', [0, 5])
+@pytest.mark.parametrize('runs', [range(1, 8, 3), range(0, 5), range(2, 2)])
+def test_only_some_runs(start, runs):
+    """Rejects runs that are counted within a pass, or from the stream's beginning and not ``start``, a stream that goes
+    on after the last (its workers would decode for nobody), and one that does not give everything again."""
+    sampler = EndlessSampler(range(11), seed=2, start=start)
+    whole = list(islice(sampler, 40))
+    sampler.only(runs, 3)
+    assert list(islice(sampler, 40)) == [key for run in runs for key in whole[3 * run : 3 * run + 3]]
+    sampler.only(None)
+    assert list(islice(sampler, 40)) == whole
+
+
 def test_endless_passes_cover_the_set_in_different_orders():
     """Rejects one order that is repeated, and random draws with repetition."""
     keys = list(islice(EndlessSampler(range(11), seed=2), 33))
