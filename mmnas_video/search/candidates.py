@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.dist import get_rank, get_world_size, is_main_process
-from mmengine.utils import track_iter_progress
+from mmengine.dist import get_rank, get_world_size
 
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture
@@ -20,6 +19,7 @@ from .indicator import Likelihood, VideoAccuracy, read
 from .shared_clips import load_together
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
+from .told import told
 from .weighted import sum_over_ranks
 
 if TYPE_CHECKING:
@@ -59,31 +59,27 @@ class CandidateScorer:
         """The score: accuracy in 0..1, or what the indicator says."""
         return self._mean(self.measure(arch))
 
-    def score_all(self, archs: Sequence[Arch | Mixture], progress: bool = False) -> list[float]:
+    def score_all(self, archs: Sequence[Arch | Mixture]) -> list[float]:
         """The score of each, in their order. Every rank calls this with the same candidates and gets all scores.
 
         Candidates that are the same network are scored once. A mixture is only itself.
-
-        Args:
-            archs: the candidates.
-            progress: show how far this rank has come (the first rank only).
         """
         canonical = self.hook.searchable.canonical
         keys = [id(arch) if isinstance(arch, Mixture) else canonical(arch) for arch in archs]
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         distinct = [archs[keys.index(key)] for key in numbers]
-        shown = track_iter_progress if progress and is_main_process() else iter
         if get_world_size() == 1 or len(distinct) == 1:
-            scores = [self(arch) for arch in shown(distinct)]
+            scores = [self(arch) for arch in told(distinct, 'Scored candidates', self.hook.runner.logger)]
         else:
-            scores = self._shared(distinct, shown)
+            scores = self._shared(distinct)
         return [scores[numbers[key]] for key in keys]
 
-    def _shared(self, archs: Sequence[Arch | Mixture], shown: Callable[[list[int]], Iterable[int]]) -> list[float]:
+    def _shared(self, archs: Sequence[Arch | Mixture]) -> list[float]:
         width = 2 * len(self._batches)
         costs = [1 if isinstance(arch, Mixture) else self.hook.cost(arch).macs or 1 for arch in archs]
         table = [0.0] * width * len(archs)
-        for number in shown(deal(costs, get_world_size())[get_rank()]):
+        own = deal(costs, get_world_size())[get_rank()]
+        for number in told(own, "Scored candidates, the first rank's share", self.hook.runner.logger):
             table[number * width : (number + 1) * width] = self._sums(archs[number], self._batches)
         table = sum_over_ranks(table, next(self.hook.bare.parameters()).device)
         return [self._mean(self._scores(table[low : low + width])) for low in range(0, len(table), width)]
@@ -167,7 +163,7 @@ def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str,
                 f'{stream.loader.batch_size} clips, expected {batches}; candidates are scored on these'
             )
         counts[name] = min(batches, max(whole, 1))
-    return load_together(streams, counts)
+    return load_together(streams, counts, hook.runner.logger)
 
 
 def check_score_weights(hook: SearchHook) -> None:
@@ -212,7 +208,7 @@ def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
     score = CandidateScorer(hook, batches)
     archs = sample_admitted(hook, rng, candidates)
     drawn = list({hook.searchable.canonical(arch): arch for arch in archs}.values())
-    scores = score.score_all(drawn, progress=True)
+    scores = score.score_all(drawn)
     _record(hook, drawn, scores)
     return drawn[max(range(len(drawn)), key=scores.__getitem__)]
 

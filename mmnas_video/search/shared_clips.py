@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from functools import cached_property
+from logging import Logger
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +35,7 @@ from torch import Tensor
 
 from .ranks import on_all_ranks
 from .stream import BatchStream
+from .told import told
 
 #: Bytes: every tensor begins at a multiple of this, whatever its type needs.
 ALIGNMENT = 64
@@ -41,7 +43,9 @@ ALIGNMENT = 64
 BOOT = Path('/proc/sys/kernel/random/boot_id')
 
 
-def load_together(streams: Mapping[str, BatchStream], counts: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+def load_together(
+    streams: Mapping[str, BatchStream], counts: Mapping[str, int], logger: Logger
+) -> dict[str, list[dict[str, Any]]]:
     """The first so many batches of each stream, as its loader gives them; every rank has to call this and gets all.
 
     A rank may write into its batches: the others do not see it. Unreadable clips are counted in the order of the
@@ -50,6 +54,7 @@ def load_together(streams: Mapping[str, BatchStream], counts: Mapping[str, int])
     Args:
         streams: not shared ones, of which no batch has been taken. Their workers are ended.
         counts: how many batches of each.
+        logger: for progress.
 
     Raises:
         Exception: on all ranks, and at once, what went wrong on the first of them (:func:`~.ranks.on_all_ranks`).
@@ -64,7 +69,10 @@ def load_together(streams: Mapping[str, BatchStream], counts: Mapping[str, int])
             numbers = range(mates.index(get_rank()), counts[name], len(mates))
             with closing(stream.part(numbers)) as part:
                 rounds = range(-(-counts[name] // fewest))
-                places[name] = [on_all_ranks(lambda part=part: own.append(next(part, None))) for _ in rounds]
+                what = f'Loaded held-out batches{name and f" of {name}"}, {len(mates)} at a time'
+                places[name] = [
+                    on_all_ranks(lambda part=part: own.append(next(part, None))) for _ in told(rounds, what, logger)
+                ]
 
         def read() -> None:
             for name, stream in streams.items():

@@ -6,6 +6,7 @@ Imports once and forks, as ranks.py. Each process writes what it has got, case b
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ from mmnas_video.search.stream import BatchStream
 from .toy import SPACE, ToyDataset, checkpoint, config, loader
 
 WORLDS = (1, 2, 3)
+LOGGER = logging.getLogger('clips')
 #: Batches of the two datasets: with two and three ranks some have one more than others.
 COUNTS = {'images': 7, 'videos': 5}
 BATCH = 3
@@ -98,7 +100,7 @@ def load(notes: Path, workers: int = 0, share: float = 0.01, **options: Any) -> 
     streams = {name: stream(Clips(notes, **options), name, workers, share) for name in COUNTS}
     before = len(os.listdir('/proc/self/fd'))
     try:
-        batches = load_together(streams, COUNTS)
+        batches = load_together(streams, COUNTS, LOGGER)
     except (ConfigError, RunError, TypeError) as error:
         return {'error': f'{type(error).__name__}: {error}'}
     clips = [clip for part in batches.values() for batch in part for clip in batch['inputs']]
@@ -127,7 +129,7 @@ def weigh(notes: Path) -> dict[str, Any]:
     shape = (64, 128, 128, 1)
     meet = dist.barrier if dist.is_initialized() else list
     streams = {'': stream(Clips(notes, shape=shape), 'large')}
-    clips = [clip for batch in load_together(streams, {'': MEGABYTES // BATCH})[''] for clip in batch['inputs']]
+    clips = [clip for batch in load_together(streams, {'': MEGABYTES // BATCH}, LOGGER)[''] for clip in batch['inputs']]
     sums = [int(clip.sum()) for clip in clips]
     meet()
     found = {'bytes': sum(clip.nbytes for clip in clips), 'pages': resident(clips)}
@@ -181,7 +183,7 @@ def rank_main(folder: Path, rank: int, ranks: int) -> None:
     torch.save(found, folder / f'{ranks}-{rank}.pt')
     if ranks == WORLDS[-1]:
         dist.barrier()
-        kept = load_together({'': stream(Clips(folder / 'last'), 'last')}, {'': 5})
+        kept = load_together({'': stream(Clips(folder / 'last'), 'last')}, {'': 5}, LOGGER)
         dist.barrier()
         assert kept
         os.kill(os.getpid(), signal.SIGKILL)
