@@ -12,7 +12,7 @@ from .local import LocalWeights, add_local_weights
 from .mixture import Mixture, mix_kernels, mix_moves, mix_windows, weigh
 from .norm import SuperBatchNorm3d, batch_statistics, kept_statistics, norm_layers, recalibrate
 from .recompute import recomputed
-from .searchable import Searchable, bare_model, find_searchable
+from .searchable import Searchable, bare_model, find_searchable, mixtures_uncompiled
 from .spread import spread
 from .sync_norm import has_synced_norms, rank_statistics, sync_norms
 from .tube_embed import TubeEmbed
@@ -64,6 +64,7 @@ __all__ = [
     'mix_kernels',
     'mix_moves',
     'mix_windows',
+    'mixtures_uncompiled',
     'norm_layers',
     'rank_statistics',
     'recalibrate',

@@ -18,7 +18,8 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         ctx.save_for_backward(weight, rows, columns)
-        return (weight * rows[:, None]).mul_(columns)
+        # Nothing in place in a forward: torch.compile of torch 2.11 then gives wrong gradients (pytorch #180642).
+        return weight * rows[:, None] * columns
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
@@ -53,7 +54,7 @@ class _MaskedLayerNorm(torch.autograd.Function):
         ctx.save_for_backward(x, share)
         ctx.eps = eps
         centred, scale, _ = _moments(x, share, eps)
-        return centred.mul_(scale)
+        return centred * scale  # not in place, as above
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -17,6 +18,8 @@ def recomputed(layer: nn.Module, *args: Any) -> Any:
     A backward pass comes when :class:`~.local.LocalWeights` have been taken away again. Running statistics have moved
     by then, and do not move a second time.
     """
+    if torch.compiler.is_compiling():  # a graph has the weights and the statistics of its forward pass as they were
+        return checkpoint(layer, *args, use_reentrant=False)
     return checkpoint(layer, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _AsOfNow(layer)))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
@@ -130,6 +132,22 @@ class Searchable:
     def pinned_cfg(self, arch: Mapping[str, Value]) -> dict[str, Any]:
         """The arguments that differ when this module is built for ``arch`` alone (``dict(arch={...})``)."""
         return {'arch': dict(self.space.check(arch))}
+
+
+def mixtures_uncompiled(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """For the ``forward`` of a :class:`Searchable`: ``torch.compile`` leaves it as it is while a mixture is active.
+
+    Tracing the masks of a mixture takes minutes even on the demos' networks. Of architectures each is a graph, for as
+    many as torch keeps of one function (``torch._dynamo.config.recompile_limit``, 8); all others run uncompiled.
+    """
+    uncompiled = torch.compiler.disable(forward)
+
+    @functools.wraps(forward)
+    def run(self: Searchable, *args: Any, **kwargs: Any) -> Any:
+        leave = torch.compiler.is_compiling() and isinstance(self.arch, Mixture)
+        return (uncompiled if leave else forward)(self, *args, **kwargs)
+
+    return run
 
 
 def bare_model(model: nn.Module) -> nn.Module:

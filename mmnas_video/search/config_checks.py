@@ -39,10 +39,11 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'Runner: found one that was built without its config (Runner(model=..., ...)), expected '
             'Runner.from_cfg(cfg): a search reads train_dataloader, randomness and more in it'
         )
-    if cfg.get('compile'):
+    if cfg.get('compile') not in (None, False):  # an empty dict is on, too
         raise ConfigError(
-            'compile: found it on, expected off in a search: torch.compile makes a graph for every '
-            'architecture and silently gives up after eight; compile the found network instead'
+            f'compile: found {cfg.compile!r}, expected False in a search: each architecture would be a graph of its '
+            'own, compiled for minutes and seldom drawn again; compile the found network, when it is trained by its '
+            'config'
         )
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
     if optimizer.get('fused') and class_of(optimizer, OPTIMIZERS) is torch.optim.SGD:

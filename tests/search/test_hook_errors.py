@@ -25,7 +25,8 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(compile=True), 'compile: found it on, expected off'),
+        (dict(compile=True), 'compile: found True, expected False in a search'),
+        (dict(compile={}), 'compile: found {}, expected False in a search'),
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
         (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
         (dict(randomness=dict(seed=3, diff_rank_seed=True)), 'randomness.diff_rank_seed: found True'),

@@ -21,6 +21,7 @@ from mmnas_video.entangle import (
     SuperConv3d,
     Window,
     add_local_weights,
+    mixtures_uncompiled,
     whole,
 )
 from mmnas_video.errors import ConfigError
@@ -144,9 +145,6 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
                 for block in group.blocks:
                     nn.init.zeros_(block.project_norm.weight)
         add_local_weights(self, local_weights)
-        if not space.open:
-            for _ in self.walk(space.largest):  # the groups keep their windows: torch.compile must not see it happen
-                pass
 
     def _make_groups(
         self,
@@ -198,6 +196,7 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
             yield group, at.joined_by(more) if more else at
             source = f'{group.group.name}.channels'
 
+    @mixtures_uncompiled
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H / 32, W / 32)`` with the active architecture or mixture."""
         x = self.enter(x)

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmnas_video.cost import AdditiveCost, Block, Cost
-from mmnas_video.entangle import Mixture, Searchable, Slice, add_local_weights
+from mmnas_video.entangle import Mixture, Searchable, Slice, add_local_weights, mixtures_uncompiled
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
@@ -116,6 +116,7 @@ class SuperP3D(Searchable, BaseModule):
         return made
 
     # ------------------------------------------------------------------ running
+    @mixtures_uncompiled
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 3, T, H, W)`` to ``(B, out_channels, T, H', W')``, halved by stem and reductions."""
         terms = self._terms(self.arch)

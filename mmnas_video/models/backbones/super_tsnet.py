@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmnas_video.cost import Block, ChainCost, Cost, TwoStreamCost
-from mmnas_video.entangle import Mixture, Searchable, Slice, Window, add_local_weights, lay_windows
+from mmnas_video.entangle import Mixture, Searchable, Slice, Window, add_local_weights, lay_windows, mixtures_uncompiled
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
@@ -190,6 +190,7 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         found = {name: site.joined(windows) for name, site, windows in sites}
         return {name: joined for name, joined in found.items() if joined}
 
+    @mixtures_uncompiled
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """A clip of the dense stream's frames, with the active architecture or mixture.
 

@@ -19,6 +19,7 @@ from mmnas_video.entangle import (
     TubeAt,
     Window,
     add_local_weights,
+    mixtures_uncompiled,
     recomputed,
     spread,
 )
@@ -129,6 +130,7 @@ class SuperViT(Searchable, BaseModule):
         add_local_weights(self, local_weights)
 
     # ------------------------------------------------------------------ running
+    @mixtures_uncompiled
     def forward(self, x: Tensor) -> Tensor:
         """Clips ``(B, C, T, H, W)`` or images ``(B, C, H, W)`` to features ``(B, largest embedding)``."""
         if x.dim() == 4:

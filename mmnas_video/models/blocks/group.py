@@ -167,11 +167,16 @@ class MBConv3DGroup(nn.Module):
     def windows(self, inp: Value, kernel: Value, expansion: Value, channels: Value, attention: Value) -> GroupWindows:
         """As :meth:`at`, from the values."""
         key = (inp, kernel, expansion, channels, attention)
-        found = self._windows.get(key)
-        if found is None:  # bounded by the group's own values, not by the number of architectures
+        # Not while torch.compile looks: what is kept in between would be a reason for it to begin anew, and it cannot
+        # write into a dict what it has made itself.
+        keep = not torch.compiler.is_compiling()
+        found = self._windows.get(key) if keep else None
+        if found is None:
             out, pair = self.outputs[channels], (expansion, channels)
             rest = BlockWindows(out, self.mids[pair], out, self.squeezes[pair], KERNELS[kernel])
-            found = self._windows[key] = GroupWindows(rest._replace(inp=self.inputs[inp]), rest, attention)
+            found = GroupWindows(rest._replace(inp=self.inputs[inp]), rest, attention)
+            if keep:  # bounded by the group's own values, not by the number of architectures
+                self._windows[key] = found
         return found
 
     def _mixed(self, arch: Mixture, source: Value) -> GroupWindows:
