@@ -34,6 +34,8 @@ TINY: dict[str, dict] = {
     'SuperViT': dict(table=TABLE, tubes=(TUBE, TUBE | dict(kernels=('2x8x8', '4x4x4'))), clamp_offsets=True),
     'SuperP3D': dict(nodes=2, cells=1, operators=('zero', 'skip', 'conv_1'), stem_stride=2, stem_channels=4),
 }
+#: Of two streams only what dynamo makes of them is looked at: their blocks are those of SuperMBConv3D.
+BACKENDS = {'SuperTSNet': 'eager'}
 CLIP = (2, 3, 4, 16, 16)
 LIMIT = 2  # compiled variants; torch's own is 8
 
@@ -74,16 +76,16 @@ def check_alike(one: nn.Module, compiled: nn.Module, other: nn.Module, x: Tensor
 
 
 @pytest.mark.parametrize('kind', TINY)
-def test_of_forty_architectures_the_first_few_are_compiled(kind):
+def test_of_many_architectures_the_first_few_are_compiled(kind):
     """Rejects a supernet at which torch fails (it wrote into a dict while it was traced), a graph for every
     architecture, another loss, gradient or running statistic than without, and memory that grows with them."""
     one, rng, alive = build(kind), random.Random(5), []
-    other, compiled = copy.deepcopy(one), torch.compile(one, backend='aot_eager')
-    for step in range(40):
+    other, compiled = copy.deepcopy(one), torch.compile(one, backend=BACKENDS.get(kind, 'aot_eager'))
+    for step in range(12):
         arch = one.space.sample(rng)
         with one.use(arch), other.use(arch):
             check_alike(one, compiled, other, clip(step))
-        if step in (19, 39):
+        if step in (5, 11):
             gc.collect()
             alive.append(len(gc.get_objects()))
     assert counters['stats']['unique_graphs'] == LIMIT
