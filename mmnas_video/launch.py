@@ -256,10 +256,11 @@ def join_ranks(cfg: Config) -> None:
 def build_runner(cfg: Config) -> Runner:
     """The Runner of a config, in the process group of its launcher (:func:`join_ranks`).
 
-    The heads of a config that pins an architecture get the pinned network's width, also in ``cfg`` itself, which the
-    Runner writes beside its results for stock tools; and ``resume='auto'`` is settled there.
+    Of a copy of ``cfg``, which stays as it is: there ``resume='auto'`` is settled, and the heads of a config that pins an
+    architecture get the pinned network's width. The Runner writes that one beside its results, for stock tools.
     """
     join_ranks(cfg)
+    cfg = copy.deepcopy(cfg)
     settle_resume(cfg)
     fit_readers(cfg)
     # A step may leave parameters out: heads of other datasets, operators that an architecture has not. Where none are
@@ -279,6 +280,9 @@ def settle_resume(cfg: Config) -> None:
     MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. Nor does it look
     for that in a work dir that was moved or copied: ``last_checkpoint`` holds the path of the time of writing. What a
     search that was killed before its first checkpoint left of its history goes, as if it had not been run.
+
+    Args:
+        cfg: a copy of the caller's: what is settled for one run would make his next one begin anew.
 
     Raises:
         ConfigError: ``last_checkpoint`` names a file that is not there.
@@ -301,7 +305,8 @@ def settle_resume(cfg: Config) -> None:
 
 
 def train(cfg: Config) -> Runner:
-    """Build the Runner of a config and train; returns it.
+    """Build the Runner of a config and train; returns it. ``cfg`` stays as it is: with ``resume='auto'`` a second call goes
+    on where the first was interrupted.
 
     Raises:
         ConfigError: whatever a config makes the software below us raise before a step is done; it names the part.

@@ -32,7 +32,7 @@ TEST, EVALUATORS = ('test_dataloader', 'test_cfg', 'test_evaluator'), ('val_eval
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
-    """Run the search that ``cfg`` names to its end.
+    """Run the search that ``cfg`` names to its end; ``cfg`` stays as it is.
 
     With ``retrain = dict(config=...)`` in the config the found network is then trained from scratch by that config
     (its ``model.backbone.arch`` set to the found arch.json) in ``WORK_DIR/retrain`` and tested.
@@ -57,7 +57,7 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
     if cfg.get('stages'):
         found['stages'] = [stage.summary for stage in run_stages(cfg, search_once)]
     else:
-        search_once(cfg)
+        cfg = search_once(cfg).runner.cfg  # where resume='auto' is settled: after a search that began, this begins too
     if retrain and cfg.get('retrain'):
         found.update(retrain_arch(cfg.retrain, str(found['arch']), Path(cfg.work_dir) / 'retrain', cfg))
     return found

@@ -125,6 +125,22 @@ def test_a_retraining_with_weights_of_its_own_goes_on(retrain, tmp_path):
     assert (folder / 'epoch_1.pth').stat().st_mtime_ns == written and (folder / 'tested.json').is_file()
 
 
+def test_after_a_search_that_began_anew_the_retraining_does_too(retrain, tmp_path):
+    """Rejects, with resume='auto', a training of another search that is taken for this one's."""
+    hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
+    cfg = config(hook, 1, str(tmp_path / 'w'), retrain=retrain, resume='auto')
+    first = run_search(cfg)['retrained']
+    for name in ('epoch_1.pth', 'last_checkpoint'):
+        (tmp_path / 'w' / name).unlink()
+    forget_runs()
+    run_search(cfg)
+    assert (first / 'tested.json').is_file() and (tmp_path / 'w/retrain-1/tested.json').is_file()
+    forget_runs()
+    before = files(first)
+    run_search(cfg)
+    assert files(first) == before and cfg.resume == 'auto'
+
+
 @DATASETS.register_module()
 class Piped(ToyDataset):
     """Toy data that has the pipeline of a video's."""
