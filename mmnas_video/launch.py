@@ -256,8 +256,8 @@ def join_ranks(cfg: Config) -> None:
 def build_runner(cfg: Config) -> Runner:
     """The Runner of a config, in the process group of its launcher (:func:`join_ranks`).
 
-    Of a copy of ``cfg``, which stays as it is: there ``resume='auto'`` is settled, and the heads of a config that pins an
-    architecture get the pinned network's width. The Runner writes that one beside its results, for stock tools.
+    ``cfg`` stays as it is. In the copy that the Runner has, and writes beside its results for stock tools,
+    ``resume='auto'`` is settled, and the heads of a config that pins an architecture have the pinned network's width.
     """
     join_ranks(cfg)
     cfg = copy.deepcopy(cfg)
@@ -305,8 +305,9 @@ def settle_resume(cfg: Config) -> None:
 
 
 def train(cfg: Config) -> Runner:
-    """Build the Runner of a config and train; returns it. ``cfg`` stays as it is: with ``resume='auto'`` a second call goes
-    on where the first was interrupted.
+    """Build the Runner of a config and train; returns it.
+
+    ``cfg`` stays as it is: with ``resume='auto'`` a second call goes on where the first was interrupted.
 
     Raises:
         ConfigError: whatever a config makes the software below us raise before a step is done; it names the part.
