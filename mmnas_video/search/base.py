@@ -106,7 +106,7 @@ class SearchHook(Hook):
         self.arch_dataloader, self.score_weights = arch_dataloader, score_weights
         self.calibration_clips, self.freeze_unsampled = calibration_clips, freeze_unsampled
         self._restored = self._within_epoch = False
-        self.dropped, self.finite = 0, FiniteUpdates(self, max_lost_updates)
+        self.finite = FiniteUpdates(self, max_lost_updates)
         self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
         self._found: Arch | None = None  # what the search has ended with
@@ -362,7 +362,7 @@ class SearchHook(Hook):
         line = {
             'kind': 'epoch',
             'epoch': runner.epoch + 1,
-            'dropped': self.dropped,
+            'dropped': self.finite.dropped,
             **summary,
             'most_probable': list(self.space.encode(arch)),
             'macs': self.cost(arch).macs,
