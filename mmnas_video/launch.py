@@ -37,6 +37,7 @@ from mmnas_video.search import (
     is_search_hook,
     read_checkpoint,
 )
+from mmnas_video.search.config_text import unformatted
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -127,10 +128,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py'
         )
     with _reading(f'config: found in {path!r} what cannot be read', 'a config file (.py)'):
-        cfg = Config.fromfile(path)
-    # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time. (The argument
-    # format_python_code that is meant for this does not reach a classic config.)
-    object.__setattr__(cfg, '_format_python_code', False)
+        cfg = unformatted(Config.fromfile(path))
     check_options(options or {}, cfg)
     for key, value in (options or {}).items():
         with _reading(f'--cfg-options: found {key}={shown(value)}, which has no place', 'a key of the config'):
