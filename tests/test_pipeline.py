@@ -58,14 +58,15 @@ def files(folder):
 
 def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
     """Rejects the result of an earlier search in this work dir told as this one's, its checkpoint gone on from, and a
-    finished training that is run again."""
+    finished training that is run again; and paths of one kind only."""
     folder = tmp_path / 'w'
-    first = retrained(retrain, ONE, folder)
+    first = retrained(retrain, ONE, str(folder))
     before = files(folder)
     (tmp_path / 'arch.json').write_text(
         json.dumps({'format': 'mmnas-video/arch@1', 'space': SPACE.identity, 'arch': ONE})
     )
-    assert retrained(retrain, str(tmp_path / 'arch.json'), folder, resume=True) == first and files(folder) == before
+    for arch in (str(tmp_path / 'arch.json'), tmp_path / 'arch.json'):
+        assert retrained(retrain, arch, folder, resume=True) == first and files(folder) == before
     retrained(retrain, OTHER, folder, resume=True)
     weights = torch.load(folder / 'epoch_1.pth', weights_only=True)['state_dict']
     assert weights['backbone.weight'].shape == (5, 7)

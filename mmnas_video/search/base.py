@@ -85,6 +85,8 @@ class SearchHook(Hook):
     held_out_clips: int | None = None
     #: Epochs in which only the weights learn, of methods with such an option.
     warmup_epochs = 0
+    #: (C, T, H, W) of the clip whose cost is meant, empty where none is given; None until a run begins.
+    shape: tuple[int, ...] | None = None
     #: Options of a base class that the method does not take.
     refused: tuple[str, ...] = ()
 
@@ -344,7 +346,16 @@ class SearchHook(Hook):
 
     def cost(self, arch: Arch) -> Cost | TimedCost:
         """MACs and parameters of the whole network at the config's clip shape, and latency where the budget has a
-        table; zero where no shape is given."""
+        table; zero where no shape is given.
+
+        Raises:
+            ConfigError: the hook is in no run yet.
+        """
+        if self.shape is None:
+            raise ConfigError(
+                f'{type(self).__name__}.cost: found a hook that is in no run yet, expected one whose before_run was '
+                'called; without a run mmnas_video.cost.total_cost says what an architecture costs'
+            )
         cost = self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
         return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
 

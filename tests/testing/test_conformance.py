@@ -681,6 +681,13 @@ def test_a_check_after_one_that_failed(monkeypatch):
     assert left == {'own'} and MMLogger.get_current_instance().instance_name == 'own'
 
 
+@pytest.mark.parametrize('check', [check_searchable, check_mixture])
+def test_inputs_of_another_precision_are_taken(check):
+    """Rejects torch's error over two dtypes, where an AssertionError says what is wrong with a module."""
+    make, inputs, archs = searchable_case(*SEARCHABLES['ToyBackbone'])
+    check(make, inputs.float(), archs)
+
+
 def test_a_searchable_that_is_wrapped_is_refused():
     """Rejects a suite that tests nothing, because what it was given is not the searchable module."""
     with pytest.raises(AssertionError, match='not itself the outermost'):
