@@ -181,8 +181,16 @@ def fit_readers(cfg: Config) -> None:
 def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel, Config]:
     """The pinned network with its weights copied out of ``model``, and its config.
 
-    Its outputs are those of the supernet at ``arch``. Inherited BatchNorm statistics are a mixture: recalibrate before
-    it is scored.
+    Its outputs are those of the supernet at ``arch``; heads and necks that read an output whose width depends on the
+    architecture are as narrow as that. Inherited BatchNorm statistics are a mixture: recalibrate before it is scored.
+
+    Args:
+        cfg: of the supernet; ``Config(dict(model=...))`` will do. It stays as it is.
+        model: what ``MODELS.build(cfg.model)`` made, trained.
+        arch: of its space.
+
+    Raises:
+        ConfigError: ``model`` has no searchable part, or ``arch`` is not of its space.
     """
     pinned_cfg = pinned_config(cfg, model, arch)
     pinned = MODELS.build(pinned_cfg.model)
