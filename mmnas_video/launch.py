@@ -37,6 +37,7 @@ from mmnas_video.search import (
     is_search_hook,
     read_checkpoint,
 )
+from mmnas_video.search.config_text import unformatted
 
 LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 DRY_STEPS = 2
@@ -127,10 +128,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py'
         )
     with _reading(f'config: found in {path!r} what cannot be read', 'a config file (.py)'):
-        cfg = Config.fromfile(path)
-    # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time. (The argument
-    # format_python_code that is meant for this does not reach a classic config.)
-    object.__setattr__(cfg, '_format_python_code', False)
+        cfg = unformatted(Config.fromfile(path))
     check_options(options or {}, cfg)
     for key, value in (options or {}).items():
         with _reading(f'--cfg-options: found {key}={shown(value)}, which has no place', 'a key of the config'):
@@ -256,10 +254,11 @@ def join_ranks(cfg: Config) -> None:
 def build_runner(cfg: Config) -> Runner:
     """The Runner of a config, in the process group of its launcher (:func:`join_ranks`).
 
-    The heads of a config that pins an architecture get the pinned network's width, also in ``cfg`` itself, which the
-    Runner writes beside its results for stock tools; and ``resume='auto'`` is settled there.
+    ``cfg`` stays as it is. In the copy that the Runner has, and writes beside its results for stock tools,
+    ``resume='auto'`` is settled, and the heads of a config that pins an architecture have the pinned network's width.
     """
     join_ranks(cfg)
+    cfg = copy.deepcopy(cfg)
     settle_resume(cfg)
     fit_readers(cfg)
     # A step may leave parameters out: heads of other datasets, operators that an architecture has not. Where none are
@@ -279,6 +278,9 @@ def settle_resume(cfg: Config) -> None:
     MMEngine has no such start: for it ``load_from`` beside ``resume`` is the checkpoint to go on from. Nor does it look
     for that in a work dir that was moved or copied: ``last_checkpoint`` holds the path of the time of writing. What a
     search that was killed before its first checkpoint left of its history goes, as if it had not been run.
+
+    Args:
+        cfg: a copy of the caller's: what is settled for one run would make his next one begin anew.
 
     Raises:
         ConfigError: ``last_checkpoint`` names a file that is not there.
@@ -302,6 +304,8 @@ def settle_resume(cfg: Config) -> None:
 
 def train(cfg: Config) -> Runner:
     """Build the Runner of a config and train; returns it.
+
+    ``cfg`` stays as it is: with ``resume='auto'`` a second call goes on where the first was interrupted.
 
     Raises:
         ConfigError: whatever a config makes the software below us raise before a step is done; it names the part.

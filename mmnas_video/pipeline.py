@@ -32,7 +32,7 @@ TEST, EVALUATORS = ('test_dataloader', 'test_cfg', 'test_evaluator'), ('val_eval
 
 
 def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
-    """Run the search that ``cfg`` names to its end.
+    """Run the search that ``cfg`` names to its end; ``cfg`` stays as it is.
 
     With ``retrain = dict(config=...)`` in the config the found network is then trained from scratch by that config
     (its ``model.backbone.arch`` set to the found arch.json) in ``WORK_DIR/retrain`` and tested.
@@ -57,9 +57,9 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
     if cfg.get('stages'):
         found['stages'] = [stage.summary for stage in run_stages(cfg, search_once)]
     else:
-        search_once(cfg)
+        cfg = search_once(cfg).runner.cfg  # where resume='auto' is settled: after a search that began, this begins too
     if retrain and cfg.get('retrain'):
-        found.update(retrain_arch(cfg.retrain, str(found['arch']), Path(cfg.work_dir) / 'retrain', cfg))
+        found.update(retrain_arch(cfg.retrain, found['arch'], Path(cfg.work_dir) / 'retrain', cfg))
     return found
 
 
@@ -150,8 +150,8 @@ def _extract(runner: Runner, cfg: Config) -> SearchHook:
 
 def retrain_arch(
     retrain: Mapping[str, Any],
-    arch: str | Mapping[str, Any] | None,
-    work_dir: Path,
+    arch: str | os.PathLike[str] | Mapping[str, Any] | None,
+    work_dir: str | os.PathLike[str],
     search: Config,
     backbone: Mapping[str, Any] | None = None,
     name: str = 'retrain',
@@ -168,8 +168,15 @@ def retrain_arch(
         search: the search's config, for launcher, seed, log level and resume.
         backbone: takes the place of the config's backbone.
         name: for the progress line.
+
+    Returns:
+        ``retrained``, the folder, and the ``metrics`` of the test.
+
+    Raises:
+        ConfigError: what :func:`load_retrain` and :func:`~mmnas_video.launch.train` refuse.
     """
     join_ranks(search)
+    work_dir = Path(work_dir)
     cfg, done = retrain_config(retrain, arch, work_dir, search, backbone), work_dir / TESTED
     trained, goes_on = _trained(cfg), bool(cfg.resume) and is_same_training(cfg)
     barrier()  # all ranks have looked
@@ -208,8 +215,8 @@ def _trained(cfg: Config) -> str:
 
 def retrain_config(
     retrain: Mapping[str, Any],
-    arch: str | Mapping[str, Any] | None,
-    work_dir: Path,
+    arch: str | os.PathLike[str] | Mapping[str, Any] | None,
+    work_dir: str | os.PathLike[str],
     search: Config,
     backbone: Mapping[str, Any] | None = None,
 ) -> Config:
@@ -217,7 +224,9 @@ def retrain_config(
     cfg = load_retrain(retrain)
     if backbone is not None:
         cfg.model.backbone = dict(backbone)
-    cfg.model.backbone.arch = arch if isinstance(arch, str) or arch is None else dict(arch)
+    if arch is not None:
+        arch = os.fspath(arch) if isinstance(arch, (str, os.PathLike)) else dict(arch)
+    cfg.model.backbone.arch = arch
     cfg.work_dir, cfg.launcher = str(work_dir), search.get('launcher', 'none')
     cfg.log_level = search.get('log_level', 'INFO')  # MMEngine's own
     cfg.console = search.get('console', 'all')

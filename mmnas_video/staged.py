@@ -40,6 +40,7 @@ from mmnas_video.search import (
     end_entropy,
     find_finished,
     is_named,
+    model_part,
     opened,
     read_finished,
     read_stages,
@@ -86,9 +87,7 @@ class StagePlan:
     def pinned(self, chosen: Mapping[str, Value]) -> Config:
         """The stage's config with everything pinned that it does not search."""
         cfg = copy.deepcopy(self.cfg)
-        part = cfg.model
-        for step in filter(None, self.part.split('.')):
-            part = part[step]
+        part = model_part(cfg, self.part)
         part.fixed = {**(part.get('fixed') or {}), **chosen, **self.waiting}
         cfg.work_dir = str(self.folder)
         cfg.experiment_name = self.folder.name  # MMEngine keeps one message hub for runs of one name and second

@@ -9,6 +9,7 @@ interpolated by the rates (:mod:`~mmnas_video.cost.latency_fit`).
 from __future__ import annotations
 
 import json
+import os
 import platform
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,7 +171,11 @@ class Bench:
 
 
 def measure_table(
-    bench: Bench, path: Path, networks: int, seed: int, report: Callable[[int, int], object] = lambda *_: None
+    bench: Bench,
+    path: str | os.PathLike[str],
+    networks: int,
+    seed: int,
+    report: Callable[[int, int], object] = lambda *_: None,
 ) -> LatencyTable:
     """Measure the table of a bench into ``path``; a file that is begun is gone on with.
 
@@ -184,7 +189,7 @@ def measure_table(
     Raises:
         ConfigError: ``path`` is a file of another network, setting or seed.
     """
-    source = f'--out={str(path)!r}'
+    path, source = Path(path), f'--out={str(path)!r}'
     head = {**bench.describe(), 'method': {'networks': networks, 'repeats': bench.repeats, 'seed': seed}}
     data = {**head, 'versions': _versions(), 'measured': []}
     if path.exists():
@@ -270,6 +275,13 @@ def check_table(
     bench: Bench, table: LatencyTable, count: int, seed: int, report: Callable[[int, int], object] = lambda *_: None
 ) -> dict[str, Any]:
     """Predict random architectures and measure each twice, the second time when all have had their first.
+
+    Args:
+        bench: networks and setting, those that the table is of.
+        table: what predicts.
+        count: how many architectures.
+        seed: of their choice.
+        report: called with the number of measurements done and of all.
 
     Returns:
         :func:`~mmnas_video.cost.latency_fit.prediction_agreement` of the prediction with the faster of the two, both

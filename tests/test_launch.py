@@ -1,17 +1,28 @@
 """From a command line to a run: what begins and what goes on, the seed, and the length of a dry run."""
 
 import argparse
+import copy
 import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
 from mmnas_video.console import training_lines
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import _merge_arguments, add_arguments, build_runner, check_work_dir, dry_run, load_config
-from mmnas_video.registry import MODELS
+from mmnas_video.launch import (
+    _merge_arguments,
+    add_arguments,
+    build_runner,
+    check_work_dir,
+    dry_run,
+    load_config,
+    train,
+)
+from mmnas_video.pipeline import run_search
+from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.testing.toy import config, loader
 from tests.conftest import forget_runs
 
@@ -107,6 +118,41 @@ def test_what_a_finished_search_left_is_not_cut(file, tmp_path):
     (tmp_path / 'last_checkpoint').unlink()
     build_runner(inheriting(file, tmp_path, '--resume')).train()
     assert (tmp_path / 'search-1/history.jsonl').read_bytes() == kept
+
+
+@HOOKS.register_module()
+class Interrupt(Hook):
+    """Ends a run as Ctrl-C does, before an iteration; notes the first one of each run."""
+
+    begun, at = [], None
+
+    def before_train(self, runner):
+        self.begun.append(runner.iter)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures('no_pictures')
+@pytest.mark.parametrize('program', [train, run_search])
+def test_a_call_that_is_made_again_with_the_same_config_goes_on(program, tmp_path, monkeypatch):
+    """Rejects a run whose resume='auto' is settled in the caller's config: after an interruption the same cell of a
+    notebook begins at step 0."""
+    monkeypatch.setattr(Interrupt, 'begun', [])
+    cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 3, str(tmp_path), resume='auto')
+    cfg.custom_hooks.append(dict(type='Interrupt', priority='VERY_LOW'))
+    before = copy.deepcopy(cfg.to_dict())
+    monkeypatch.setattr(Interrupt, 'at', 8)
+    with pytest.raises(KeyboardInterrupt):
+        program(cfg)
+    forget_runs()
+    monkeypatch.setattr(Interrupt, 'at', None)
+    program(cfg)
+    forget_runs()
+    init_default_scope('mmaction')
+    dry_run(cfg)
+    assert Interrupt.begun == [0, 6, 0] and cfg.to_dict() == before
 
 
 def test_a_checkpoint_that_is_named_is_what_a_run_goes_on_from(file, tmp_path):

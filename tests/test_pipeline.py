@@ -58,14 +58,15 @@ def files(folder):
 
 def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
     """Rejects the result of an earlier search in this work dir told as this one's, its checkpoint gone on from, and a
-    finished training that is run again."""
+    finished training that is run again; and paths of one kind only."""
     folder = tmp_path / 'w'
-    first = retrained(retrain, ONE, folder)
+    first = retrained(retrain, ONE, str(folder))
     before = files(folder)
     (tmp_path / 'arch.json').write_text(
         json.dumps({'format': 'mmnas-video/arch@1', 'space': SPACE.identity, 'arch': ONE})
     )
-    assert retrained(retrain, str(tmp_path / 'arch.json'), folder, resume=True) == first and files(folder) == before
+    for arch in (str(tmp_path / 'arch.json'), tmp_path / 'arch.json'):
+        assert retrained(retrain, arch, folder, resume=True) == first and files(folder) == before
     retrained(retrain, OTHER, folder, resume=True)
     weights = torch.load(folder / 'epoch_1.pth', weights_only=True)['state_dict']
     assert weights['backbone.weight'].shape == (5, 7)
@@ -123,6 +124,22 @@ def test_a_retraining_with_weights_of_its_own_goes_on(retrain, tmp_path):
     written = (folder / 'epoch_1.pth').stat().st_mtime_ns
     retrained(retrain, ONE, folder, resume=True, **{**options, 'load_from': 'gone.pth'})
     assert (folder / 'epoch_1.pth').stat().st_mtime_ns == written and (folder / 'tested.json').is_file()
+
+
+def test_after_a_search_that_began_anew_the_retraining_does_too(retrain, tmp_path):
+    """Rejects, with resume='auto', a training of another search that is taken for this one's."""
+    hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
+    cfg = config(hook, 1, str(tmp_path / 'w'), retrain=retrain, resume='auto')
+    first = run_search(cfg)['retrained']
+    for name in ('epoch_1.pth', 'last_checkpoint'):
+        (tmp_path / 'w' / name).unlink()
+    forget_runs()
+    run_search(cfg)
+    assert (first / 'tested.json').is_file() and (tmp_path / 'w/retrain-1/tested.json').is_file()
+    forget_runs()
+    before = files(first)
+    run_search(cfg)
+    assert files(first) == before and cfg.resume == 'auto'
 
 
 @DATASETS.register_module()

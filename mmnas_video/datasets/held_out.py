@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 
@@ -64,13 +65,13 @@ def read_held_out(option: dict | None, key: str) -> HeldOut | None:
     A ``pipeline`` in it is none of the split's: a search scores through it (:mod:`mmnas_video.search.held_out`).
 
     Raises:
-        ConfigError: an unknown or missing option, a part, a fraction or a pipeline that is none.
+        ConfigError: no dict, an unknown or missing option, a part, a fraction, a seed or a pipeline that is none.
     """
     if option is None:
         return None
+    refuse_unknown(f'{key}.held_out', option, [*(field.name for field in fields(HeldOut)), 'pipeline'])
     option = dict(option)
     pipeline = option.pop('pipeline', None)
-    refuse_unknown(f'{key}.held_out', option, [*(field.name for field in fields(HeldOut)), 'pipeline'])
     missing = sorted({'fraction', 'part'} - set(option))
     if missing:
         raise ConfigError(f"{key}.held_out: found no {missing}, expected dict(fraction=…, part=…, seed=0, by='path').")
@@ -85,6 +86,8 @@ def read_held_out(option: dict | None, key: str) -> HeldOut | None:
         raise ConfigError(f'{key}.held_out.part: found {held.part!r}, expected one of {", ".join(PARTS)}.')
     if held.by not in NAMES:
         raise ConfigError(f'{key}.held_out.by: found {held.by!r}, expected one of {", ".join(NAMES)}.')
-    if not 0 < held.fraction < 1:
-        raise ConfigError(f'{key}.held_out.fraction: found {held.fraction}, expected a number between 0 and 1.')
+    if not isinstance(held.fraction, Real) or not 0 < held.fraction < 1:
+        raise ConfigError(f'{key}.held_out.fraction: found {shown(held.fraction)}, expected a number between 0 and 1.')
+    if not isinstance(held.seed, Integral):
+        raise ConfigError(f'{key}.held_out.seed: found {shown(held.seed)}, expected a whole number, or none (0).')
     return held

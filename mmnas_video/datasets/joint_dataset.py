@@ -215,6 +215,9 @@ def named_configs(datasets: Mapping[str, Any] | Sequence[Mapping[str, Any]], key
 
 def merged_held_out(common: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The ``held_out`` of one of several datasets: what all have in common, and the entries of its own before these."""
+    for given in (common, own):
+        if not isinstance(given, Mapping | None):
+            return given  # is refused where it is read
     if not common and 'part' not in (own or {}):  # an own fraction says nothing where nothing is split
         return None
     return {'by': 'video', **(common or {}), **(own or {})}

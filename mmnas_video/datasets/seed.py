@@ -36,7 +36,8 @@ def seeded(seed: int) -> Iterator[None]:
     """Seed random, numpy and torch's CPU generator for the body, then give all three back as they were.
 
     ``torch.manual_seed`` is not used: it also seeds the GPU's generators, which then would not be given back,
-    and every sample that is loaded in the main process would restart the dropout masks.
+    and every sample that is loaded in the main process would restart the dropout masks. The generators are those of the
+    whole process: bodies that run at once, in threads, draw from each other's.
     """
     kept = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
     random.seed(seed)

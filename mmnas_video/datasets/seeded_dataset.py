@@ -32,7 +32,8 @@ class SeededDataset(Dataset):
 
     MMAction2's transforms draw from the global generators, whose state depends on which worker met which
     samples before. Here each sample is drawn under its own seed, and the generators are given back, so a
-    sample is the same with any number of workers, in any order, before and after a resume.
+    sample is the same with any number of workers, in any order, before and after a resume. Workers are processes: the
+    generators are a process's own, and threads that read at once disturb one another's samples.
 
     Args:
         dataset: config of (or) the dataset: ``VideoDataset``, ``RawframeDataset``, or any other with a

@@ -5,13 +5,18 @@ from collections.abc import Iterator, Sized
 from itertools import count, islice
 
 import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.dist import get_dist_info
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, Subset
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATA_SAMPLERS
 
 from .seed import derive_seed
+
+#: Datasets that take an index alone.
+PLAIN = (BaseDataset, Subset, torch.utils.data.ConcatDataset, ConcatDataset, RepeatDataset, ClassBalancedDataset)
 
 
 class _Order:
@@ -22,6 +27,7 @@ class _Order:
     """
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool, shared: bool = True) -> None:
+        _check_takes_pairs(dataset)
         self.size = len(dataset)
         if self.size == 0:
             raise ConfigError('dataset: found no sample to draw from, expected at least 1.')
@@ -37,6 +43,17 @@ class _Order:
         rng = np.random.default_rng(derive_seed(self.seed, 'order', number))
         order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
         return np.resize(order, self.total)[self.rank :: self.world_size].tolist()
+
+
+def _check_takes_pairs(dataset: Sized) -> None:
+    """Refuse what is known to take an index alone: torch says so at the first batch, in words of its own."""
+    dataset = getattr(dataset, '_dataset', dataset)  # MMEngine's num_batch_per_epoch wraps it
+    if getattr(type(dataset), '__getitem__', None) in [kind.__getitem__ for kind in PLAIN]:
+        raise ConfigError(
+            f'dataset: found a {type(dataset).__name__}, which takes an index alone, expected SeededDataset (or '
+            'JointDataset) around each list that is joined or cut: this sampler yields (epoch, index). Part of a list '
+            'is held_out=dict(...) of a SeededDataset.'
+        )
 
 
 def _hand_on(seed: int, dataset: Sized) -> None:
@@ -55,10 +72,13 @@ class SeededSampler(Sampler):
     as MMEngine's ``DefaultSampler`` does. No generator is kept, so there is nothing to save.
 
     Args:
-        dataset: anything with a length.
+        dataset: ``SeededDataset``, ``JointDataset`` or another whose items are asked for by (epoch, index).
         shuffle: False gives the list's own order in every epoch.
         seed: the same on all ranks; the Runner passes its own. None is 0.
         round_up: repeat a few samples so that all ranks get as many.
+
+    Raises:
+        ConfigError: an empty dataset, or one of MMEngine's or torch's that takes an index alone.
     """
 
     reproducible = True
@@ -96,13 +116,16 @@ class EndlessSampler(Sampler):
     (What the workers had fetched in advance does not count: count the batches that were used.)
 
     Args:
-        dataset: anything with a length.
+        dataset: ``SeededDataset``, ``JointDataset`` or another whose items are asked for by (epoch, index).
         shuffle: False gives the list's own order in every pass.
         seed: the same on all ranks; the Runner passes its own. None is 0.
         start: how many samples *of this rank* lie behind, over all passes.
         shared: whether the ranks share the samples of a pass; else each gets all.
 
     Every pass is filled up to as many samples on every rank. ``len`` is one pass of this rank.
+
+    Raises:
+        ConfigError: as of :class:`SeededSampler`.
     """
 
     reproducible = True

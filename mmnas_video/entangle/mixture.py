@@ -8,11 +8,12 @@ outputs are summed. One-hot weights are the sampled network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, shown
 from mmnas_video.space import SearchSpace, Value
 
 from .window import MixedKernel, MixedWindow, Window, centre_crop
@@ -27,11 +28,13 @@ class Mixture(Mapping[str, Tensor]):
 
     Args:
         space: whose choices these are.
-        weights: per open choice a vector of one number per value, in the dtype and on the device of the network.
+        weights: per open choice a vector of one number per value, in the dtype and on the device of the network. Of
+            lists and arrays tensors are made, in torch's default dtype on the CPU.
         present: per choice what :meth:`present` answers, where the host knows; else it waits for the device, once.
 
     Raises:
-        ConfigError: a name that is no choice, an open choice without weights, or another number of weights.
+        ConfigError: a name that is no choice, an open choice without weights, another number of weights, or weights
+            that are no numbers.
     """
 
     # Equal only to itself, and hashable: comparing tensors entry by entry would be neither cheap nor true or false.
@@ -39,7 +42,10 @@ class Mixture(Mapping[str, Tensor]):
     __hash__ = object.__hash__
 
     def __init__(
-        self, space: SearchSpace, weights: Mapping[str, Tensor], present: Mapping[str, list[bool]] | None = None
+        self,
+        space: SearchSpace,
+        weights: Mapping[str, Tensor | Sequence[float]],
+        present: Mapping[str, list[bool]] | None = None,
     ) -> None:
         unknown = [name for name in weights if name not in space.names]
         missing = [choice.name for choice in space.open if choice.name not in weights]
@@ -49,6 +55,7 @@ class Mixture(Mapping[str, Tensor]):
                 f'one vector for each open choice of {space.name!r}'
             )
         self.space = space
+        weights = {name: _vector(name, vector) for name, vector in weights.items()}
         like = next(iter(weights.values()), torch.ones(1))
         self._weights: dict[str, Tensor] = {}
         # A choice without weights has one value.
@@ -94,6 +101,15 @@ class Mixture(Mapping[str, Tensor]):
         """Value to weight (a scalar) for the values that take part: what an output-mixed choice sums over."""
         pairs = zip(self.space[name].values, self[name], self.present(name), strict=True)
         return {value: weight for value, weight, here in pairs if here}
+
+
+def _vector(name: str, weights: Any) -> Tensor:
+    if isinstance(weights, Tensor):
+        return weights
+    try:
+        return torch.as_tensor(weights, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f'mixture[{name!r}]: found {shown(weights)}, expected one number for each value') from None
 
 
 class _Weigh(torch.autograd.Function):

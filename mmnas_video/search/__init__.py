@@ -18,6 +18,7 @@ from .extraction import (
     is_named,
     is_search_hook,
     load_supernet,
+    model_part,
     read_checkpoint,
     save_extracted,
 )
@@ -77,6 +78,7 @@ __all__ = [
     'is_named',
     'is_search_hook',
     'load_supernet',
+    'model_part',
     'opened',
     'read_checkpoint',
     'read_finished',

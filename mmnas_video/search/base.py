@@ -86,6 +86,8 @@ class SearchHook(Hook):
     held_out_clips: int | None = None
     #: Epochs in which only the weights learn, of methods with such an option.
     warmup_epochs = 0
+    #: (C, T, H, W) of the clip whose cost is meant, empty where none is given; None until a run begins.
+    shape: tuple[int, ...] | None = None
     #: Options of a base class that the method does not take.
     refused: tuple[str, ...] = ()
 
@@ -107,7 +109,7 @@ class SearchHook(Hook):
         self.arch_dataloader, self.score_weights = arch_dataloader, score_weights
         self.calibration_clips, self.freeze_unsampled = calibration_clips, freeze_unsampled
         self._restored = self._within_epoch = False
-        self.dropped, self.finite = 0, FiniteUpdates(self, max_lost_updates)
+        self.finite = FiniteUpdates(self, max_lost_updates)
         self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
         self._found: Arch | None = None  # what the search has ended with
@@ -345,7 +347,16 @@ class SearchHook(Hook):
 
     def cost(self, arch: Arch) -> Cost | TimedCost:
         """MACs and parameters of the whole network at the config's clip shape, and latency where the budget has a
-        table; zero where no shape is given."""
+        table; zero where no shape is given.
+
+        Raises:
+            ConfigError: the hook is in no run yet.
+        """
+        if self.shape is None:
+            raise ConfigError(
+                f'{type(self).__name__}.cost: found a hook that is in no run yet, expected one whose before_run was '
+                'called; without a run mmnas_video.cost.total_cost says what an architecture costs'
+            )
         cost = self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
         return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
 
@@ -363,7 +374,7 @@ class SearchHook(Hook):
         line = {
             'kind': 'epoch',
             'epoch': runner.epoch + 1,
-            'dropped': self.dropped,
+            'dropped': self.finite.dropped,
             **summary,
             'most_probable': list(self.space.encode(arch)),
             'macs': self.cost(arch).macs,

@@ -23,6 +23,16 @@ def config_text(cfg: Config) -> str:
     return ''.join(f'{key} = {_text(value, 0, len(key) + 3)}\n' for key, value in cfg.to_dict().items())
 
 
+def unformatted(cfg: Config) -> Config:
+    """``cfg`` itself, once MMEngine's formatter is turned off for it.
+
+    MMEngine writes a config's text into every checkpoint, and its formatter takes seconds each time. The argument
+    ``format_python_code`` that is meant for this does not reach a classic config.
+    """
+    object.__setattr__(cfg, '_format_python_code', False)
+    return cfg
+
+
 def _text(value: Any, indent: int, used: int) -> str:
     """A value after ``used`` characters of a line that begins with ``indent`` blanks; a comma may follow."""
     line = _line(value)

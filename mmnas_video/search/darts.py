@@ -138,7 +138,7 @@ class DARTSSearchHook(SearchHook):
         self.epochs = EpochArchs()
         self._score: float | None = None
         self._scorer: CandidateScorer | None = None
-        self.dropped, self.stopped = 0, False
+        self.stopped = False
 
     def setup(self, runner: Runner) -> None:
         """Build α and its optimiser, which no part of the model has; look at what only the run can tell."""
@@ -370,7 +370,7 @@ class DARTSSearchHook(SearchHook):
         watched values stand in the architecture."""
         best = self.choose()
         counts = {'counts': self.counts(best)} if self.watch else {}
-        return {**self.distribution.summary(best), 'score': self._score, 'dropped': self.dropped, **counts}
+        return {**self.distribution.summary(best), 'score': self._score, **counts}
 
     # ------------------------------------------------------------------ what it costs
     def step_work(self, ranks: int) -> list[Work]:
@@ -404,7 +404,6 @@ class DARTSSearchHook(SearchHook):
             'optimizer': self.alpha_optimizer.state_dict(),
             'epochs': list(self.epochs.lines),
             'score': self._score,
-            'dropped': self.dropped,
             'stopped': self.stopped,
         }
 
@@ -415,7 +414,7 @@ class DARTSSearchHook(SearchHook):
         # The budget may be another one since.
         lines = [{**line, 'within': not self.violation(self.space.decode(line['arch']))} for line in state['epochs']]
         self.epochs, self._score = EpochArchs(lines), state['score']
-        self.dropped, self.stopped = state['dropped'], state['stopped']
+        self.stopped = state['stopped']
 
 
 def batch_part(optim_wrapper: OptimWrapper) -> tuple[float, bool]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from torch import nn
+from torch import Tensor, nn
 
 from mmnas_video import compat
 from mmnas_video.datasets.joint_dataset import are_named, named_configs
@@ -46,6 +46,14 @@ def is_named(hook: Mapping[str, Any], names: Sequence[str]) -> bool:
     return getattr(hook_class(hook), '__name__', None) in names
 
 
+def model_part(cfg: Config, name: str) -> Any:
+    """The config of a part of ``cfg.model``, as :func:`~mmnas_video.entangle.find_searchable` names it ('' is all)."""
+    part = cfg.model
+    for step in filter(None, name.split('.')):
+        part = part[step]
+    return part
+
+
 def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> Config:
     """The config of the network that ``arch`` is: the search's config without the search.
 
@@ -54,9 +62,7 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
     """
     pinned = copy.deepcopy(cfg)
     name, searchable = find_searchable(model)
-    part = pinned.model
-    for step in filter(None, name.split('.')):
-        part = part[step]
+    part = model_part(pinned, name)
     part.update(searchable.pinned_cfg(arch))
     part.pop('fixed', None)
     part.pop('local_weights', None)  # merged
@@ -175,8 +181,16 @@ def fit_readers(cfg: Config) -> None:
 def extract_model(cfg: Config, model: BaseModel, arch: Arch) -> tuple[BaseModel, Config]:
     """The pinned network with its weights copied out of ``model``, and its config.
 
-    Its outputs are those of the supernet at ``arch``. Inherited BatchNorm statistics are a mixture: recalibrate before
-    it is scored.
+    Its outputs are those of the supernet at ``arch``; heads and necks that read an output whose width depends on the
+    architecture are as narrow as that. Inherited BatchNorm statistics are a mixture: recalibrate before it is scored.
+
+    Args:
+        cfg: of the supernet; ``Config(dict(model=...))`` will do. It stays as it is.
+        model: what ``MODELS.build(cfg.model)`` made, trained.
+        arch: of its space.
+
+    Raises:
+        ConfigError: ``model`` has no searchable part, or ``arch`` is not of its space.
     """
     pinned_cfg = pinned_config(cfg, model, arch)
     pinned = MODELS.build(pinned_cfg.model)
@@ -236,7 +250,7 @@ def check_weights(model: nn.Module, data: Mapping[str, Any], checkpoint: str | o
         ConfigError: names that are missing, unknown or of another shape.
     """
     found, expected = (
-        {name: tuple(value.shape) for name, value in state.items()}
+        {name: tuple(value.shape) if isinstance(value, Tensor) else type(value) for name, value in state.items()}
         for state in (data.get('state_dict', data), model.state_dict())
     )
     wrong = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
@@ -274,15 +288,11 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     Raises:
         ConfigError: no such file, a file that is not a plain checkpoint, or weights of another network or space.
     """
-    path, data = Path(checkpoint), read_checkpoint(checkpoint)
+    data = read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
     check_space_of(model, data, checkpoint)
-    try:
-        model.load_state_dict(data.get('state_dict', data), strict=True)
-    except RuntimeError as error:
-        raise ConfigError(
-            f'checkpoint {str(path)!r}: found weights of another network: {" ".join(str(error).split())[:400]}'
-        ) from None
+    check_weights(model, data, checkpoint)
+    model.load_state_dict(data.get('state_dict', data))
     return model
 
 
@@ -296,6 +306,7 @@ __all__ = [
     'is_named',
     'is_search_hook',
     'load_supernet',
+    'model_part',
     'pinned_config',
     'read_checkpoint',
     'save_extracted',

@@ -40,7 +40,7 @@ class FiniteUpdates:
     def __init__(self, hook: SearchHook, limit: int) -> None:
         check_number(f'{type(hook).__name__}.max_lost_updates', limit, 1)
         self.hook, self.limit = hook, limit
-        self.in_a_row = 0
+        self.dropped = self.in_a_row = 0
 
     # ------------------------------------------------------------------ one step
     def admits(self, loss: Tensor, arch: Arch | Mixture, drawn: Sequence[Arch | Mixture] | None = None) -> bool:
@@ -64,7 +64,7 @@ class FiniteUpdates:
         if not archs:
             return
         hook = self.hook
-        hook.dropped += len(archs)
+        self.dropped += len(archs)
         if what != 'score':
             clear_statistics(hook.bare)
         if hook.record:
@@ -112,11 +112,11 @@ class FiniteUpdates:
     # ------------------------------------------------------------------ checkpoints
     def state_dict(self) -> dict[str, Any]:
         """What is counted."""
-        return {'dropped': self.hook.dropped, 'in_a_row': self.in_a_row}
+        return {'dropped': self.dropped, 'in_a_row': self.in_a_row}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
-        self.hook.dropped, self.in_a_row = state['dropped'], state['in_a_row']
+        self.dropped, self.in_a_row = state['dropped'], state['in_a_row']
 
 
 @torch.no_grad()

@@ -120,7 +120,6 @@ class PARSECSearchHook(SearchHook):
         for key, value in self.guard.items():
             check_number(f'PARSECSearchHook.collapse_guard.{key}', value, whole=False)
         self._scores: list[float] = []
-        self.dropped = 0
 
     def setup(self, runner: Runner) -> None:
         """Build α (zeros: every architecture equally likely) and its optimiser."""
@@ -314,7 +313,6 @@ class PARSECSearchHook(SearchHook):
         return {
             **self.distribution.summary(self.choose()),
             'score': sum(self._scores) / len(self._scores) if self._scores else None,
-            'dropped': self.dropped,
         }
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -342,11 +340,10 @@ class PARSECSearchHook(SearchHook):
             **self.distribution.state_dict(),
             'optimizer': self.alpha_optimizer.state_dict(),
             'scores': list(self._scores),
-            'dropped': self.dropped,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
         self.distribution.load_state_dict(state)
         self.alpha_optimizer.load_state_dict(state['optimizer'])
-        self._scores, self.dropped = list(state['scores']), state['dropped']
+        self._scores = list(state['scores'])

@@ -210,11 +210,21 @@ class SearchSpace:
         return Arch({choice.name: choice.values[-1] for choice in self.choices})
 
     def sample(self, rng: random.Random) -> Arch:
-        """One architecture, uniform over the space."""
+        """One architecture, uniform over the space.
+
+        Raises:
+            ConfigError: ``rng`` is no generator of Python's.
+        """
+        _check_generator(rng)
         return Arch({choice.name: choice.values[rng.randrange(len(choice))] for choice in self.choices})
 
     def mutate(self, arch: Mapping[str, Value], rng: random.Random, probability: float = 0.1) -> Arch:
-        """Each open choice takes, with ``probability``, one of its *other* values (uniformly)."""
+        """Each open choice takes, with ``probability``, one of its *other* values (uniformly).
+
+        Raises:
+            ConfigError: as of :meth:`sample`.
+        """
+        _check_generator(rng)
         values = dict(arch)
         for choice in self.choices:
             if not choice.single and rng.random() < probability:
@@ -223,7 +233,12 @@ class SearchSpace:
         return Arch(values)
 
     def cross(self, first: Mapping[str, Value], second: Mapping[str, Value], rng: random.Random) -> Arch:
-        """Uniform crossover: each choice from either parent with probability one half."""
+        """Uniform crossover: each choice from either parent with probability one half.
+
+        Raises:
+            ConfigError: as of :meth:`sample`.
+        """
+        _check_generator(rng)
         return Arch({name: (first if rng.random() < 0.5 else second)[name] for name in self.names})
 
     # ------------------------------------------------------------------ spaces from spaces
@@ -263,3 +278,9 @@ class SearchSpace:
                         f'space and {list(choices[choice.name].values)} in another; expected the same'
                     )
         return cls(name, list(choices.values()))
+
+
+def _check_generator(rng: object) -> None:
+    """Refuse a bare seed, and generators of numpy and torch, which have other methods."""
+    if not hasattr(rng, 'randrange'):
+        raise ConfigError(f"rng: found {shown(rng)}, expected a generator of Python's random, such as random.Random(0)")

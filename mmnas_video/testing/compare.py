@@ -28,6 +28,11 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
                 parameter.normal_(0, 0.3, generator=generator)
 
 
+def as_double(inputs: Tensor) -> Tensor:
+    """Numbers in float64, the precision in which is compared; indices as they are."""
+    return inputs.double() if inputs.is_floating_point() else inputs
+
+
 def assert_close(found: Tensor, expected: Tensor, what: str) -> None:
     """Equal shapes, finite, and equal to :data:`TOLERANCE`."""
     assert found.shape == expected.shape, (

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import init_default_scope
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmnas_video.entangle import Mixture
@@ -82,14 +84,31 @@ def check_search_method(hook: Mapping[str, Any]) -> None:
     name = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
     _check_unknown_option(hook, name)
     with tempfile.TemporaryDirectory(prefix='check-search-') as temporary:
-        folder = Path(temporary)
-        whole = _run(hook, folder / 'whole')
-        _check_result(whole, name)
-        _check_same(whole, _run(hook, folder / 'again'), f'{name}: two runs of the same seed')
-        _check_resume(hook, whole, folder / 'killed', name)
-        other = _run(hook, folder / 'other', seed=5)
-        if len(set(whole.sampled)) > 1:
-            assert other.sampled != whole.sampled, f'{name}: another seed drew the same architectures'
+        try:
+            _check_runs(hook, Path(temporary), name)
+        finally:
+            _forget(Path(temporary).name)
+
+
+def _check_runs(hook: Mapping[str, Any], folder: Path, name: str) -> None:
+    whole = _run(hook, folder / 'whole')
+    _check_result(whole, name)
+    _check_same(whole, _run(hook, folder / 'again'), f'{name}: two runs of the same seed')
+    _check_resume(hook, whole, folder / 'killed', name)
+    other = _run(hook, folder / 'other', seed=5)
+    if len(set(whole.sampled)) > 1:
+        assert other.sampled != whole.sampled, f'{name}: another seed drew the same architectures'
+
+
+def _forget(experiment: str) -> None:
+    """Take the runs whose names begin so out of what MMEngine holds for the whole process: their folder goes, and the
+    caller's own are the current ones again."""
+    for owner in (MMLogger, MessageHub, DefaultScope, Visualizer, *Visualizer.__subclasses__()):
+        for name in [name for name in owner._instance_dict if name.startswith(experiment)]:
+            left = owner._instance_dict.pop(name)
+            for handler in list(left.handlers) if isinstance(left, MMLogger) else ():
+                handler.close()
+                left.removeHandler(handler)
 
 
 def _config(hook: Mapping[str, Any], folder: Path, seed: int) -> Any:
@@ -103,7 +122,8 @@ def _config(hook: Mapping[str, Any], folder: Path, seed: int) -> Any:
         val_evaluator=dict(type='ToyMetric'),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
     )
-    cfg.experiment_name = folder.name  # MMEngine finds its loggers and message hubs by it
+    # MMEngine finds its loggers, message hubs and visualizers by it and the second: no two checks may have one name.
+    cfg.experiment_name = f'{folder.parent.name}-{folder.name}'
     cfg.train_cfg.val_interval = 1
     return cfg
 

@@ -14,7 +14,7 @@ from mmnas_video.entangle import Mixture, Searchable, kept_statistics
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import SearchSpace, Value
 
-from .compare import TOLERANCE, assert_close, randomise
+from .compare import TOLERANCE, as_double, assert_close, randomise
 
 #: Largest difference between a derivative and its central difference, relative to the largest of a choice.
 FINITE = 1e-5
@@ -29,7 +29,7 @@ def check_mixture(make: Callable[[], Any], inputs: Tensor, archs: Sequence[Mappi
 
     Args:
         make: makes the supernet.
-        inputs: float64, what forward takes.
+        inputs: what forward takes, made float64 as the module is.
         archs: architectures to try beside the smallest and the largest.
 
     Raises:
@@ -37,7 +37,7 @@ def check_mixture(make: Callable[[], Any], inputs: Tensor, archs: Sequence[Mappi
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # differences across a kink are wrong: the same network every time
-        model = make().double()
+        model, inputs = make().double(), as_double(inputs)
     what, space = type(model).__name__, model.space
     for number, arch in enumerate((space.smallest, space.largest, *archs)):
         randomise(model, seed=number)

@@ -13,7 +13,7 @@ from mmnas_video.entangle import Searchable, find_searchable, kept_statistics, t
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Value
 
-from .compare import assert_close, check_gradients, load_strictly, randomise, sliced_state
+from .compare import as_double, assert_close, check_gradients, load_strictly, randomise, sliced_state
 
 
 def check_searchable(make: Callable[..., Any], inputs: Tensor, archs: Sequence[Mapping[str, Value]] = ()) -> None:
@@ -22,15 +22,15 @@ def check_searchable(make: Callable[..., Any], inputs: Tensor, archs: Sequence[M
 
     Args:
         make: without arguments the supernet, with those of :meth:`Searchable.pinned_cfg` the pinned module.
-        inputs: float64, (B, C, T, H, W) or what forward takes; the shape without B is the one whose cost
-        is checked.
+        inputs: (B, C, T, H, W) or what forward takes, made float64 as the module is; the shape without B is the one
+            whose cost is checked.
         archs: architectures to try beside the smallest and the largest. Together they must use every
         parameter.
 
     Raises:
         AssertionError: says which property does not hold, and at which architecture.
     """
-    model = make().double()
+    model, inputs = make().double(), as_double(inputs)
     what = type(model).__name__
     assert find_searchable(model) == ('', model), f'{what}: the module is not itself the outermost Searchable'
     space = model.space

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 from mmnas_video.cost import Cost
 from mmnas_video.entangle import MixedWindow, Mixture, Searchable, Slice, Window, add_local_weights, mix_windows, take
 from mmnas_video.registry import DATASETS, METRICS, MODELS
+from mmnas_video.search.config_text import unformatted
 from mmnas_video.space import Arch, Choice, SearchSpace, Value
 
 FEATURES, CLASSES = 7, 3
@@ -204,10 +205,7 @@ def config(hook: Mapping[str, Any], epochs: int = 2, work_dir: str | None = None
         custom_hooks=[hook],
     )
     cfg.update(changes)
-    made = Config(cfg)
-    # As load_config does: MMEngine writes the config's text into every checkpoint, and its formatter takes seconds.
-    object.__setattr__(made, '_format_python_code', False)
-    return made
+    return unformatted(Config(cfg))
 
 
 def runner(hook: Mapping[str, Any], **changes: Any) -> Runner:

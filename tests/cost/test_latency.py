@@ -215,7 +215,7 @@ def test_the_check_says_how_far_the_machine_agrees_with_itself(room, together, c
     all, and a bar that stands still until all are done."""
     monkeypatch.setattr('mmnas_video.timing.CHECKED_BYTES', room)
     bench = counted('vimnas_evolution.py')
-    table = measure_table(bench, tmp_path / 'table.json', 8, seed=0)
+    table = measure_table(bench, str(tmp_path / 'table.json'), 8, seed=0)
     bench.repeats = 3
     order, sizes, timed = [], [], bench.time
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from mmnas_video.datasets import close_runner_workers
 from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.search.config_text import unformatted
 
 CLASSES = {'image': 3, 'scene': 3, 'motion': 4}
 
@@ -152,9 +153,7 @@ def run_config(work_dir, root, workers=0, by_epoch=True, kill_at=None, resume=Fa
             default_scope='mmaction',
         )
     )
-    # MMEngine writes the config's text into every checkpoint, and its formatter takes seconds each time.
-    object.__setattr__(cfg, '_format_python_code', False)
-    return cfg
+    return unformatted(cfg)
 
 
 def noted(runner):

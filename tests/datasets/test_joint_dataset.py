@@ -54,6 +54,16 @@ def test_datasets_have_seeds_of_their_own(demo_root, joint):
     assert not torch.equal(other['scene', 1, 2]['inputs'], joint['scene', 1, 2]['inputs'])
 
 
+@pytest.mark.parametrize('place', ['of all', 'its own'])
+def test_a_held_out_that_is_no_dict_is_refused(demo_root, place):
+    """Rejects a TypeError of the merging of two."""
+    cfg, common = parts(demo_root), 'train'
+    if place == 'its own':
+        cfg['motion']['held_out'], common = 'train', None
+    with pytest.raises(ConfigError, match=r"datasets\.\w+\.held_out: found 'train', expected dict\(fraction=..."):
+        JointDataset(cfg, held_out=common)
+
+
 def test_held_out_parts_of_every_dataset(demo_root):
     """Rejects a held_out that reaches one dataset only, or mmpretrain's labels not at all (a class could then be
     missing in a part), and a dataset's own share that is ignored."""

@@ -213,6 +213,9 @@ def test_bad_options(tmp_path, video_cfg):
     fails(video_cfg, 'held_out', 'fraction', held_out=dict(part='train'))
     fails(video_cfg, 'held_out.part', "'val'", held_out=dict(fraction=0.1, part='val'))
     fails(video_cfg, 'held_out.fraction', '1.0', held_out=dict(fraction=1.0, part='train'))
+    fails(video_cfg, 'dataset.held_out:', "'train'", held_out='train')
+    fails(video_cfg, 'held_out.fraction', "'0.2'", held_out=dict(fraction='0.2', part='train'))
+    fails(video_cfg, 'held_out.seed', 'None', held_out=dict(fraction=0.2, part='train', seed=None))
     first = Path(video_cfg['ann_file']).read_text().splitlines()[0]
     (tmp_path / 'one.txt').write_text(first)
     one = {**video_cfg, 'ann_file': str(tmp_path / 'one.txt')}

@@ -2,11 +2,13 @@
 
 from itertools import islice
 
+import mmengine
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from mmnas_video.datasets import EndlessSampler, SeededSampler
 from mmnas_video.datasets import seeded_sampler as module
@@ -41,6 +43,30 @@ def test_no_global_generator_moves():
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
     list(SeededSampler(range(13))), list(islice(EndlessSampler(range(13)), 30))
     assert (np.random.get_state()[1] == before[0]).all() and torch.equal(torch.get_rng_state(), before[1])
+
+
+class Listed(BaseDataset):
+    """Eleven samples without a file."""
+
+    def load_data_list(self):
+        return [dict(number=number) for number in range(11)]
+
+
+@pytest.mark.parametrize('kind', [SeededSampler, EndlessSampler])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda listed: listed,
+        lambda listed: Subset(range(11), [1, 3]),
+        lambda listed: torch.utils.data.ConcatDataset([range(11)]),
+        lambda listed: mmengine.dataset.ConcatDataset([listed]),
+        lambda listed: RepeatDataset(listed, 2),
+    ],
+)
+def test_a_dataset_that_takes_an_index_alone_is_refused(kind, wrap):
+    """Rejects torch's own "list indices must be integers" at the first batch."""
+    with pytest.raises(ConfigError, match=r'dataset: found a \w+, which takes an index alone, expected SeededDataset'):
+        kind(wrap(Listed()))
 
 
 def test_unshuffled_is_the_lists_order():

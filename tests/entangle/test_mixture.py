@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -80,6 +81,8 @@ def test_mixtures_are_compared_by_identity(mixture):
         ({'width': torch.ones(3)}, r"none for \['op'\]"),
         ({'width': torch.ones(3), 'op': torch.ones(3), 'depth': torch.ones(2)}, r"unknown choices \['depth'\]"),
         ({'width': torch.ones(2), 'op': torch.ones(3)}, r"mixture\['width'\].*\(2,\).*\(3,\)"),
+        ({'width': [1.0, 2.0], 'op': [1, 2, 3]}, r"mixture\['width'\].*\(2,\).*\(3,\)"),
+        ({'width': 'abc', 'op': [1, 2, 3]}, r"mixture\['width'\]: found 'abc', expected one number for each value"),
         ({'width': torch.ones(3, 1), 'op': torch.ones(3)}, r"mixture\['width'\].*\(3, 1\)"),
     ],
 )
@@ -87,6 +90,14 @@ def test_wrong_weights_are_refused(given, words):
     """Rejects weights that would be broadcast, or ignored."""
     with pytest.raises(ConfigError, match=words):
         Mixture(SPACE, given)
+
+
+def test_lists_and_arrays_are_weights_too():
+    """Rejects "'list' object has no attribute 'shape'", whole numbers that stay whole, and an array's float64."""
+    made = Mixture(SPACE, {'width': [0, 1, 0], 'op': np.array([0.5, 0.0, 0.25])})
+    assert [made[name].dtype for name in made] == [torch.float32] * len(SPACE)
+    assert made['width'].tolist() == [0, 1, 0] and made['op'].tolist() == [0.5, 0, 0.25]
+    assert made.present('op') == [True, False, True]
 
 
 def test_a_mixture_over_another_space_is_refused(mixture):

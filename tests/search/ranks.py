@@ -229,7 +229,7 @@ def run(name: str, folder: Path, ranks: int, weights: dict) -> dict:
     end |= {'forwards': watch.forwards, 'own mean': watch.means[-1]}
     search = next((hook for hook in runner.hooks if isinstance(hook, SearchHook)), None)
     if search:
-        end |= {'arch': dict(search.chosen), 'dropped': search.dropped}
+        end |= {'arch': dict(search.chosen), 'dropped': search.finite.dropped}
         end['alpha'] = getattr(search, 'distribution', None) and search.distribution.alpha.detach().clone()
     if search and search.record:
         lines = map(json.loads, (folder / 'search/history.jsonl').read_text().splitlines())

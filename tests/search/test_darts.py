@@ -189,7 +189,7 @@ def test_an_overflow_is_left_out_and_counted(monkeypatch):
     )
     start = search.distribution.alpha.detach().clone()
     made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
-    assert torch.equal(search.distribution.alpha, start) and search.dropped == 1
+    assert torch.equal(search.distribution.alpha, start) and search.finite.dropped == 1
     assert not search.alpha_optimizer.state
 
 

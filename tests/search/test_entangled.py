@@ -20,6 +20,7 @@ from mmnas_video.entangle import Mixture, batch_statistics
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import EntanglementSearchHook
 from mmnas_video.search.candidates import CandidateScorer, check_score_weights
+from mmnas_video.search.config_text import unformatted
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.search.indicator import Likelihood
 from mmnas_video.search.perturbation import PerturbationSelection
@@ -91,8 +92,7 @@ def joint_config(root, work_dir, hook, backbone, width, head):
             experiment_name=f'entangled-{work_dir.name}',
         )
     )
-    object.__setattr__(cfg, '_format_python_code', False)
-    return cfg
+    return unformatted(cfg)
 
 
 class Watch:

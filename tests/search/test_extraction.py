@@ -8,9 +8,16 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from mmnas_video.entangle import find_searchable
+from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config
 from mmnas_video.registry import MODELS
-from mmnas_video.search.extraction import extract_model, inference_config, pinned_config, save_extracted
+from mmnas_video.search.extraction import (
+    extract_model,
+    inference_config,
+    load_supernet,
+    pinned_config,
+    save_extracted,
+)
 from mmnas_video.testing import toy
 
 
@@ -115,3 +122,23 @@ def test_a_moved_network_starts_from_its_own_weights(tmp_path):
     cfg = load_config(str(moved / 'extracted.py'))
     assert cfg.load_from == str(moved / 'extracted.pth') and 'work_dir' not in cfg
     assert str(tmp_path) not in (moved / 'extracted.py').read_text()
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda state: state.pop('head.bias'), r'1 parameters or buffers differ, such as head\.bias .*found none'),
+        (lambda state: state.update({'head.bias': torch.zeros(2)}), r'head\.bias \(found \(2,\), expected \(3,\)\)'),
+        (lambda state: state.update(epoch=3), r"such as epoch \(found <class 'int'>, expected none\)"),
+    ],
+)
+def test_a_supernet_is_not_loaded_from_the_weights_of_another(change, words, tmp_path):
+    """Rejects weights that are taken in part, torch's own words for it, and a traceback over what is no tensor."""
+    cfg, file = toy.config({}), tmp_path / 'supernet.pth'
+    state = torch.load(toy.checkpoint(), weights_only=True)['state_dict']
+    torch.save(state, file)
+    assert torch.equal(load_supernet(cfg, file).state_dict()['head.bias'], state['head.bias'])
+    change(state)
+    torch.save(state, file)
+    with pytest.raises(ConfigError, match=rf'supernet\.pth.*weights of another network: .*{words}'):
+        load_supernet(cfg, file)

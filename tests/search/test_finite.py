@@ -79,12 +79,12 @@ def test_a_step_without_a_number_changes_no_weight(method, gradient, tmp_path):
         if not name.startswith('backbone.norm.') or name.endswith(('weight', 'bias')):
             assert torch.equal(value, after[name]), name
     assert all(value.isfinite().all() for value in after.values())
-    assert hook.dropped > 0 and hook.finite.in_a_row == 1
+    assert hook.finite.dropped > 0 and hook.finite.in_a_row == 1
     lines = dropped(made)
     assert {line['what'] for line in lines} <= {'loss', 'gradient', 'alpha'} and {line['step'] for line in lines} == {1}
     named = [arch for line in lines for arch in line['archs']]
     assert named or method.startswith('DARTS'), 'a mixture has no architecture to name'
-    assert hook.dropped == sum(max(len(line['archs']), 1) for line in lines)
+    assert hook.finite.dropped == sum(max(len(line['archs']), 1) for line in lines)
     made.model.train_step(next(batches), made.optim_wrapper)
     assert hook.finite.in_a_row == 0 and not torch.equal(
         weights(made.model)['backbone.weight'], after['backbone.weight']
@@ -104,7 +104,7 @@ def test_one_bad_architecture_is_left_out_and_named(tmp_path):
         if broken:
             break_loss(made.model, lambda arch: arch == bad, math.inf)
             logged = made.model.train_step(batch, made.optim_wrapper)
-            assert logged['loss'].isfinite() and hook.dropped == 1
+            assert logged['loss'].isfinite() and hook.finite.dropped == 1
             assert [line['archs'] for line in dropped(made)] == [[list(SPACE.encode(bad))]]
         else:
             hook.sampled_step([good], hook.prepare(batch, True), made.optim_wrapper)
@@ -137,6 +137,19 @@ def test_a_row_of_them_ends_the_search_with_its_last_good_state(method, tmp_path
     cfg.resume = True
     type(runner(METHODS[method])).from_cfg(cfg).train()
     assert not [line for line in dropped(made) if line['step'] > 6], 'what was lost is cut off with the rest'
+
+
+@pytest.mark.parametrize('method', ['PARSEC', 'DARTS', 'uniform'])
+def test_what_was_dropped_is_counted_in_one_place(method):
+    """Rejects a second count in the method's own state; and a checkpoint that has one, as they had, that cannot be
+    gone on from, or whose count is taken from there."""
+    made, hook = prepared(METHODS[method])
+    hook.finite.dropped, checkpoint = 3, {'meta': {'epoch': 1}}
+    hook.before_save_checkpoint(made, checkpoint)
+    assert 'dropped' not in {**checkpoint['search']['state'], **hook.epoch_summary()}
+    checkpoint['search']['state']['dropped'], hook.finite.dropped, made._resume = 7, 0, True
+    hook.after_load_checkpoint(made, checkpoint)
+    assert hook.finite.dropped == 3
 
 
 def test_weights_that_are_no_numbers_are_not_written(tmp_path):
@@ -190,7 +203,7 @@ def test_a_gradscalers_overflow_lowers_its_factor(scaler_on_cpu, method, tmp_pat
     after = weights(made.model)['head.weight']
     assert scales[1] == scales[0] / 2
     assert after.isfinite().all() and not torch.equal(before, after)
-    assert {line['what'] for line in dropped(made)} <= {'overflow', 'alpha'} and hook.dropped
+    assert {line['what'] for line in dropped(made)} <= {'overflow', 'alpha'} and hook.finite.dropped
 
 
 def test_a_forward_pass_that_overflows_is_dropped(scaler_on_cpu, tmp_path):  # noqa: F811
@@ -207,7 +220,7 @@ def test_a_forward_pass_that_overflows_is_dropped(scaler_on_cpu, tmp_path):  # n
     before, scale = weights(made.model), made.optim_wrapper.loss_scaler.get_scale()
     made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
     assert torch.equal(before['head.weight'], weights(made.model)['head.weight'])
-    assert made.optim_wrapper.loss_scaler.get_scale() == scale and hook.dropped == 2
+    assert made.optim_wrapper.loss_scaler.get_scale() == scale and hook.finite.dropped == 2
 
 
 # ---------------------------------------------------------------------- extremes that are numbers
@@ -277,7 +290,7 @@ def test_choices_of_one_value_and_a_batch_of_one(method, tmp_path):
     )
     made.train()
     hook = next(h for h in made.hooks if type(h).__name__ == METHODS[method]['type'])
-    assert hook.chosen['width'] == 3 and hook.dropped == 0
+    assert hook.chosen['width'] == 3 and hook.finite.dropped == 0
     assert all(value.isfinite().all() for value in made.model.state_dict().values())
     if hasattr(hook, 'distribution'):
         assert hook.distribution.probs()['width'] == [1.0] and hook.distribution.alpha[:, :1].isfinite().all()

@@ -50,6 +50,12 @@ def test_config_that_a_search_cannot_run_with(changes, message):
         prepared(PARSEC, **changes)
 
 
+def test_a_cost_before_a_run():
+    """Rejects "has no attribute 'shape'"."""
+    with pytest.raises(ConfigError, match=r'UniformSearchHook\.cost: found a hook that is in no run yet.*total_cost'):
+        UniformSearchHook().cost(SPACE.smallest)
+
+
 def test_a_runner_that_loads_before_a_search_is_set_up():
     """Rejects a search under MMEngine's FlexibleRunner whose resume silently loses α and the history."""
     with pytest.raises(ConfigError, match=r'^runner_type: found FlexibleRunner, expected none'):

@@ -322,7 +322,7 @@ def test_weights_by_accuracy_reach_both_updates():
     before = {k: v.detach().clone() for k, v in made.model.named_parameters()}
     batch = next(iter(made.train_dataloader))
     made.model.train_step(batch, made.optim_wrapper)
-    assert hook.dropped == 0
+    assert hook.finite.dropped == 0
     twin, _ = prepared(dict(type='PARSECSearchHook', num_archs=3))
     data, total = twin.model.data_preprocessor(batch, True), 0.0
     for arch, weight in zip(archs, (0.25, 0.0, 0.75), strict=True):
@@ -487,10 +487,10 @@ def test_an_architecture_whose_loss_is_infinite_is_dropped(tmp_path):
 
     made.model.forward = broken
     made.model.train_step(batch, made.optim_wrapper)
-    assert hook.dropped == 1
+    assert hook.finite.dropped == 1
     assert all(torch.isfinite(p).all() for p in made.model.parameters())
     after = made.model.head.weight.detach().clone()
     assert not torch.equal(before, after)
     archs = iter([SPACE.largest, SPACE.largest])
     made.model.train_step(batch, made.optim_wrapper)
-    assert hook.dropped == 3 and torch.equal(after, made.model.head.weight)
+    assert hook.finite.dropped == 3 and torch.equal(after, made.model.head.weight)

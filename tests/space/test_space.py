@@ -5,7 +5,9 @@ import json
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
+import torch
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, Choice, SearchSpace, arch_from_json, arch_to_json
@@ -57,6 +59,19 @@ def test_sample_is_uniform():
     space, rng = toy(), random.Random(11)
     counts = Counter(space.sample(rng) for _ in range(6000))
     assert chi_square(counts, 30) < 58.3
+
+
+@pytest.mark.parametrize('rng', [0, np.random.default_rng(0), torch.Generator()], ids=lambda rng: type(rng).__name__)
+def test_another_generator_is_refused(rng):
+    """Rejects "has no attribute 'randrange'" for a seed, and a mutation that happens to draw nothing."""
+    space = toy()
+    for draw in (
+        lambda: space.sample(rng),
+        lambda: space.mutate(space.smallest, rng, 0.0),
+        lambda: space.cross(space.smallest, space.largest, rng),
+    ):
+        with pytest.raises(ConfigError, match=r"rng: found .*expected a generator of Python's.*random\.Random\(0\)"):
+            draw()
 
 
 def test_sample_draws_from_its_generator_alone():

@@ -5,11 +5,14 @@ A new layer, space, searchable module or search method is one line in one of the
 
 import math
 import random
+import time
 from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 
 from mmnas_video.entangle import (
     HeadsAt,
@@ -662,6 +665,27 @@ def test_a_wrong_method_fails(wrong):
             check_search_method(dict(type=wrong.__name__, **options))
     finally:
         del HOOKS.module_dict[wrong.__name__]
+
+
+def test_a_check_after_one_that_failed(monkeypatch):
+    """Rejects runs of one name in one second, of which MMEngine takes the second for the first: a method that is mended
+    and checked again fails over a folder that is gone. And rejects what stays in MMEngine's lists of a process."""
+    now = time.localtime()
+    monkeypatch.setattr(time, 'localtime', lambda *seconds: now)
+    monkeypatch.setitem(HOOKS.module_dict, 'GlobalGenerator', GlobalGenerator)
+    MMLogger.get_instance('own')
+    with pytest.raises(AssertionError, match='global generator'):
+        check_search_method(dict(type='GlobalGenerator', candidates=3, score_batches=1))
+    check_search_method(dict(type='UniformSearchHook', candidates=3, score_batches=1))
+    left = {name for owner in (MMLogger, MessageHub, *Visualizer.__subclasses__()) for name in owner._instance_dict}
+    assert left == {'own'} and MMLogger.get_current_instance().instance_name == 'own'
+
+
+@pytest.mark.parametrize('check', [check_searchable, check_mixture])
+def test_inputs_of_another_precision_are_taken(check):
+    """Rejects torch's error over two dtypes, where an AssertionError says what is wrong with a module."""
+    make, inputs, archs = searchable_case(*SEARCHABLES['ToyBackbone'])
+    check(make, inputs.float(), archs)
 
 
 def test_a_searchable_that_is_wrapped_is_refused():

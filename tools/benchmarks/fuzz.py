@@ -39,6 +39,7 @@ from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config, train
 from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.search.config_text import unformatted
 from mmnas_video.space import arch_to_json
 from mmnas_video.testing import toy
 
@@ -135,8 +136,7 @@ def whole_search(changed: dict[str, Any], folder: Path) -> None:
         def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
             raise Enough
 
-    cfg = Config(changed)
-    object.__setattr__(cfg, '_format_python_code', False)
+    cfg = unformatted(Config(changed))
     if isinstance(cfg.get('custom_hooks'), list):
         cfg.custom_hooks.append(dict(type=Stop))
     elif 'custom_hooks' in cfg:

@@ -37,6 +37,7 @@ from mmnas_video.launch import load_config
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.search import is_search_hook
+from mmnas_video.search.config_text import unformatted
 from mmnas_video.space import UNFINISHED
 from mmnas_video.testing import toy
 from mmnas_video.visualization import report
@@ -86,8 +87,7 @@ def toy_config(method: str, folder: Path) -> Config:
 def video_config(method: str, folder: Path) -> Config:
     """A demo config on a few generated videos, with two persistent workers, validation and EMA."""
     cfg = load_config(CONFIGS.get(method, 'configs/demo/autox3d.py'))
-    cfg = Config(_moved(cfg.to_dict(), f'{folder}/'))
-    object.__setattr__(cfg, '_format_python_code', False)
+    cfg = unformatted(Config(_moved(cfg.to_dict(), f'{folder}/')))
     number = next(i for i, hook in enumerate(cfg.custom_hooks) if is_search_hook(hook))
     kept = {'budget': cfg.custom_hooks[number].get('budget')} if method.startswith('evolution') else {}
     hook = {**copy.deepcopy(HOOKS[method] or HOOKS['parsec']), **kept}
@@ -162,8 +162,7 @@ def start(cfg: Config, work_dir: Path, resume: bool, rank: int = 0, ranks: int =
         log = os.open(work_dir.with_name(f'{work_dir.name}.{rank}.log'), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
         torch.set_num_threads(1)
-        cfg = copy.deepcopy(cfg)
-        object.__setattr__(cfg, '_format_python_code', False)
+        cfg = unformatted(copy.deepcopy(cfg))
         cfg.work_dir, cfg.resume = str(work_dir), resume
         if ranks > 1:
             place = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=ranks, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
