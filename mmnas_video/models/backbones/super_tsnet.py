@@ -63,8 +63,9 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         sparse_frames, dense_frames: T of each stream.
         kernels, expansions, attentions, attention_sites: values offered to every group of both streams.
         arch: path of an arch file, or its values; None for the supernet.
-        fixed: choices to pin in a supernet, by name or pattern (``{'dense.*.kernel': 't3_s3'}``). Beside ``arch`` they
-            take the place of its values: ``{'*.attention': 'none'}`` is Auto-TSNet-S, M, L without attention.
+        replaced: values that take the place of those of ``arch``, by name or pattern: ``{'*.attention': 'none'}`` is
+            Auto-TSNet-S, M, L without attention.
+        fixed: choices to pin in a supernet, by name or pattern (``{'dense.*.kernel': 't3_s3'}``).
         space_name: name of the space in arch files.
         pooled: return both streams' features averaged over (T, H, W) and joined, for one head over both; else the pair
             (sparse, dense) of feature maps, for a neck.
@@ -110,6 +111,7 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         local_weights: Mapping[str, Any] | None = None,
+        replaced: Mapping[str, Value] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -130,10 +132,13 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         groups = {name: stream_groups(name, cfg, spatial_strides) for name, cfg in own.items()}
         self._names = [group.name for group in groups[self.streams[0]]]
         space = tsnet_space(groups, fusions, space_name)
-        pins = space.match(fixed or {}, 'backbone.fixed')
+        space = space.fix(space.match(fixed or {}, 'backbone.fixed'))
+        if replaced and arch is None:
+            raise ConfigError('backbone.replaced: found it without backbone.arch, expected fixed in a supernet')
         if arch is not None:
-            pins = {**space.read(arch, 'backbone.arch'), **pins}
-        Searchable.__init__(self, space.fix(pins))
+            values = space.read(arch, 'backbone.arch').replace(space.match(replaced or {}, 'backbone.replaced'))
+            space = space.fix(values)
+        Searchable.__init__(self, space)
         self.fusion = self._make_fusion(fusion or {}, sharing) if len(groups) == 2 else None
         for name, cfg in own.items():
             setattr(self, name, self._make_stream(name, {**cfg, **rest}))
