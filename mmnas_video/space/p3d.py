@@ -94,7 +94,7 @@ def derive_cell(space: SearchSpace, weights: Mapping[str, Sequence[float]], inpu
         ConfigError: weights are missing, or not one for each operator.
     """
     found: dict[str, Value] = dict.fromkeys(space.names, ZERO)
-    strengths: dict[int, list[tuple[float, str]]] = {}
+    strengths: dict[int, list[tuple[float, str, Value]]] = {}
     for choice in space:
         row = (
             [1.0] if choice.single and choice.name not in weights else [float(w) for w in weights.get(choice.name, ())]

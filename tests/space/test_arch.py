@@ -40,8 +40,8 @@ def test_an_arch_does_not_change():
 
 
 def test_the_hash_stays_in_its_process():
-    """Rejects a pickled arch that carries its hash: those of strings differ between processes, so an arch that came from
-    another one was equal to ours and in none of our sets."""
+    """Rejects a pickled arch that carries its hash: those of strings differ between processes, so an arch that came
+    from another one was equal to ours and in none of our sets."""
     arch = Arch({'a': 'x', 'b': 2})
     before = pickle.dumps(arch)
     assert hash(arch) and pickle.dumps(arch) == before
