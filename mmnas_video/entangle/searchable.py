@@ -67,8 +67,11 @@ class Searchable:
 
         Args:
             weights: per open choice one number for each value, such as softmax(α); of equals the first is taken.
+
+        Raises:
+            ConfigError: weights are missing, or not one for each value.
         """
-        rows = ((choice, list(weights.get(choice.name, (1.0,)))) for choice in self.space)
+        rows = ((choice, choice.weights(weights)) for choice in self.space)
         return Arch({choice.name: choice.values[row.index(max(row))] for choice, row in rows})
 
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
