@@ -16,4 +16,4 @@ _base_ = [
 cost_shape = (3, 32, 312, 312)
 model = dict(
     backbone=dict(
-        arch='work_dirs/progressive_k100/search/arch.json', depth_scale=2, fixed={'*.attention': 'none'}))
+        arch='work_dirs/progressive_k100/search/arch.json', depth_scale=2, replaced={'*.attention': 'none'}))

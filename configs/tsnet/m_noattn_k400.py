@@ -14,4 +14,4 @@ _base_ = [
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
 cost_shape = (3, 32, 224, 224)
-model = dict(backbone=dict(arch='work_dirs/progressive_k100/search/arch.json', fixed={'*.attention': 'none'}))
+model = dict(backbone=dict(arch='work_dirs/progressive_k100/search/arch.json', replaced={'*.attention': 'none'}))

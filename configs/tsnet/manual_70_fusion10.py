@@ -11,6 +11,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='{{ fileDirname }}/archs/manual_70.json',
-        fixed={
+        replaced={
             'fusion.*': 'time_strided_conv'
         }))

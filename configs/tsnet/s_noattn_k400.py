@@ -13,4 +13,4 @@ _base_ = [
     '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics400_32x160.py',
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
-model = dict(backbone=dict(arch='work_dirs/progressive_k100/search/arch.json', fixed={'*.attention': 'none'}))
+model = dict(backbone=dict(arch='work_dirs/progressive_k100/search/arch.json', replaced={'*.attention': 'none'}))

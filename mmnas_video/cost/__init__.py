@@ -3,6 +3,7 @@
 from .additive import AdditiveCost
 from .budget import UNITS, Budget
 from .chain import ChainCost
+from .closed_form import ClosedForm
 from .cost import Cost
 from .counter import count
 from .latency import Block, Latency, LatencyTable, TimedCost, load_latency, read_table
@@ -18,6 +19,7 @@ __all__ = [
     'Block',
     'Budget',
     'ChainCost',
+    'ClosedForm',
     'Cost',
     'Latency',
     'LatencyTable',

@@ -1,17 +1,21 @@
-"""ClosedForm: a cost that knows its extremes over the space."""
+"""ClosedForm: the cost of every architecture of a space for one input shape, and its extremes over the space."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from mmnas_video.space import Arch
+from mmnas_video.space import Arch, Value
 
 from .cost import Cost
 
 
 class ClosedForm(ABC):
-    """Base of the costs whose least and most are found quantity by quantity."""
+    """Base of the costs that need no forward pass, and whose least and most are found quantity by quantity."""
+
+    @abstractmethod
+    def __call__(self, arch: Mapping[str, Value]) -> Cost:
+        """MACs and parameters of ``arch``; of what is none a KeyError, TypeError or ValueError."""
 
     def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Per quantity the least and the most, each with an arch that has it (exact)."""

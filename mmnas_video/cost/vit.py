@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from mmnas_video.space import Arch, SearchSpace, Value, extent
 
+from .closed_form import ClosedForm
 from .cost import Cost
 
 
@@ -33,7 +34,7 @@ class Tubes(NamedTuple):
     values: dict[str, Value]
 
 
-class ViTCost:
+class ViTCost(ClosedForm):
     """Closed-form cost of every architecture, for one input shape.
 
     Args:
@@ -61,7 +62,8 @@ class ViTCost:
         for i in range(1, max(space['depth'].values) + 1):
             qkv = f'layer{i}.qkv'
             self._layer_names.append((f'layer{i}.heads', qkv if qkv in space.names else None, f'layer{i}.mlp_ratio'))
-        self._layer_keys = [itemgetter(*filter(None, names)) for names in self._layer_names]
+        keys = [itemgetter(*filter(None, names)) for names in self._layer_names]
+        self._layer_keys = {depth: keys[:depth] for depth in space['depth'].values}
         self._tubes: list[dict[tuple, tuple[int, int]]] = [{} for _ in names]
         self._layers: dict[tuple, tuple[int, int, int]] = {}
 
@@ -75,7 +77,7 @@ class ViTCost:
             found, volume = self._tubes[i].get(key) or self._tube_entry(i, key)
             tokens, work, taps = tokens + found, work + found * volume, taps + volume
         macs, params = self._with_tubes(embed, work, taps)
-        for key_of in self._layer_keys[: values['depth']]:
+        for key_of in self._layer_keys[values['depth']]:
             key = (embed, *key_of(values))
             linear, square, weights = self._layers.get(key) or self._layer_entry(key)
             macs += (linear + square * tokens) * tokens
@@ -88,6 +90,8 @@ class ViTCost:
         return macs + work * wide, params + taps * wide + len(self._tubes) * embed
 
     def _tube_entry(self, i: int, key: tuple[str, str, str]) -> tuple[int, int]:
+        for name, value in zip(self._tube_names[i], key, strict=True):
+            self._space[name].index(value)  # refuses what is not offered
         t, h, w = extent(key[0])
         entry = self._tubes[i][key] = (self._tokens(i, *key), t * h * w)
         return entry
@@ -101,20 +105,17 @@ class ViTCost:
         return entry
 
     # ------------------------------------------------------------------ the whole space
-    def range(self) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Per quantity the least and the most, each with an arch that has it (exact)."""
-        return {name: (self._extreme(q, -1), self._extreme(q, 1)) for q, name in enumerate(Cost._fields)}
-
-    def _extreme(self, quantity: int, sign: int) -> tuple[int, Arch]:
+    def _extreme(self, quantity: int, best: Callable) -> tuple[int, Arch]:
+        sign = best(-1, 1)
         every = [self._most_taps(sign)] if quantity else self._front(sign)  # parameters know no tokens
-        best: tuple[int, dict[str, Value]] | None = None
+        found: tuple[int, dict[str, Value]] | None = None
         for tubes, embed in product(every, self._space['embed_dim'].values):
             start = self._with_tubes(embed, tubes.work, tubes.taps)[quantity]
             for depth, cost, values in self._layers_upto(embed, tubes.tokens + 1, quantity, sign):
-                if best is None or sign * (start + cost) > sign * best[0]:
-                    best = start + cost, {'embed_dim': embed, 'depth': depth, **tubes.values, **values}
-        assert best is not None
-        return best[0], Arch({**self._space.smallest, **best[1]})  # layers beyond the depth at their first values
+                if found is None or sign * (start + cost) > sign * found[0]:
+                    found = start + cost, {'embed_dim': embed, 'depth': depth, **tubes.values, **values}
+        assert found is not None
+        return found[0], Arch({**self._space.smallest, **found[1]})  # layers beyond the depth at their first values
 
     def _layers_upto(self, embed: Value, tokens: int, quantity: int, sign: int):
         """Per depth its cost and the values of its layers, each layer at its own extreme."""

@@ -121,9 +121,24 @@ class RestCost:
         return Cost(self._widest.macs - unused * self._macs, self._widest.params - unused * self._params)
 
 
-def total_cost(model: Any, searchable: Any, arch: Mapping[str, Any], shape: Sequence[int]) -> Cost:
-    """Cost of the whole recognizer at ``arch``."""
-    return searchable.cost(arch, tuple(shape)) + RestCost(model, searchable, shape)(arch)
+def total_cost(
+    model: Any, searchable: Any, arch: Mapping[str, Any], shape: Sequence[int], rest: RestCost | None = None
+) -> Cost:
+    """Cost of the whole recognizer at ``arch``, for one clip of ``shape`` (C, T, H, W).
+
+    Args:
+        model: the recognizer.
+        searchable: the module in it with choices; None, or a module around it, to have it found.
+        arch, shape: an architecture of its space, and the clip.
+        rest: ``RestCost(model, searchable, shape)``, if it has been counted already: that takes thousands of times as
+            long as the cost of one more architecture.
+
+    Raises:
+        ConfigError: an arch that is not of the space, a shape that does not fit, or not one module with choices.
+    """
+    searchable = _searched(model, searchable)
+    cost = searchable.cost(arch, tuple(shape))
+    return cost + (rest or RestCost(model, searchable, shape))(arch)
 
 
 def total_range(
@@ -132,11 +147,32 @@ def total_range(
     """Per quantity the least and the most that the whole recognizer costs over the space.
 
     Args:
-        rest: of these three, if it has been counted already.
+        model, searchable, shape, rest: see :func:`total_cost`.
     """
+    searchable = _searched(model, searchable)
     rest = rest or RestCost(model, searchable, shape)
     # The cheapest network also has the narrowest output, the dearest the widest.
     return {
         quantity: tuple(cost + getattr(rest(arch), quantity) for cost, arch in (low, high))
         for quantity, (low, high) in searchable.cost_range(tuple(shape)).items()
     }
+
+
+def _searched(model: Any, searchable: Any) -> Any:
+    """The one outermost module that knows its costs: ``searchable`` itself, or in it, or in ``model`` where it is None.
+
+    :func:`~mmnas_video.entangle.find_searchable` is of a folder that this one does not know.
+    """
+    around = model if searchable is None else searchable
+    if hasattr(around, 'cost_range'):
+        return around
+    found: list[nn.Module] = []
+    for module in around.modules():
+        if hasattr(module, 'cost_range') and not any(module in {*outer.modules()} for outer in found):
+            found.append(module)
+    if len(found) != 1:
+        raise ConfigError(
+            f'model: found {len(found)} modules with choices in {type(around).__name__}, expected one, such as '
+            "backbone=dict(type='SuperMBConv3D', ...)"
+        )
+    return found[0]

@@ -11,7 +11,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from mmnas_video.cost import Block, Cost
+from mmnas_video.cost import Block, ClosedForm, Cost
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Arch, SearchSpace, Value
 
@@ -23,8 +23,9 @@ from .window import Slice, Window
 class Searchable:
     """Mixin for the outermost module with choices; the only place where an active architecture is held.
 
-    A subclass calls ``Searchable.__init__(self, space)`` and gives :meth:`slices`, :meth:`cost` and
-    :meth:`pinned_cfg`; its ``forward`` reads :attr:`arch` once and hands windows down.
+    A subclass calls ``Searchable.__init__(self, space)`` and gives :meth:`slices`, and either :meth:`closed_form` or
+    both :meth:`cost` and :meth:`cost_range`; the rest has defaults. Its ``forward`` reads :attr:`arch` once and hands
+    windows down.
     """
 
     #: Whether every architecture takes clips of any number of frames; an exported network then does too.
@@ -33,8 +34,13 @@ class Searchable:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self._arch: Arch | Mixture = space.largest
+        self._closed_forms: dict[tuple[int, ...], ClosedForm] = {}
         #: Offsets on some weights, see :func:`~.local.add_local_weights`; None for none.
         self.local_weights: LocalWeights | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the closed forms, which a copy or another process makes anew: their functions hold this module."""
+        return {**self.__dict__, '_closed_forms': {}}
 
     @property
     def arch(self) -> Arch | Mixture:
@@ -63,8 +69,11 @@ class Searchable:
 
         Args:
             weights: per open choice one number for each value, such as softmax(α); of equals the first is taken.
+
+        Raises:
+            ConfigError: weights are missing, or not one for each value.
         """
-        rows = ((choice, list(weights.get(choice.name, (1.0,)))) for choice in self.space)
+        rows = ((choice, choice.weights(weights)) for choice in self.space)
         return Arch({choice.name: choice.values[row.index(max(row))] for choice, row in rows})
 
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
@@ -74,13 +83,47 @@ class Searchable:
         """
         raise TypeError(f'{type(self).__name__} declares no slices')
 
-    def cost(self, arch: Mapping[str, Value], shape: tuple[int, ...]) -> Cost:
-        """MACs and parameters of ``arch`` on one input of ``shape`` (C, T, H, W), in closed form."""
-        raise TypeError(f'{type(self).__name__} declares no cost')
+    # ------------------------------------------------------------------ what it costs
+    def closed_form(self, shape: Sequence[int]) -> ClosedForm:
+        """What :meth:`cost` and :meth:`cost_range` ask; they keep it, since a search asks for few shapes.
 
-    def cost_range(self, shape: tuple[int, ...]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
+        Args:
+            shape: of one input, (C, T, H, W).
+
+        Raises:
+            ConfigError: a shape that the network does not take.
+        """
+        raise TypeError(f'{type(self).__name__} declares no closed form, and no cost and cost range of its own')
+
+    def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
+        """MACs and parameters of ``arch`` on one input of ``shape`` (C, T, H, W); exact, without a forward pass.
+
+        Raises:
+            ConfigError: an arch that is not of this space, a mixture, or a shape that the network does not take.
+        """
+        form = self._closed_form(shape)
+        try:
+            if len(arch) != len(self.space):
+                raise ValueError(f'found {len(arch)} values, expected {len(self.space)}')
+            return form(arch)
+        except (KeyError, TypeError, ValueError):  # what is right need not be checked: that takes longer than the cost
+            if isinstance(arch, Mixture):
+                raise ConfigError(
+                    'cost: found a Mixture, expected one architecture: a mixture has no single cost'
+                ) from None
+            self.space.check(arch)
+            raise
+
+    def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
         """Per quantity (``macs``, ``params``) the least and the most, each with an arch that has it."""
-        raise TypeError(f'{type(self).__name__} declares no cost range')
+        return self._closed_form(shape).range()
+
+    def _closed_form(self, shape: Sequence[int]) -> ClosedForm:
+        key = tuple(shape)
+        form = self._closed_forms.get(key)
+        if form is None:
+            form = self._closed_forms[key] = self.closed_form(key)
+        return form
 
     def latency_blocks(self, arch: Mapping[str, Value], shape: tuple[int, ...]) -> Iterator[Block]:
         """The blocks of the network that ``arch`` is on clips of ``shape``; together they are all of it.

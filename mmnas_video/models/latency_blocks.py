@@ -35,7 +35,7 @@ def chain_blocks(
         joined: what another stream joins, see :meth:`SuperMBConv3D.walk`.
     """
     for i, (group, at) in enumerate(chain.walk(arch, joined)):
-        stage = prefix + group.group.stage
+        stage = prefix + group.spec.stage
         for b, block in enumerate(group.blocks):
             yield _mbconv(f'{prefix}groups.{i}.blocks.{b}', stage, block, at.rest if b else at.first)
         if at.attention != 'none':

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -255,22 +255,17 @@ class DARTSSearchHook(SearchHook):
 
     # ------------------------------------------------------------------ what it stands for
     def choose(self) -> Arch:
-        """The architecture that α stands for now: by the network's own rule (``derive``) if it has one, as networks of
-        cells do; else the strongest value of each choice."""
+        """The architecture that α stands for now, by the network's rule (:meth:`Searchable.derive`): the strongest
+        value of each choice, but for networks of cells, which have a rule of their own."""
         return self.derived(self.distribution.probs())
 
     def derived(self, weights: Mapping[str, Sequence[float]]) -> Arch:
         """As :meth:`choose`, of other weights over the values."""
-        rule: Callable[[Mapping[str, Sequence[float]]], Arch] | None = getattr(self.searchable, 'derive', None)
-        if rule is not None:
-            return rule(weights)
-        return self.space.decode([max(range(len(c)), key=weights[c.name].__getitem__) for c in self.space])
+        return self.searchable.derive(weights)
 
     def decided(self, arch: Arch) -> Arch:
-        """The architecture that a search ends with whose values these are: ``arch``, or what the network's own rule
-        makes of it (of a cell that has all edges, two inputs a node)."""
-        if not hasattr(self.searchable, 'derive'):
-            return arch
+        """The architecture that a search ends with whose values these are: what the network's rule makes of ``arch``,
+        which is itself, but for networks of cells (of a cell that has all edges, two inputs a node)."""
         probs = self.distribution.probs()
         return self.derived(
             {

@@ -46,6 +46,9 @@ class Arch(Mapping[str, Value]):
     def __eq__(self, other: object) -> bool:
         return self._values == (other._values if isinstance(other, Arch) else other)
 
+    def __reduce__(self) -> tuple[type[Arch], tuple[dict[str, Value]]]:
+        return type(self), (self._values,)  # without the hash: those of strings differ between processes
+
     def __repr__(self) -> str:
         return f'Arch({self._values!r})'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmnas_video.errors import ConfigError, shown
@@ -65,6 +66,17 @@ class Choice:
         raise ConfigError(
             f'choice {self.name!r}: found {shown(value)}, which is not offered; expected one of {list(self.values)}'
         )
+
+    def weights(self, given: Mapping[str, Sequence[float]]) -> list[float]:
+        """The weights of the values, out of those of all choices by name; a choice with one value need not have any.
+
+        Raises:
+            ConfigError: none, or not one for each value.
+        """
+        row = [float(weight) for weight in given.get(self.name, (1.0,) if self.single else ())]
+        if len(row) != len(self):
+            raise ConfigError(f'derive: {self.name}: found {len(row)} weights, expected {len(self)}')
+        return row
 
     def fixed(self, value: Value) -> Choice:
         """The same choice with ``value`` alone left."""

@@ -94,14 +94,10 @@ def derive_cell(space: SearchSpace, weights: Mapping[str, Sequence[float]], inpu
         ConfigError: weights are missing, or not one for each operator.
     """
     found: dict[str, Value] = dict.fromkeys(space.names, ZERO)
-    strengths: dict[int, list[tuple[float, str]]] = {}
+    strengths: dict[int, list[tuple[float, str, Value]]] = {}
     for choice in space:
-        row = (
-            [1.0] if choice.single and choice.name not in weights else [float(w) for w in weights.get(choice.name, ())]
-        )
-        if len(row) != len(choice):
-            raise ConfigError(f'derive: {choice.name}: found {len(row)} weights, expected {len(choice)}')
-        options = [(weight, -i) for i, (weight, op) in enumerate(zip(row, choice.values, strict=True)) if op != ZERO]
+        row = zip(choice.weights(weights), choice.values, strict=True)
+        options = [(weight, -i) for i, (weight, op) in enumerate(row) if op != ZERO]
         if not options:
             continue
         strength, position = max(options)

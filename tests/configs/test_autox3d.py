@@ -146,7 +146,7 @@ def test_l_has_twice_the_blocks_of_the_same_architecture(load, build):
     cfg.model.backbone.arch = str(X3D)
     stages = {}
     for group in find_searchable(build(cfg))[1].groups:
-        stages[group.group.stage] = stages.get(group.group.stage, 0) + len(group.blocks)
+        stages[group.spec.stage] = stages.get(group.spec.stage, 0) + len(group.blocks)
     assert list(stages.values()) == [6, 10, 22, 14]
 
 

@@ -30,7 +30,7 @@ def parts_of(cfg, model):
     cost = total_cost(model, backbone, backbone.arch, cfg.cost_shape)
     sparse = backbone.cost(backbone.arch, cfg.cost_shape).macs
     if 'dense' in backbone.streams:  # which nothing joins
-        sparse -= backbone.dense.chain_cost(cfg.cost_shape, 'dense.')(backbone.arch).macs
+        sparse -= backbone.dense.closed_form(cfg.cost_shape, 'dense.')(backbone.arch).macs
     return cost.params, cost.macs, sparse / cost.macs
 
 

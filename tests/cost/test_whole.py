@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmnas_video.cost import Cost, count, rest_cost, total_cost
+from mmnas_video.cost import Cost, RestCost, count, rest_cost, total_cost, total_range
+from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.registry import MODELS
 
@@ -57,6 +58,22 @@ def test_total_is_the_pinned_recognizer(build):
         counted, _ = count(pinned, clip, forward=lambda m, x: m(x, mode='tensor', stage='head'))
         assert total_cost(model, model.backbone, arch, SHAPE) == counted
         assert counted.params == sum(p.numel() for p in pinned.parameters())
+
+
+def test_the_searched_part_is_found_and_the_rest_counted_once(build):
+    """Rejects an AttributeError for the recognizer in the place of its backbone, and a head that is counted anew for
+    every architecture: ``rest`` is asked, whatever the model has become."""
+    model = build()
+    backbone, arch = model.backbone, model.backbone.space.smallest
+    rest = RestCost(model, backbone, SHAPE)
+    cost, ends = total_cost(model, backbone, arch, SHAPE), total_range(model, backbone, SHAPE)
+    assert total_cost(model, None, arch, SHAPE) == total_cost(model, model, arch, SHAPE) == cost
+    assert total_range(model, None, SHAPE) == total_range(model, model, SHAPE) == ends
+    model.cls_head = None
+    assert total_cost(model, backbone, arch, SHAPE, rest) == total_cost(model, None, arch, SHAPE, rest) == cost
+    for wrong in (torch.nn.Identity(), torch.nn.ModuleList([build().backbone, backbone])):
+        with pytest.raises(ConfigError, match=r'found (0|2) modules with choices in .*expected one'):
+            total_cost(wrong, None, arch, SHAPE)
 
 
 def test_counting_leaves_the_model_alone(build):

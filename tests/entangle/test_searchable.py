@@ -149,3 +149,11 @@ def test_weights_stand_for_the_heaviest_value_of_each_choice():
     space = SearchSpace('toy', [Choice('width', (2, 3, 5)), Choice('fixed', (7,)), Choice('op', ('a', 'b'))])
     weights = {'op': [0.5, 0.5], 'width': [0.1, 0.7, 0.2]}
     assert Searchable(space).derive(weights) == {'width': 3, 'fixed': 7, 'op': 'a'}
+
+
+@pytest.mark.parametrize(('row', 'found'), [(None, 0), ([], 0), ([0.7, 0.3], 2), ([0.1, 0.2, 0.3, 0.4], 4)])
+def test_weights_that_are_not_those_of_the_space_are_refused(row, found):
+    """Rejects the smallest value in silence for a choice whose weights are missing, too few or too many."""
+    weights = {'extra': [0.5, 0.5]} | ({} if row is None else {'width': row})
+    with pytest.raises(ConfigError, match=f'derive: width: found {found} weights, expected 3'):
+        Searchable(SPACE).derive(weights)

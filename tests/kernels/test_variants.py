@@ -60,7 +60,7 @@ def search(groups, step):
     """Forward and both gradients of what AutoX3D's groups may be at 13 x 160 x 160: every ``step``-th middle width."""
     net = SuperMBConv3D()
     for group, size in zip(net.groups[groups], net.sizes((3, 13, 160, 160))[groups], strict=False):
-        kernels = [KERNELS[name] for name in group.group.kernels]
+        kernels = [KERNELS[name] for name in group.spec.kernels]
         largest = (max(t for t, _ in kernels), *[max(k for _, k in kernels)] * 2)
         windows = sorted(set(group.mids.values()), key=lambda w: -w.length)[::step]  # the full one among them
         weight = torch.empty(windows[0].total, 1, *largest, device='meta')

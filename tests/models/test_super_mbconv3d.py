@@ -46,7 +46,7 @@ def test_se_alternates_through_the_stage():
     model = SuperMBConv3D(arch=x3d_arch(SuperMBConv3D().group_specs))
     per_stage: dict[str, list[bool]] = {}
     for group in model.groups:
-        per_stage.setdefault(group.group.stage, []).extend(block.se is not None for block in group.blocks)
+        per_stage.setdefault(group.spec.stage, []).extend(block.se is not None for block in group.blocks)
     assert per_stage == {f's{s}': [b % 2 == 0 for b in range(n)] for s, n in ((1, 3), (2, 5), (3, 11), (4, 7))}
     assert not any(hasattr(group, name) for group in model.groups for name in ('glore', 'nonlocal_block'))
 

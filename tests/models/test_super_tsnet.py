@@ -287,6 +287,8 @@ def test_attention_is_offered_where_it_is_told():
         (dict(fusion=dict(merge='add')), ['fusion.merge', 'add']),
         (dict(fusion=dict(kernel=5)), ['backbone.fusion', 'kernel']),
         (dict(fixed={'fusion.s2.g1': 'none'}), ['backbone.fixed', 'fusion.s2.g1']),
+        (dict(replaced={'*.attention': 'none'}), ['backbone.replaced', 'backbone.arch']),
+        (dict(replaced={'*.atention': 'none'}, arch=build().space.smallest), ['backbone.replaced', '*.atention']),
         (dict(sharing='fare'), ['sharing', 'fare']),
     ],
 )
@@ -298,6 +300,17 @@ def test_a_wrong_config_is_one_clear_error(change, parts):
         SuperTSNet(**{**SMALL, **change})
     for part in parts:
         assert part in str(error.value)
+
+
+def test_an_arch_is_built_as_its_file_says():
+    """Rejects ``fixed`` in the place of an arch's own values without a word; ``replaced`` says that it is meant."""
+    arch = build().space.smallest
+    pins = {'sparse.*.kernel': 't3_s3'}
+    other = arch.replace({name: 't3_s3' for name in arch if name.startswith('sparse.') and name.endswith('.kernel')})
+    assert arch != other
+    with pytest.raises(ConfigError, match=r"backbone\.arch: .*'sparse\.s1\.g1\.kernel'.*expected one of \['t3_s3'\]"):
+        build(arch=arch, fixed=pins)
+    assert build(arch=other, fixed=pins).arch == build(arch=arch, replaced=pins).arch == other
 
 
 @pytest.mark.parametrize('frames', [1, 2, 5, 7, 12])

@@ -48,7 +48,8 @@ def test_the_count_sees_a_table():
     init_default_scope('mmaction')
     cfg = Config.fromfile(MODEL_CONFIGS / DEMOS[0])
     _, searchable = find_searchable(MODELS.build(cfg.model))
-    cost = searchable.chain_cost(tuple(cfg.cost_shape)) if hasattr(searchable, 'chain_cost') else searchable
+    searchable.cost(searchable.space.smallest, tuple(cfg.cost_shape))
+    (cost,) = searchable._closed_forms.values()
     before = table_entries(searchable)
     cost.table = {i: (i, i) for i in range(100)}
     assert table_entries(searchable) - before >= 300

@@ -1,7 +1,9 @@
 """Arch and its file: frozen, typed, and refused with one clear error when the file is not one."""
 
+import copy
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,15 @@ def test_an_arch_does_not_change():
     assert dict(arch) == {'a': 1, 'b': 2} and hash(arch) == before and dict(other) == {'a': 1, 'b': 3}
     with pytest.raises(TypeError):
         arch['a'] = 5
+
+
+def test_the_hash_stays_in_its_process():
+    """Rejects a pickled arch that carries its hash: those of strings differ between processes, so an arch that came
+    from another one was equal to ours and in none of our sets."""
+    arch = Arch({'a': 'x', 'b': 2})
+    before = pickle.dumps(arch)
+    assert hash(arch) and pickle.dumps(arch) == before
+    assert pickle.loads(before) in {arch} and copy.deepcopy(arch) in {arch}
 
 
 def test_file_keeps_the_types_of_values():

@@ -32,7 +32,6 @@ from mmnas_video.space import (
     AUTOX3D_STAGES,
     EXPANSIONS,
     KERNELS,
-    Arch,
     Value,
     mbconv3d_groups,
     mbconv3d_space,
@@ -130,7 +129,6 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
             space = space.fix(space.read(arch, 'backbone.arch'))
         Searchable.__init__(self, space)
         self.in_channels, self.stem_channels, self.norm_eval = in_channels, stem_channels, norm_eval
-        self._costs: dict[tuple[tuple[int, ...], str], ChainCost] = {}
 
         self.total_stride = stem_stride * math.prod(spatial_strides[: len(stages)])
         self.stem = Stem(in_channels, stem_channels, stem_temporal_kernel, stem_stride)
@@ -192,9 +190,9 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
         """
         source: Value = self.stem_channels
         for group in self.groups:
-            at, more = group.at(arch, source), (joined or {}).get(group.group.name)
+            at, more = group.at(arch, source), (joined or {}).get(group.spec.name)
             yield group, at.joined_by(more) if more else at
-            source = f'{group.group.name}.channels'
+            source = f'{group.spec.name}.channels'
 
     @mixtures_uncompiled
     def forward(self, x: Tensor) -> Tensor:
@@ -206,7 +204,7 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
 
     def enter(self, x: Tensor) -> Tensor:
         """What the first group is given: ``(B, 3, T, H, W)`` to ``(B, stem_channels, T, H / 2, W / 2)``."""
-        self._check_size(x.shape[-2:])
+        self.check_clip(tuple(x.shape[-3:]))
         if x.device.type == 'cpu' or use_triton(x):
             # Our kernels want it, and so do oneDNN's depthwise ones: for some sizes the backward pass in the default
             # layout takes 50 x longer.
@@ -234,54 +232,38 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
 
     def sizes(self, shape: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
         """(T, H, W) that each group is given, and at last that of the output, for a clip of ``shape`` (C, T, H, W)."""
-        sizes = [self.stem.size_after(self._check_shape(shape)[1:])]
+        sizes = [self.stem.size_after(clip_shape(shape, self)[1:])]
         for group in self.groups:
             sizes.append(group.size_after(sizes[-1]))
         return tuple(sizes)
 
-    def chain_cost(self, shape: Sequence[int], prefix: str = '') -> ChainCost:
-        """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only.
-
-        Args:
-            shape: of one clip.
-            prefix: what stands before the names of the choices in the archs that will be asked for.
-        """
-        shape = self._check_shape(shape)
-        if (shape, prefix) not in self._costs:
-            sizes, out = self.sizes(shape), self.last.weight.shape[0]
-
-            def group_cost(i: int, *values: Value) -> Cost:
-                return self.groups[i].cost(self.groups[i].windows(*values), sizes[i])
-
-            last = {c: self.last.cost(out, c, sizes[-1]) + SuperBatchNorm3d.cost(out) for c in self.groups[-1].outputs}
-            self._costs[shape, prefix] = ChainCost(
-                [replace(group, name=prefix + group.name) for group in self.group_specs],
-                self.stem_channels,
-                self.stem.cost(shape[1:]),
-                group_cost,
-                last.__getitem__,
-            )
-        return self._costs[shape, prefix]
-
-    def _check_size(self, size: Sequence[int]) -> None:
-        if min(size) < self.total_stride:
+    def check_clip(self, size: tuple[int, int, int]) -> None:
+        """Demand that something is left of height and width after stem and stages."""
+        if min(size[1:]) < self.total_stride:
             raise ConfigError(
-                f'crop size: found {size[0]}x{size[1]} pixels, expected at least {self.total_stride} on each '
+                f'crop size: found {size[1]}x{size[2]} pixels, expected at least {self.total_stride} on each '
                 'side: stem and stages halve it down to nothing (backbone.spatial_strides)'
             )
 
-    def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
-        c, t, h, w = clip_shape(shape, self.in_channels)
-        self._check_size((h, w))
-        return c, t, h, w
+    def closed_form(self, shape: Sequence[int], prefix: str = '') -> ChainCost:
+        """See :meth:`Searchable.closed_form`; ``prefix`` stands before the names of the choices in the archs."""
+        shape = clip_shape(shape, self)
+        sizes, out = self.sizes(shape), self.last.weight.shape[0]
 
-    def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
-        """MACs and parameters of ``arch`` on one clip of ``shape`` (C, T, H, W); exact, without a forward pass."""
-        return self.chain_cost(shape)(arch)
+        def group_cost(i: int, *values: Value) -> Cost:
+            group = self.groups[i]
+            for choice, value in zip(group.spec.choices(), values[1:], strict=True):
+                choice.index(value)  # refuses what is not offered: some of it has windows and weights all the same
+            return group.cost(group.windows(*values), sizes[i])
 
-    def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Least and most MACs and parameters over the space, each with an arch that has it."""
-        return self.chain_cost(shape).range()
+        last = {c: self.last.cost(out, c, sizes[-1]) + SuperBatchNorm3d.cost(out) for c in self.groups[-1].outputs}
+        return ChainCost(
+            [replace(group, name=prefix + group.name) for group in self.group_specs],
+            self.stem_channels,
+            self.stem.cost(shape[1:]),
+            group_cost,
+            last.__getitem__,
+        )
 
     def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
         """Blocks and attentions, and the rest: stem, last convolution, head."""

@@ -97,7 +97,6 @@ class SuperP3D(Searchable, BaseModule):
         space = cell_space(nodes, operators, space_name)
         Searchable.__init__(self, _pinned(space, fixed, arch, genotype))
         self.in_channels, self.kept_inputs = in_channels, kept_inputs
-        self._costs: dict[tuple[int, ...], AdditiveCost] = {}
         self.stem = Stem(in_channels, stem_channels or 3 * channels, stem_temporal_kernel, stem_stride)
         self.cells = self._make_cells(cells, channels, set(reductions), OpOptions(norm_affine, pool_norm))
         #: Channels of the output, which the head must take.
@@ -147,31 +146,21 @@ class SuperP3D(Searchable, BaseModule):
             if parts[0] != 'cells' or parts[2] != 'edges' or (parts[3], parts[4]) in used:
                 yield Slice(name)
 
-    def edge_cost(self, shape: Sequence[int]) -> AdditiveCost:
-        """The closed-form cost for one input shape (C, T, H, W); kept, since a search asks for one shape only."""
-        shape = clip_shape(shape, self.in_channels)
-        if shape not in self._costs:
-            fixed, size = self.stem.cost(shape[1:]), self.stem.size_after(shape[1:])
-            table: dict[str, dict[Value, Cost]] = {
-                choice.name: dict.fromkeys(choice.values, Cost()) for choice in self.space
-            }
-            older = size
-            for cell in self.cells:
-                fixed += cell.fixed_cost(older, size)
-                for name, costs in cell.edge_costs(size).items():
-                    for op, cost in costs.items():
-                        table[name][op] += cost
-                older, size = size, cell.size_after(size)
-            self._costs[shape] = AdditiveCost(fixed, table)
-        return self._costs[shape]
-
-    def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
-        """MACs and parameters of ``arch`` on one clip of ``shape`` (C, T, H, W); exact, without a forward pass."""
-        return self.edge_cost(shape)(arch)
-
-    def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Least and most MACs and parameters over the space, each with an arch that has it."""
-        return self.edge_cost(shape).range()
+    def closed_form(self, shape: Sequence[int]) -> AdditiveCost:
+        """See :meth:`Searchable.closed_form`: a sum over the edges of all cells."""
+        shape = clip_shape(shape, self)
+        fixed, size = self.stem.cost(shape[1:]), self.stem.size_after(shape[1:])
+        table: dict[str, dict[Value, Cost]] = {
+            choice.name: dict.fromkeys(choice.values, Cost()) for choice in self.space
+        }
+        older = size
+        for cell in self.cells:
+            fixed += cell.fixed_cost(older, size)
+            for name, costs in cell.edge_costs(size).items():
+                for op, cost in costs.items():
+                    table[name][op] += cost
+            older, size = size, cell.size_after(size)
+        return AdditiveCost(fixed, table)
 
     def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
         """The operators of all cells, and the rest."""

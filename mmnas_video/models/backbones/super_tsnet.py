@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmnas_video.cost import Block, ChainCost, Cost, TwoStreamCost
+from mmnas_video.cost import Block, ClosedForm, Cost, TwoStreamCost
 from mmnas_video.entangle import Mixture, Searchable, Slice, Window, add_local_weights, lay_windows, mixtures_uncompiled
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import MODELS
@@ -21,7 +21,6 @@ from mmnas_video.space import (
     FUSIONS,
     KERNELS,
     STREAMS,
-    Arch,
     Value,
     stream_values,
     tsnet_space,
@@ -30,6 +29,7 @@ from mmnas_video.space import (
 from ..blocks import FusionWindows, JoinedInput
 from ..latency_blocks import chain_blocks, fusion_block
 from ..necks.ts_fusion import FusionSite
+from .clip_shape import clip_shape
 from .norm_eval import NormEval
 from .stream_config import (
     FUSION_KEYS,
@@ -63,8 +63,9 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         sparse_frames, dense_frames: T of each stream.
         kernels, expansions, attentions, attention_sites: values offered to every group of both streams.
         arch: path of an arch file, or its values; None for the supernet.
-        fixed: choices to pin in a supernet, by name or pattern (``{'dense.*.kernel': 't3_s3'}``). Beside ``arch`` they
-            take the place of its values: ``{'*.attention': 'none'}`` is Auto-TSNet-S, M, L without attention.
+        replaced: values that take the place of those of ``arch``, by name or pattern: ``{'*.attention': 'none'}`` is
+            Auto-TSNet-S, M, L without attention.
+        fixed: choices to pin in a supernet, by name or pattern (``{'dense.*.kernel': 't3_s3'}``).
         space_name: name of the space in arch files.
         pooled: return both streams' features averaged over (T, H, W) and joined, for one head over both; else the pair
             (sparse, dense) of feature maps, for a neck.
@@ -110,11 +111,12 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         local_weights: Mapping[str, Any] | None = None,
+        replaced: Mapping[str, Value] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
         self.streams = stream_names(streams)
-        self.pooled, self.norm_eval = pooled, norm_eval
+        self.in_channels, self.pooled, self.norm_eval = in_channels, pooled, norm_eval
         self.sparse_frames, self.dense_frames = sparse_frames, dense_frames
         self.ratio = frame_ratio(sparse_frames, dense_frames)
         both = dict(
@@ -130,14 +132,16 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
         groups = {name: stream_groups(name, cfg, spatial_strides) for name, cfg in own.items()}
         self._names = [group.name for group in groups[self.streams[0]]]
         space = tsnet_space(groups, fusions, space_name)
-        pins = space.match(fixed or {}, 'backbone.fixed')
+        space = space.fix(space.match(fixed or {}, 'backbone.fixed'))
+        if replaced and arch is None:
+            raise ConfigError('backbone.replaced: found it without backbone.arch, expected fixed in a supernet')
         if arch is not None:
-            pins = {**space.read(arch, 'backbone.arch'), **pins}
-        Searchable.__init__(self, space.fix(pins))
+            values = space.read(arch, 'backbone.arch').replace(space.match(replaced or {}, 'backbone.replaced'))
+            space = space.fix(values)
+        Searchable.__init__(self, space)
         self.fusion = self._make_fusion(fusion or {}, sharing) if len(groups) == 2 else None
         for name, cfg in own.items():
             setattr(self, name, self._make_stream(name, {**cfg, **rest}))
-        self._costs: dict[tuple[int, ...], ChainCost | TwoStreamCost] = {}
         add_local_weights(self, local_weights)
 
     def _make_fusion(self, cfg: Mapping[str, Any], sharing: str) -> BaseModule:
@@ -218,17 +222,20 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
 
     def _clips(self, x: Tensor) -> dict[str, Tensor]:
         """Each stream's frames of a clip: all for the dense one, the first of every ``ratio`` for the sparse one."""
-        self._check_frames(x.shape[2])
+        self.check_clip(tuple(x.shape[2:]))
         sparse = x if x.shape[2] == self.sparse_frames else x[:, :, :: self.ratio]
         return {name: sparse if name == 'sparse' else x for name in self.streams}
 
-    def _check_frames(self, frames: int) -> None:
+    def check_clip(self, size: tuple[int, int, int]) -> None:
+        """Demand the dense stream's frames (of a sparse one alone, also its own) and the pixels that a stream needs."""
         allowed = [self.dense_frames] + [self.sparse_frames] * (self.streams == ('sparse',))
-        if frames not in allowed:
+        if size[0] not in allowed:
             raise ConfigError(
-                f'clip: found {frames} frames, expected {" or ".join(map(str, allowed))} '
+                f'clip: found {size[0]} frames, expected {" or ".join(map(str, allowed))} '
                 '(backbone.dense_frames, backbone.sparse_frames; clip_len in the pipeline)'
             )
+        for name in self.streams:
+            getattr(self, name).check_clip(size)
 
     # ------------------------------------------------------------------ as data
     def slices(self, arch: Mapping[str, Value]) -> Iterator[Slice]:
@@ -250,48 +257,35 @@ class SuperTSNet(NormEval, Searchable, BaseModule):
             'frames': {name: frames[name] for name in self.streams},
         }
 
-    def table(self, shape: Sequence[int]) -> ChainCost | TwoStreamCost:
-        """The closed-form cost for one clip's shape (C, T, H, W); kept, since a search asks for one shape only."""
-        shape = tuple(shape)
-        if shape not in self._costs:
-            shapes = dict.fromkeys(STREAMS, shape)
-            if len(shape) == 4:  # else a stream says what is wrong with it
-                self._check_frames(shape[1])
-                shapes['sparse'] = (shape[0], self.sparse_frames, *shape[2:])
-            chains = [getattr(self, name).chain_cost(shapes[name], f'{name}.') for name in self.streams]
-            if len(chains) == 1:
-                self._costs[shape] = chains[0]
-            else:
-                sizes = self.sparse.sizes(shapes['sparse']), self.dense.sizes(shape)
-                offered = [(f'fusion.{name}', self.space[f'fusion.{name}'].values) for name in self._names[:-1]]
-                self._costs[shape] = TwoStreamCost(*chains, offered, self._fusion_cost(*sizes))
-        return self._costs[shape]
+    def closed_form(self, shape: Sequence[int]) -> ClosedForm:
+        """See :meth:`Searchable.closed_form`: of one chain or of two."""
+        c, _, h, w = shape = clip_shape(shape, self)
+        shapes = {'sparse': (c, self.sparse_frames, h, w), 'dense': shape}
+        chains = [getattr(self, name).closed_form(shapes[name], f'{name}.') for name in self.streams]
+        if len(chains) == 1:
+            return chains[0]
+        sizes = self.sparse.sizes(shapes['sparse']), self.dense.sizes(shape)
+        offered = [(f'fusion.{name}', self.space[f'fusion.{name}'].values) for name in self._names[:-1]]
+        return TwoStreamCost(*chains, offered, self._fusion_cost(*sizes))
 
     def _fusion_cost(self, sparse_sizes: Sequence, dense_sizes: Sequence) -> Callable[..., Cost]:
         """What a fusion adds: its own layers, and the channels that the next block reads more."""
 
         def cost(i: int, fusion: Value, dense: Value, sparse: Value, expansion: Value, channels: Value) -> Cost:
             site, group = self.fusion.sites[i], self.sparse.groups[i + 1]
+            self.space[f'fusion.{self._names[i]}'].index(fusion)  # refuses what is not offered
             at = site.at(fusion, sparse, dense)
             own = site.cost(at, dense_sizes[i + 1])
             joined = site.joined(at)
             if joined is None:
                 return own
-            spec = group.group
+            spec = group.spec
             before = group.windows(sparse, spec.kernels[0], expansion, channels, spec.attentions[0])
             size = sparse_sizes[i + 1]
             without, with_it = (group.blocks[0].cost(w.first, size) for w in (before, before.joined_by(joined)))
             return own + Cost(with_it.macs - without.macs, with_it.params - without.params)
 
         return cost
-
-    def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
-        """MACs and parameters of ``arch`` on one clip of ``shape`` (C, T, H, W); exact, without a forward pass."""
-        return self.table(shape)(arch)
-
-    def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Least and most MACs and parameters over the space, each with an arch that has it."""
-        return self.table(shape).range()
 
     def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
         """Each stream's blocks, the fusions, and the rest: stems, last convolutions, head."""

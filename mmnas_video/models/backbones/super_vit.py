@@ -115,7 +115,6 @@ class SuperViT(Searchable, BaseModule):
         self.in_channels, self.pool, self.with_cp, self.qkv_rounding = in_channels, pool, with_cp, qkv_rounding
         self.windows = ViTWindows(space, table, qkv_rounding, sharing)
         self.head_dim = table.head_dim
-        self._costs: dict[tuple[int, ...], ViTCost] = {}
         self._fitting: set[Extent] = set()
 
         self.embed_dim = max(space['embed_dim'].values)
@@ -224,26 +223,19 @@ class SuperViT(Searchable, BaseModule):
             yield from self.layers[i].slices(f'layers.{i}.', windows)
         yield from self.norm.slices('norm.', embed)
 
-    def vit_cost(self, shape: Sequence[int]) -> ViTCost:
-        """The closed-form cost for one input shape (C, T, H, W), T = 1 for an image; kept, a search asks for few."""
-        shape = self._check_shape(shape)
-        if shape not in self._costs:
-            size = shape[1:]
+    def closed_form(self, shape: Sequence[int]) -> ViTCost:
+        """See :meth:`Searchable.closed_form`; of an image T = 1."""
+        size = clip_shape(shape, self)[1:]
+        learned = self.tokenizer.patch_position
+        places = 1 if learned is None else 1 + learned.shape[1] * learned.shape[2]
 
-            def tokens(i: int, *values: str) -> int:
-                return self.tokenizer.counts(i, TubeAt(*map(extent, values)), size)
+        def tokens(i: int, *values: str) -> int:
+            return self.tokenizer.counts(i, TubeAt(*map(extent, values)), size)
 
-            def layer(embed: Value, heads: Value, qkv: Value, ratio: Value, tokens: int) -> Cost:
-                return self._layer_cost(embed, heads, qkv, ratio, tokens)
+        def fixed(embed: Value) -> Cost:
+            return SuperLayerNorm.cost(embed) + Cost(0, places * embed)  # class token, learned positions
 
-            learned = self.tokenizer.patch_position
-            places = 1 if learned is None else 1 + learned.shape[1] * learned.shape[2]
-
-            def fixed(embed: Value) -> Cost:
-                return SuperLayerNorm.cost(embed) + Cost(0, places * embed)  # class token, learned positions
-
-            self._costs[shape] = ViTCost(self.space, tokens, self.in_channels, fixed, layer)
-        return self._costs[shape]
+        return ViTCost(self.space, tokens, self.in_channels, fixed, self._layer_cost)
 
     def _layer_cost(self, embed: Value, heads: Value, qkv: Value, ratio: Value, tokens: int) -> Cost:
         """Of any layer that offers these values: equal values cost the same."""
@@ -251,19 +243,6 @@ class SuperViT(Searchable, BaseModule):
             if (heads, qkv) in windows.heads and (embed, ratio) in windows.hidden:
                 return self.layers[i].cost(self.windows.layer(i, embed, heads, qkv, ratio), tokens)
         raise KeyError((embed, heads, qkv, ratio))
-
-    def _check_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
-        c, t, h, w = clip_shape(shape, self.in_channels)
-        self.check_clip((t, h, w))
-        return c, t, h, w
-
-    def cost(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Cost:
-        """MACs and parameters of ``arch`` on one clip (or image, T = 1) of ``shape`` (C, T, H, W); exact."""
-        return self.vit_cost(shape)(arch)
-
-    def cost_range(self, shape: Sequence[int]) -> dict[str, tuple[tuple[int, Arch], tuple[int, Arch]]]:
-        """Least and most MACs and parameters over the space, each with an arch that has it."""
-        return self.vit_cost(shape).range()
 
     def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
         """Tubes, layers, and the rest."""

@@ -102,7 +102,7 @@ class MBConv3DGroup(nn.Module):
         joined_channels: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.group, self.inputs, self.with_cp = group, dict(inputs), with_cp
+        self.spec, self.inputs, self.with_cp = group, dict(inputs), with_cp
         self.outputs = dict(zip(group.channels, lay_windows(group.channels, sharing), strict=True))
         # The middle width follows from two choices: its windows are laid over all their pairs.
         pairs = list(product(group.expansions, group.channels))
@@ -123,7 +123,7 @@ class MBConv3DGroup(nn.Module):
     def _build(
         self, se_blocks: tuple[bool, ...], drop_path: tuple[float, ...], joined_channels: Mapping[str, int]
     ) -> None:
-        group = self.group
+        group = self.spec
         inp = next(iter(self.inputs.values())).total
         out, mid = max(group.channels), max(w.total for w in self.mids.values())
         squeeze = max(w.total for w in self.squeezes.values())
@@ -155,7 +155,7 @@ class MBConv3DGroup(nn.Module):
         """
         if isinstance(arch, Mixture):
             return self._mixed(arch, source)
-        name = self.group.name
+        name = self.spec.name
         return self.windows(
             arch.get(source, source),
             arch[f'{name}.kernel'],
@@ -180,24 +180,22 @@ class MBConv3DGroup(nn.Module):
         return found
 
     def _mixed(self, arch: Mixture, source: Value) -> GroupWindows:
-        kernel, expansion, channels = (
-            arch[f'{self.group.name}.{part}'] for part in ('kernel', 'expansion', 'channels')
-        )
+        kernel, expansion, channels = (arch[f'{self.spec.name}.{part}'] for part in ('kernel', 'expansion', 'channels'))
         given = arch.get(source, channels.new_ones(1))
         pairs = (expansion[:, None] * channels).flatten()  # in the order of product()
         out = mix_windows([*self.outputs.values()], channels)
         mid, squeeze = (mix_windows([*laid.values()], pairs) for laid in (self.mids, self.squeezes))
-        kernels = mix_kernels([KERNELS[k] for k in self.group.kernels], kernel)
+        kernels = mix_kernels([KERNELS[k] for k in self.spec.kernels], kernel)
         rest = BlockWindows(out, mid, out, squeeze, kernels)
         first = rest._replace(inp=mix_windows([*self.inputs.values()], given))
-        if self.group.stride == 1:
+        if self.spec.stride == 1:
             first = first._replace(shortcut=self._mixed_shortcut(arch, source, given, channels))
-        return GroupWindows(first, rest, arch.terms(f'{self.group.name}.attention'))
+        return GroupWindows(first, rest, arch.terms(f'{self.spec.name}.attention'))
 
     def _mixed_shortcut(self, arch: Mixture, source: Value, given: Tensor, channels: Tensor) -> MixedShortcut:
         """Which pairs of widths pass the input on, as in :meth:`MBConv3D.identity`."""
         inputs = zip(self.inputs.items(), given, arch.present(source) if source in arch else [True], strict=True)
-        outputs = zip(self.outputs.items(), channels, arch.present(f'{self.group.name}.channels'), strict=True)
+        outputs = zip(self.outputs.items(), channels, arch.present(f'{self.spec.name}.channels'), strict=True)
         same, other, moves = [], [], []
         for ((i, inp), p, p_here), ((o, out), q, q_here) in product(inputs, outputs):
             if p_here and q_here:
@@ -244,4 +242,4 @@ class MBConv3DGroup(nn.Module):
 
     def size_after(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
         """(T, H, W) of the output."""
-        return strided(size, (1, self.group.stride, self.group.stride))
+        return strided(size, (1, self.spec.stride, self.spec.stride))
