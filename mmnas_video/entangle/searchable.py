@@ -51,6 +51,8 @@ class Searchable:
     def use(self, arch: Mapping[str, Value] | Mixture) -> Iterator[Arch | Mixture]:
         """Make ``arch`` the active architecture for a block, and give the previous one back.
 
+        It is one for the whole module: threads that share a module share it, processes do not.
+
         Raises:
             ConfigError: the arch, or the mixture, is not of this space.
         """

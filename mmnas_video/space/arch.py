@@ -7,12 +7,15 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmnas_video.errors import ConfigError, shown
 
 from .choice import Value
 from .files import read_text
+
+if TYPE_CHECKING:
+    from .space import SearchSpace
 
 FORMAT = 'mmnas-video/arch@1'
 
@@ -79,15 +82,16 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _no_constant(text)  # 1e999 is JSON, and infinite
 
 
-def arch_to_json(arch: Arch, space: Mapping[str, str], extra: Mapping[str, Any] | None = None) -> str:
+def arch_to_json(arch: Arch, space: SearchSpace | Mapping[str, str], extra: Mapping[str, Any] | None = None) -> str:
     """The text of an arch file.
 
     Args:
         arch: the architecture.
-        space: ``name`` and ``hash`` of the space that it belongs to (:attr:`SearchSpace.identity`).
+        space: the space that it belongs to, or ``name`` and ``hash`` of it (:attr:`SearchSpace.identity`).
         extra: further keys for the reader's use (``cost``, ``search``); never needed to build the network.
     """
-    return json.dumps({'format': FORMAT, 'space': dict(space), 'arch': dict(arch), **(extra or {})}, indent=2) + '\n'
+    space = dict(getattr(space, 'identity', space))
+    return json.dumps({'format': FORMAT, 'space': space, 'arch': dict(arch), **(extra or {})}, indent=2) + '\n'
 
 
 def parse_json(text: str, source: str, expected: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmnas_video.errors import ConfigError, RunError
-from mmnas_video.space import Arch, arch_from_json, arch_to_json, read_arch_file, write_text_atomic
+from mmnas_video.space import Arch, Choice, SearchSpace, arch_from_json, arch_to_json, read_arch_file, write_text_atomic
 
 IDENTITY = {'name': 'toy', 'hash': '0123456789abcdef'}
 
@@ -75,6 +75,12 @@ BAD = {
     'too many digits': (text(arch='{"k": ' + '9' * 5000 + '}'), 'not JSON'),
     'deep': (text(arch='{"k": ' + '[' * 100_000 + ']' * 100_000 + '}'), 'not JSON'),
 }
+
+
+def test_an_arch_file_takes_the_space_itself():
+    """Rejects a traceback for the natural argument."""
+    space = SearchSpace('toy', [Choice('a', (1, 2))])
+    assert arch_to_json(space.smallest, space) == arch_to_json(space.smallest, space.identity)
 
 
 @pytest.mark.parametrize('name', BAD)
