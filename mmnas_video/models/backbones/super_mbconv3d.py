@@ -249,12 +249,12 @@ class SuperMBConv3D(NormEval, Searchable, BaseModule):
         """See :meth:`Searchable.closed_form`; ``prefix`` stands before the names of the choices in the archs."""
         shape = clip_shape(shape, self)
         sizes, out = self.sizes(shape), self.last.weight.shape[0]
+        choices = [group.choices() for group in self.group_specs]
 
         def group_cost(i: int, *values: Value) -> Cost:
-            group = self.groups[i]
-            for choice, value in zip(group.spec.choices(), values[1:], strict=True):
+            for choice, value in zip(choices[i], values[1:], strict=True):
                 choice.index(value)  # refuses what is not offered: some of it has windows and weights all the same
-            return group.cost(group.windows(*values), sizes[i])
+            return self.groups[i].cost(self.groups[i].windows(*values), sizes[i])
 
         last = {c: self.last.cost(out, c, sizes[-1]) + SuperBatchNorm3d.cost(out) for c in self.groups[-1].outputs}
         return ChainCost(
