@@ -52,8 +52,11 @@ def phases_of(cfg: Config, known: dict[str, int]) -> Iterator[tuple[str, Plan]]:
         yield 'run', Plan(cfg, known)
     if cfg.get('retrain'):
         retrain = load_retrain(cfg.retrain)
-        if isinstance(retrain.model.backbone.get('arch'), str) and not Path(retrain.model.backbone.arch).is_file():
-            retrain.model.backbone.arch = None  # not found yet: the mean of the space
+        backbone = retrain.model.backbone
+        if isinstance(backbone.get('arch'), str) and not Path(backbone.arch).is_file():
+            backbone.arch = None  # not found yet: the mean of the space
+            if replaced := backbone.pop('replaced', None):
+                backbone.fixed = replaced
         yield 'retrain', Plan(retrain, known)
 
 

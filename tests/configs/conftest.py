@@ -49,8 +49,10 @@ def build():
         backbone = cfg.model.backbone
         arch = backbone.get('arch')
         if isinstance(arch, str) and not Path(arch).is_file():
-            backbone.arch = None
+            replaced, backbone.arch = backbone.pop('replaced', None), None
             space = find_searchable(_build(cfg))[1].space
+            if replaced:
+                backbone.replaced = replaced
             backbone.arch = dict(space.sample(random.Random(seed)))
         fit_readers(cfg)
         return _build(cfg)
