@@ -55,8 +55,8 @@ def phases_of(cfg: Config, known: dict[str, int]) -> Iterator[tuple[str, Plan]]:
         backbone = retrain.model.backbone
         if isinstance(backbone.get('arch'), str) and not Path(backbone.arch).is_file():
             backbone.arch = None  # not found yet: the mean of the space
-            if replaced := backbone.pop('replaced', None):
-                backbone.fixed = replaced
+        if backbone.get('arch') is None and (replaced := backbone.pop('replaced', None)):
+            backbone.fixed = replaced
         yield 'retrain', Plan(retrain, known)
 
 
