@@ -20,7 +20,7 @@ from .labels import LABEL_KEYS, check_range, label_ends, listed_labels
 from .redraw import add_redrawn
 from .seed import derive_seed, seeded
 from .video_ids import hashes, video_id
-from .workers import outlive_sigterm
+from .workers import give_memory_back, outlive_sigterm
 
 # Where MMAction2's datasets keep a sample's path.
 PATH_KEYS = ('filename', 'frame_dir', 'img_path', 'audio_path')
@@ -103,6 +103,7 @@ class SeededDataset(Dataset):
             key: (epoch, index) as :class:`SeededSampler` yields it, or an index alone for epoch 0.
         """
         outlive_sigterm()
+        give_memory_back()
         epoch, index = key if isinstance(key, tuple) else (0, key)
         index = range(len(self))[index]  # IndexError, and -1 for the last
         with seeded(self.sample_seed(epoch, index)):

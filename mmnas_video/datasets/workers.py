@@ -1,7 +1,8 @@
 """When the worker processes of DataLoaders end: not by a signal that is meant for the main process; and at once, not
-when Python's collector comes by.
+when Python's collector comes by. And what memory they keep in between.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,10 @@ from torch.utils.data import DataLoader, get_worker_info
 #: Seconds that a worker goes on after a SIGTERM: more than a step and its checkpoint take, and than Slurm and torchrun
 #: wait before SIGKILL.
 PATIENCE = 120
+#: Samples of a worker from one return of free memory to the next, which takes some milliseconds.
+TRIM_EVERY = 100
 _outliving: int | None = None  # the process that waits for SIGTERM in a thread; a forked one does not
+_samples = 0
 
 
 def outlive_sigterm() -> None:
@@ -42,6 +46,25 @@ def _wait_for_sigterm(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         signal.alarm(PATIENCE)
     os._exit(0)  # as torch's own handler
+
+
+def give_memory_back() -> None:
+    """Once in ``TRIM_EVERY`` calls in a worker process, return what malloc has free; elsewhere, or where the C library
+    cannot (it is glibc's ``malloc_trim``), do nothing.
+
+    By itself glibc returns only the end of its heap. torchcodec 0.11 under torch 2.11 loses a kilobyte with each video,
+    in strings (pytorch/pytorch#191340; not under 2.14.1). They lie between the large pieces and cut into the holes that
+    those leave: the next clip no longer fits and is put at the end. A worker grows by 15 to 40 kB a clip, most of it
+    holes.
+    """
+    global _samples
+    if get_worker_info() is None:
+        return
+    _samples += 1
+    if _samples % TRIM_EVERY == 0:
+        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+        if trim is not None:
+            trim(0)
 
 
 def close_workers(loader: DataLoader, iterator: Any = None) -> None:
