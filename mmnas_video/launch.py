@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,8 +38,6 @@ LOOPS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dat
 DRY_STEPS = 2
 #: ``resume`` of a config: go on from the last checkpoint in the work dir, or begin if there is none.
 AUTO = 'auto'
-#: Options of a search hook in a dry run: the phases come at once, and are short.
-SHORT = {'candidates': 2, 'score_batches': 1, 'eval_batches': 1, 'calibration_clips': 2, 'warmup_epochs': 0}
 
 
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
@@ -168,7 +165,7 @@ def train(cfg: Config) -> Runner:
 
 def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
     """The same run with at most ``steps`` batches per loop and one epoch (``steps`` iterations of a run that counts
-    them), in a folder of its own."""
+    them), in a folder of its own, and the phases of its hooks as short as their ``dry_options`` say."""
     short = copy.deepcopy(cfg)
     short.work_dir = str(Path(cfg.work_dir) / 'dry_run')
     key, length = ('max_iters', steps) if 'max_iters' in cfg.train_cfg else ('max_epochs', 1)
@@ -182,13 +179,11 @@ def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
             short[key].num_batch_per_epoch = min(steps, whole)
     for hook in short.get('custom_hooks') or []:
         known = hook_class(hook)
-        if not getattr(known, 'trains_weights', True):
-            continue  # its candidates are its steps: fewer would say a wrong time
-        for option, least in SHORT.items():
-            if any(option in inspect.signature(base.__init__).parameters for base in known.__mro__):
-                hook[option] = min(hook.get(option, least), least)
-        if hook.get('tune_iters'):
-            hook['tune_iters'] = 1
+        for option, most in getattr(known, 'dry_options', {}).items():
+            hook[option] = min(hook.get(option, most), most)
+        for option, most in getattr(known, 'dry_if_given', {}).items():
+            if hook.get(option):
+                hook[option] = min(hook[option], most)
     return short
 
 

@@ -2,17 +2,20 @@
 
 import copy
 import shutil
+from typing import ClassVar
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
+from mmnas_video.config_keys import options_of
 from mmnas_video.console import training_lines
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import build_runner, dry_run, load_config, train
+from mmnas_video.launch import build_runner, dry_run, load_config, shortened, train
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.search import SearchHook
 from mmnas_video.testing.toy import config, loader
 from tests.conftest import forget_runs
 from tests.test_command_line import merged
@@ -157,6 +160,47 @@ def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
     plan = dry_run(merged(cfg, *words), lambda runner, short: steps.append(runner.iter))
     assert (plan['steps_per_epoch'], plan['epochs'], steps) == (1009, 1, [2])
     assert plan['hours'] == pytest.approx(1009 * plan['seconds_per_step'] / 3600)
+
+
+class Elsewhere(Hook):
+    """Of another package, and no search hook."""
+
+    dry_options: ClassVar = {'rounds': 3}
+    dry_if_given: ClassVar = {'polish': 2}
+
+    def __init__(self, rounds=11, polish=0, candidates=13):
+        pass
+
+
+@pytest.mark.parametrize(
+    ('hook', 'given', 'short'),
+    [
+        (Elsewhere, {}, dict(rounds=3)),
+        (Elsewhere, dict(rounds=2, polish=7, candidates=5), dict(rounds=2, polish=2, candidates=5)),
+        ('UniformSearchHook', {}, dict(candidates=2, score_batches=1, calibration_clips=2)),
+        ('DARTSSearchHook', {}, dict(score_batches=1, warmup_epochs=0, calibration_clips=2)),
+        ('PARSECSearchHook', dict(warmup_epochs=7), dict(warmup_epochs=0, calibration_clips=2)),
+        (
+            'EntanglementSearchHook',
+            dict(tune_iters=5, calibration_clips=0),
+            dict(eval_batches=1, score_batches=1, warmup_epochs=0, calibration_clips=0, tune_iters=1),
+        ),
+        ('EvolutionSearchHook', dict(eval_batches=7), dict(eval_batches=7)),
+    ],
+)
+def test_a_hook_says_itself_what_a_dry_run_makes_short(hook, given, short, tmp_path):
+    """Rejects options that are known by their names, a phase begun that the full run has not, and one made longer."""
+    cfg = config({}, work_dir=str(tmp_path))
+    cfg.custom_hooks = [dict(type=hook, **given)]
+    assert shortened(cfg).custom_hooks == [dict(type=hook, **short)]
+
+
+def test_what_a_dry_run_makes_short_are_options_of_the_hook():
+    """Rejects a misspelt one, with which every dry run of this method would end in an error."""
+    hooks = [hook for hook in HOOKS.module_dict.values() if issubclass(hook, SearchHook)]
+    for hook in hooks:
+        assert {*hook.dry_options, *hook.dry_if_given} <= options_of(hook), hook
+    assert any(hook.dry_if_given for hook in hooks)
 
 
 @pytest.mark.parametrize(
