@@ -5,8 +5,8 @@ import argparse
 import pytest
 from mmengine.config import DictAction
 
+from mmnas_video.command_line import add_cfg_options
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import add_cfg_options
 from mmnas_video.visualization.commands import option
 
 AS_BEFORE = ['3', '007', '2.5e9', 'true', 'None', 'a/b.json', '1,2', '[1, 2]', '[a,b]', '(1e9,2e9)', '(7)', '[]', '[x]']

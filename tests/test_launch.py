@@ -1,30 +1,24 @@
-"""From a command line to a run: what begins and what goes on, the seed, and the length of a dry run."""
+"""From a config to a run: what begins and what goes on, and the length of a dry run."""
 
-import argparse
 import copy
 import shutil
+from typing import ClassVar
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
+from mmnas_video.config_keys import options_of
 from mmnas_video.console import training_lines
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import (
-    _merge_arguments,
-    add_arguments,
-    build_runner,
-    check_work_dir,
-    dry_run,
-    load_config,
-    train,
-)
+from mmnas_video.launch import build_runner, dry_run, load_config, shortened, train
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.search import SearchHook
 from mmnas_video.testing.toy import config, loader
 from tests.conftest import forget_runs
+from tests.test_command_line import merged
 
 ARCH = {'scale': 1.0, 'width': 3}
 
@@ -32,14 +26,6 @@ ARCH = {'scale': 1.0, 'width': 3}
 @pytest.fixture(autouse=True)
 def in_mmaction():
     init_default_scope('mmaction')
-
-
-def merged(cfg, *words, **tool):
-    """A config with the arguments of a command line."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, **tool)
-    _merge_arguments(cfg, parser.parse_args(['config.py', *words]))
-    return cfg
 
 
 @pytest.fixture
@@ -161,13 +147,6 @@ def test_a_checkpoint_that_is_named_is_what_a_run_goes_on_from(file, tmp_path):
     assert cfg.resume is True and cfg.load_from == file
 
 
-@pytest.mark.parametrize('known', [{}, dict(randomness=None), dict(randomness=dict(seed=3, deterministic=True))])
-def test_the_seed_of_the_command_line(known):
-    """Rejects a seed that gets lost where the config says nothing of randomness, and other options of it lost."""
-    cfg = merged(Config(dict(known)), '--seed', '4')
-    assert cfg.randomness == {**(known.get('randomness') or {}), 'seed': 4}
-
-
 @pytest.mark.parametrize('words', [(), ('--resume',)])
 def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
     """Rejects an AttributeError, all iterations run for two, the hours of an epoch for those of the run, and a dry run
@@ -181,6 +160,47 @@ def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
     plan = dry_run(merged(cfg, *words), lambda runner, short: steps.append(runner.iter))
     assert (plan['steps_per_epoch'], plan['epochs'], steps) == (1009, 1, [2])
     assert plan['hours'] == pytest.approx(1009 * plan['seconds_per_step'] / 3600)
+
+
+class Elsewhere(Hook):
+    """Of another package, and no search hook."""
+
+    dry_options: ClassVar = {'rounds': 3}
+    dry_if_given: ClassVar = {'polish': 2}
+
+    def __init__(self, rounds=11, polish=0, candidates=13):
+        pass
+
+
+@pytest.mark.parametrize(
+    ('hook', 'given', 'short'),
+    [
+        (Elsewhere, {}, dict(rounds=3)),
+        (Elsewhere, dict(rounds=2, polish=7, candidates=5), dict(rounds=2, polish=2, candidates=5)),
+        ('UniformSearchHook', {}, dict(candidates=2, score_batches=1, calibration_clips=2)),
+        ('DARTSSearchHook', {}, dict(score_batches=1, warmup_epochs=0, calibration_clips=2)),
+        ('PARSECSearchHook', dict(warmup_epochs=7), dict(warmup_epochs=0, calibration_clips=2)),
+        (
+            'EntanglementSearchHook',
+            dict(tune_iters=5, calibration_clips=0),
+            dict(eval_batches=1, score_batches=1, warmup_epochs=0, calibration_clips=0, tune_iters=1),
+        ),
+        ('EvolutionSearchHook', dict(eval_batches=7), dict(eval_batches=7)),
+    ],
+)
+def test_a_hook_says_itself_what_a_dry_run_makes_short(hook, given, short, tmp_path):
+    """Rejects options that are known by their names, a phase begun that the full run has not, and one made longer."""
+    cfg = config({}, work_dir=str(tmp_path))
+    cfg.custom_hooks = [dict(type=hook, **given)]
+    assert shortened(cfg).custom_hooks == [dict(type=hook, **short)]
+
+
+def test_what_a_dry_run_makes_short_are_options_of_the_hook():
+    """Rejects a misspelt one, with which every dry run of this method would end in an error."""
+    hooks = [hook for hook in HOOKS.module_dict.values() if issubclass(hook, SearchHook)]
+    for hook in hooks:
+        assert {*hook.dry_options, *hook.dry_if_given} <= options_of(hook), hook
+    assert any(hook.dry_if_given for hook in hooks)
 
 
 @pytest.mark.parametrize(
@@ -222,44 +242,6 @@ def test_a_dry_run_of_what_cannot_be_built(tmp_path, changes):
     cfg.merge_from_dict(changes)
     with pytest.raises(ConfigError, match=r'batch_size|foo'):
         dry_run(cfg)
-
-
-@pytest.mark.parametrize('words', [('--amp',), ('--depth-scale', '2')])
-def test_an_argument_without_its_part_is_refused(words):
-    """Rejects an AttributeError for a config without what the argument changes."""
-    with pytest.raises(ConfigError, match=rf'{words[0]}: found no (optim_wrapper|model)'):
-        merged(Config(), *words)
-
-
-@pytest.mark.parametrize(
-    ('tool', 'ignored'),
-    [
-        (dict(trains=False), ('--resume', '--auto-scale-lr')),
-        (dict(runs=False), ('--resume', '--auto-scale-lr', '--amp', '--launcher=none', '--work-dir=w', '--verbose')),
-    ],
-)
-def test_an_option_that_does_nothing_is_not_taken(tool, ignored, capsys):
-    """Rejects a test with --resume or an extraction with --amp that goes on as if it had been asked for nothing."""
-    for word in ignored:
-        assert merged(Config(dict(auto_scale_lr={}, optim_wrapper={})), word) is not None
-        with pytest.raises(SystemExit):
-            merged(Config(), word, **tool)
-        assert f'unrecognized arguments: {word}' in capsys.readouterr().err
-
-
-def test_mixed_precision_of_a_test_is_its_loops():
-    """Rejects an optimiser's wrapper set in its place, which a test does not build."""
-    cfg = merged(Config(dict(test_cfg=dict(type='TestLoop'))), '--amp', trains=False)
-    assert cfg.test_cfg.fp16 is True and 'optim_wrapper' not in cfg
-    with pytest.raises(ConfigError, match='--amp: found no test_cfg'):
-        merged(Config(dict(optim_wrapper={})), '--amp', trains=False)
-
-
-def test_a_folder_below_a_file_is_refused_by_its_option(tmp_path):
-    """Rejects an error that names the work dir for another option, and one after the work."""
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(ConfigError, match=r'--out: cannot write to .*file/x'):
-        check_work_dir(tmp_path / 'file' / 'x', '--out')
 
 
 def test_the_opening_of_a_run_that_counts_iterations(tmp_path):

@@ -79,6 +79,19 @@ def test_every_folder_is_a_package():
     assert [str(f.relative_to(PACKAGE)) for f in folders if not (f / '__init__.py').is_file()] == []
 
 
+def test_only_tools_know_the_command_line():
+    """Rejects a program of the library, which a notebook calls, that needs what only ``tools/`` have."""
+    users = [str(file.relative_to(PACKAGE)) for file in FILES if 'command_line' in folders_used(imports_of(file))]
+    assert users == []
+
+
+def test_contributing_says_what_each_file_is_for():
+    """Rejects a file beside the folders that a reader is not told of."""
+    text = (PACKAGE.parent / 'CONTRIBUTING.md').read_text(encoding='utf-8')
+    names = [file.stem for file in PACKAGE.glob('*.py') if file.stem != '__init__']
+    assert [name for name in names if f'`{name}`' not in text and f'`{name}.py`' not in text] == []
+
+
 def test_everything_that_registers_is_imported_with_the_package():
     """Rejects a folder whose names a config knows only after a second custom import."""
     used = folders_used(imports_of(PACKAGE / '__init__.py'))

@@ -15,10 +15,11 @@ from mmengine.config import Config
 
 from mmnas_video.building import building
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import add_cfg_options
 from mmnas_video.cost import RestCost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import add_cfg_options, load_config
+from mmnas_video.launch import load_config
 from mmnas_video.registry import MODELS
 from mmnas_video.search import fit_readers
 

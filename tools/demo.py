@@ -27,11 +27,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import check_work_dir
 from mmnas_video.cost import Budget, Cost, total_cost
 from mmnas_video.datasets import DemoOptions, derive_seed, make_demo
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import check_number
-from mmnas_video.launch import check_work_dir, load_config
+from mmnas_video.launch import load_config
 from mmnas_video.pipeline import retrain_arch, run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, read_arch_file, write_text_atomic

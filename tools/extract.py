@@ -23,10 +23,10 @@ from mmengine.logging import MMLogger
 
 from mmnas_video.building import building
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import add_arguments, check_work_dir, read_config
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.export import check_packages, export_files
-from mmnas_video.launch import add_arguments, check_work_dir, read_config
 from mmnas_video.search import Calibration, extract_model, fit_readers, load_supernet, save_extracted
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from mmnas_video.building import building
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import add_cfg_options, check_work_dir
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import add_cfg_options, check_work_dir, load_config
+from mmnas_video.launch import load_config
 from mmnas_video.timing import DTYPES, Bench, Setting, check_table, measure_table
 
 #: What a table should reach on an idle machine.

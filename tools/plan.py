@@ -21,8 +21,9 @@ from mmengine.config import Config
 
 from mmnas_video.building import building
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import add_cfg_options
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import add_cfg_options, load_config
+from mmnas_video.launch import load_config
 from mmnas_video.pipeline import load_retrain
 from mmnas_video.plan import BACKWARD, Plan
 from mmnas_video.staged import plan_stages

@@ -14,7 +14,7 @@ import sys
 from mmengine.dist import is_main_process
 
 from mmnas_video.command import run_tool
-from mmnas_video.launch import add_arguments, describe_plan, read_config
+from mmnas_video.command_line import add_arguments, describe_plan, read_config
 from mmnas_video.only_run import only_run
 from mmnas_video.pipeline import dry_search, run_search
 from mmnas_video.search import stage_table, use_checkpoint

@@ -16,8 +16,9 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmnas_video.command import run_tool
+from mmnas_video.command_line import add_arguments, read_config
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import add_arguments, load_config, read_config
+from mmnas_video.launch import load_config
 from mmnas_video.pipeline import is_same_training, retrain_config, run_search
 from mmnas_video.space import SearchSpace, agreement, chance_agreement, write_text_atomic
 from mmnas_video.visualization import read_search

@@ -15,9 +15,10 @@ from mmengine.runner import Runner
 
 from mmnas_video.building import building
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import add_arguments, read_config
 from mmnas_video.entangle import bare_model, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import add_arguments, build_runner, read_config
+from mmnas_video.launch import build_runner
 from mmnas_video.search import SearchHook, check_weights, read_checkpoint
 from mmnas_video.space import write_text_atomic
 

@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from mmnas_video.command import run_tool
-from mmnas_video.launch import add_arguments, describe_plan, dry_run, read_config, train
+from mmnas_video.command_line import add_arguments, describe_plan, read_config
+from mmnas_video.launch import dry_run, train
 from mmnas_video.only_run import only_run
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.dist import is_main_process
@@ -47,7 +47,8 @@ class SearchHook(Hook):
     A method implements :meth:`step` (one training step in place of the model's own), :meth:`choose` (the architecture
     it would name now) and, if it has more state than a generator, :meth:`state_dict` and :meth:`load_state_dict`. It
     knows only the space: ``self.space``, ``self.searchable.use(arch)`` and ``self.cost(arch)``. What it costs is said
-    by :meth:`step_work`, :meth:`selection_work` and :meth:`summed_values`, which ``tools/plan.py`` adds up.
+    by :meth:`step_work`, :meth:`selection_work` and :meth:`summed_values`, which ``tools/plan.py`` adds up. What makes
+    it short in a dry run it says by :attr:`dry_options` and :attr:`dry_if_given`.
 
     The hook replaces ``train_step`` of the (possibly wrapped) model on the instance for the time of the training;
     loop, OptimWrapper, checkpointing and logging stay MMEngine's.
@@ -90,6 +91,11 @@ class SearchHook(Hook):
     shape: tuple[int, ...] | None = None
     #: Options of a base class that the method does not take.
     refused: tuple[str, ...] = ()
+    #: Option to the most of it in a dry run, which has so much also where the config does not give it: the phases come
+    #: at once, and are short. A method adds its own to its base's.
+    dry_options: ClassVar[Mapping[str, int]] = {'calibration_clips': 2}
+    #: The same of options that are off (0) by default, and stay off where the config does not give them.
+    dry_if_given: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -100,6 +100,9 @@ class DARTSSearchHook(SearchHook):
     Raises:
         ConfigError: an option that is unknown or has no such value; ``freeze_unsampled``: a mixture uses all.
     """
+
+    dry_options: ClassVar[Mapping[str, int]] = {**SearchHook.dry_options, 'score_batches': 1, 'warmup_epochs': 0}
+    dry_if_given: ClassVar[Mapping[str, int]] = {'tune_iters': 1}
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ Source: VIM-NAS (Casarin et al., "NAS just once"), Sec. 3.1, 4.1 and Algorithm 1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -80,6 +80,7 @@ class EntanglementSearchHook(DARTSSearchHook):
     """
 
     refused = ('order', 'hessian', 'virtual_lr', 'score')  # how a step of DARTS goes: Algorithm 1 says so here
+    dry_options: ClassVar[Mapping[str, int]] = {**DARTSSearchHook.dry_options, 'eval_batches': 1}
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.config import Config
@@ -70,6 +70,7 @@ class EvolutionSearchHook(SearchHook):
     """
 
     trains_weights = False
+    dry_options: ClassVar[Mapping[str, int]] = {}  # the candidates are its steps: fewer would say a wrong time
 
     def __init__(
         self,

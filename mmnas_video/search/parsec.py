@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -85,6 +85,7 @@ class PARSECSearchHook(SearchHook):
     """
 
     takes_joint_data = False
+    dry_options: ClassVar[Mapping[str, int]] = {**SearchHook.dry_options, 'warmup_epochs': 0}
 
     def __init__(
         self,

@@ -5,7 +5,8 @@ Source: Guo et al., "Single Path One-Shot Neural Architecture Search with Unifor
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -30,6 +31,8 @@ class UniformSearchHook(SearchHook):
         score_batches: held-out batches that each is scored on.
         **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
     """
+
+    dry_options: ClassVar[Mapping[str, int]] = {**SearchHook.dry_options, 'candidates': 2, 'score_batches': 1}
 
     def __init__(self, num_archs: int = 1, candidates: int = 100, score_batches: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)

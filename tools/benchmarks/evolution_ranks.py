@@ -27,7 +27,8 @@ from mmengine.hooks import Hook
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import add_json, cpu_times, show
 
-from mmnas_video.launch import add_cfg_options, build_runner, load_config
+from mmnas_video.command_line import add_cfg_options
+from mmnas_video.launch import build_runner, load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/demo/autox3d_evolution.py'

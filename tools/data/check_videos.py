@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmnas_video.command import AGAIN, run_tool
+from mmnas_video.command_line import check_work_dir
 from mmnas_video.datasets.file_jobs import Progress, run_jobs
 from mmnas_video.datasets.video_check import READERS, VideoCheck
 from mmnas_video.datasets.video_list import read_lines
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import check_work_dir
 from mmnas_video.space import write_text_atomic
 
 NAMED = 20  # bad files that are printed, if there is no --out
