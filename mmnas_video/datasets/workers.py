@@ -3,6 +3,7 @@ when Python's collector comes by. And what memory they keep in between.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,8 @@ from torch.utils.data import DataLoader, get_worker_info
 PATIENCE = 120
 #: Samples of a worker from one return of free memory to the next, which takes some milliseconds.
 TRIM_EVERY = 100
+#: Bytes at the end of the heap that stay. Without them every larger piece of a clip would be a mapping, and be zeroed.
+KEPT = 16 << 20
 _outliving: int | None = None  # the process that waits for SIGTERM in a thread; a forked one does not
 _samples = 0
 
@@ -49,22 +52,25 @@ def _wait_for_sigterm(parent: int) -> None:
 
 
 def give_memory_back() -> None:
-    """Once in ``TRIM_EVERY`` calls in a worker process, return what malloc has free; elsewhere, or where the C library
-    cannot (it is glibc's ``malloc_trim``), do nothing.
+    """In a worker process, free what earlier samples have left; elsewhere do nothing. Before each sample.
 
-    By itself glibc returns only the end of its heap. torchcodec 0.11 under torch 2.11 loses a kilobyte with each video,
-    in strings (pytorch/pytorch#191340; not under 2.14.1). They lie between the large pieces and cut into the holes that
-    those leave: the next clip no longer fits and is put at the end. A worker grows by 15 to 40 kB a clip, most of it
-    holes.
+    What a closed decord reader holds, a copy of its file among it, is part of a reference cycle: Python's collector
+    comes for it after some 40 clips, here before the next one. The young objects suffice.
+
+    Once in ``TRIM_EVERY`` calls what malloc has free is returned, too, where the C library can (``malloc_trim`` of
+    glibc, which by itself returns only the end of its heap). torchcodec 0.11 under torch 2.11 loses a kilobyte with
+    each video, in strings (pytorch/pytorch#191340; not under 2.14.1). They cut into the holes that larger pieces leave:
+    the next clip no longer fits, and is put at the end. A worker grows by 15 to 40 kB a clip, most of it holes.
     """
     global _samples
     if get_worker_info() is None:
         return
+    gc.collect(1)
     _samples += 1
     if _samples % TRIM_EVERY == 0:
         trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
         if trim is not None:
-            trim(0)
+            trim(KEPT)
 
 
 def close_workers(loader: DataLoader, iterator: Any = None) -> None:
