@@ -114,6 +114,22 @@ class SearchHook(Hook):
         self._validation = ExitStack()
         self._found: Arch | None = None  # what the search has ended with
         self._validated: Arch | None = None  # with the weights as they are
+        # What before_run builds; of a hook that is in no run the rest is not there.
+        self.searchable: Searchable | None = None
+        self.held_out: BatchStream | TaskStreams | None = None
+        self.latency: Latency | None = None
+        self.record: SearchRecord | None = None  # on the main process alone
+        self.runner: Runner
+        self.bare: nn.Module
+        self.space: SearchSpace
+        self.seed: int
+        self.rng: random.Random
+        self.calibration: Calibration
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether :meth:`before_run` has met a training: a validation or a test alone builds nothing."""
+        return self.searchable is not None
 
     @classmethod
     def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
@@ -172,14 +188,13 @@ class SearchHook(Hook):
         """Check everything that can be checked before work starts, and build what the search needs."""
         # The Runner says so before a validation and a test too: there is nothing to search, and the files of the search
         # that was must stay.
-        if not isinstance(runner._train_loop, BaseLoop) or hasattr(self, 'searchable'):
+        if not isinstance(runner._train_loop, BaseLoop) or self.is_set_up:
             return
         check_config(self, runner)
         self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
-        self.bare: nn.Module = bare_model(runner.model)
-        name, searchable = find_searchable(self.bare)
-        self.searchable: Searchable = searchable
-        self.space: SearchSpace = searchable.space
+        self.bare = bare_model(runner.model)
+        name, self.searchable = find_searchable(self.bare)
+        self.space = self.searchable.space
         if not self.space.open:
             raise ConfigError(
                 f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
@@ -188,10 +203,10 @@ class SearchHook(Hook):
         self._set_costs(runner)
         self.rng = random.Random(derive_seed(self.seed, 'archs'))
         self._build_streams(runner)
-        self.record, self.data = None, data_lists(runner.cfg)
+        self.data = data_lists(runner.cfg)
         if is_main_process():
             self.record = SearchRecord(
-                Path(runner.work_dir) / 'search', self.space, runner._resume, searchable.describe()
+                Path(runner.work_dir) / 'search', self.space, runner._resume, self.searchable.describe()
             )
         self.setup(runner)
         self._say(runner)
@@ -202,7 +217,6 @@ class SearchHook(Hook):
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
         output_readers(self.bare, self.searchable)  # refuses now what could not be extracted in the end
-        self.latency: Latency | None = None
         if 'latency_ms' in self.budget.needs and self.budget.latency_table is None:
             raise ConfigError(
                 'budget.latency_table: found none beside latency_ms, expected the path of a latency table '
@@ -227,7 +241,6 @@ class SearchHook(Hook):
     def _build_streams(self, runner: Runner) -> None:
         train = runner.cfg.train_dataloader
         self.calibration = Calibration(self.bare, runner.cfg, self.calibration_clips, self.seed, runner.logger)
-        self.held_out: BatchStream | TaskStreams | None = None
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
@@ -420,7 +433,7 @@ class SearchHook(Hook):
     def _look_at_found(self, runner: Runner) -> Arch | None:
         """Have what the search would name now, or has ended with, until the validation or test is done; a warning where
         nothing has been searched in this process."""
-        if hasattr(self, 'searchable'):
+        if self.is_set_up:
             arch = self._found or self.choose()
             self._validation.enter_context(self.inherited(arch))
             runner.model.eval()
@@ -443,7 +456,7 @@ class SearchHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put everything that a resume needs into the checkpoint, and write arch.json beside it; after the selection
         (``save_best`` saves once more at the last validation) that of what was found."""
-        if not hasattr(self, 'searchable'):
+        if not self.is_set_up:
             return
         if self.trains_weights:
             self.finite.check_state()
@@ -461,18 +474,17 @@ class SearchHook(Hook):
         self._write_arch(runner, arch, epoch=checkpoint['meta']['epoch'], final=final)
 
     def shared_state(self, runner: Runner) -> dict[str, Any]:
-        """What all ranks must have in common, looked at before every checkpoint: α where there is one, the architecture
-        that would be named, and the generator that draws."""
-        if not hasattr(self, 'searchable'):
+        """What all ranks must have in common, looked at before every checkpoint: the architecture that would be named,
+        and the generator that draws; empty before the set-up. A method with more of it (α) adds that."""
+        if not self.is_set_up:
             return {}
-        alpha = {'alpha': self.distribution.rows()} if hasattr(self, 'distribution') else {}
         drawn = hashlib.blake2b(repr(self.rng.getstate()).encode(), digest_size=8).hexdigest()
-        return {**alpha, 'arch': dict(self.choose()), 'generator of architectures': drawn}
+        return {'arch': dict(self.choose()), 'generator of architectures': drawn}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing
         here, but some must be this network's."""
-        if not hasattr(self, 'searchable'):
+        if not self.is_set_up:
             return
         if not runner._resume:
             if self.trains_weights:  # else it has looked at what it uses

@@ -392,6 +392,11 @@ class DARTSSearchHook(SearchHook):
         return sum(len(choice) for choice in space.open)
 
     # ------------------------------------------------------------------ checkpoints
+    def shared_state(self, runner: Runner) -> dict[str, Any]:
+        """Of any search, and before it α."""
+        shared = super().shared_state(runner)
+        return {'alpha': self.distribution.rows(), **shared} if self.is_set_up else shared
+
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and what each epoch had."""
         return {
