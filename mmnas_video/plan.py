@@ -281,10 +281,9 @@ class Networks:
         for _ in range(MIXTURES if drawn else 1):
             live = drawn.draw(rng).tolist() if drawn else [[True] * len(choice) for choice in self.space]
             weights = {choice.name: torch.zeros(len(choice), device='meta') for choice in self.space}
-            mixture = Mixture(self.space, weights)
-            # What takes part is read from the weights' values, which there are none of on the meta device.
-            mixture._present = {c.name: row[: len(c)] for c, row in zip(self.space, live, strict=True)}
-            yield mixture
+            # Else it is read from the weights' values, which there are none of on the meta device.
+            present = {c.name: row[: len(c)] for c, row in zip(self.space, live, strict=True)}
+            yield Mixture(self.space, weights, present)
 
     def _count(self, mixture: Mixture, shape: tuple[int, ...]) -> int:
         def forward(twin: Any, x: torch.Tensor) -> Any:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -222,9 +221,8 @@ class DARTSSearchHook(SearchHook):
     def _update_alpha(self, device: torch.device) -> None:
         """Move α by the mean of the ranks' gradients, and by that of the cost."""
         alpha = self.distribution.alpha
-        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         total = sum_over_ranks(alpha.grad.flatten().tolist(), device)
-        alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / ranks
+        alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / get_world_size()
         self._move_alpha()
 
     def _move_alpha(self) -> None:
