@@ -24,9 +24,9 @@ from .base import SearchHook
 from .candidates import CandidateScorer
 from .clock import ForwardClock
 from .extraction import check_space_of, check_weights, read_checkpoint
+from .hook_configs import search_hook_index
 from .inherit_hook import InheritHook
 from .population import Candidate, Evolution, EvolutionOptions
-from .stages import search_hook_index
 from .work import Work
 
 
