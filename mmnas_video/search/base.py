@@ -14,7 +14,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
@@ -22,6 +22,7 @@ from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.registry import HOOKS
+from mmnas_video.runner_state import counts_iterations, has_validation, is_resuming, is_training
 from mmnas_video.space import Arch, SearchSpace
 
 from .average import averaged
@@ -188,7 +189,7 @@ class SearchHook(Hook):
         """Check everything that can be checked before work starts, and build what the search needs."""
         # The Runner says so before a validation and a test too: there is nothing to search, and the files of the search
         # that was must stay.
-        if not isinstance(runner._train_loop, BaseLoop) or self.is_set_up:
+        if not is_training(runner) or self.is_set_up:
             return
         check_config(self, runner)
         self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
@@ -206,7 +207,7 @@ class SearchHook(Hook):
         self.data = data_lists(runner.cfg)
         if is_main_process():
             self.record = SearchRecord(
-                Path(runner.work_dir) / 'search', self.space, runner._resume, self.searchable.describe()
+                Path(runner.work_dir) / 'search', self.space, is_resuming(runner), self.searchable.describe()
             )
         self.setup(runner)
         self._say(runner)
@@ -269,7 +270,7 @@ class SearchHook(Hook):
     # ------------------------------------------------------------------ the seam
     def before_train(self, runner: Runner) -> None:
         """Put the search's step in the place of the model's."""
-        if self.record and runner._resume and not self._restored:
+        if self.record and is_resuming(runner) and not self._restored:
             self.record.cut(0)  # killed before its first checkpoint: a fresh start
         runner.model.train_step = self._train_step
 
@@ -288,7 +289,7 @@ class SearchHook(Hook):
                 f'Search: found an architecture of {self.cost(arch)._asdict()}, outside the budget '
                 f'{self.budget.to_dict()}: raise cost_weight, or let EvolutionSearchHook find one in the checkpoint'
             )
-        if runner._val_loop is not None and self._validated != arch:
+        if has_validation(runner) and self._validated != arch:
             runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
             runner.val_loop.run()
         if self.held_out:
@@ -486,7 +487,7 @@ class SearchHook(Hook):
         here, but some must be this network's."""
         if not self.is_set_up:
             return
-        if not runner._resume:
+        if not is_resuming(runner):
             if self.trains_weights:  # else it has looked at what it uses
                 check_loaded(runner, checkpoint)
             return
@@ -508,8 +509,8 @@ class SearchHook(Hook):
         self.load_state_dict(saved['state'])
         self._restored = True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.
-        by_iterations = isinstance(runner._train_loop, IterBasedTrainLoop)
-        self._within_epoch = by_iterations or bool(checkpoint.get('within_epoch', {}).get('batches'))
+        within = bool(checkpoint.get('within_epoch', {}).get('batches'))
+        self._within_epoch = counts_iterations(runner) or within
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch
