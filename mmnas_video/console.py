@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmnas_video.cost import total_cost
 from mmnas_video.entangle import find_searchable
 from mmnas_video.errors import ConfigError
+from mmnas_video.runner_state import weights_to_load
 
 PACKAGE = Path(__file__).parent
 #: Lines of MMEngine's that stay on the screen: progress with the time that is left, and checkpoints.
@@ -75,8 +76,8 @@ class OpeningHook(Hook):
         """Of a test that is not the end of a training."""
         clips = len(runner.test_dataloader.dataset)
         rows = [('test', f'{clips:,} videos in {len(runner.test_dataloader):,} batches')]
-        if runner._load_from:
-            rows.append(('weights', str(runner._load_from)))
+        if weights_to_load(runner):
+            rows.append(('weights', str(weights_to_load(runner))))
         self._say(runner, opening(runner, rows))
 
     def _say(self, runner: Runner, lines: Sequence[str]) -> None:

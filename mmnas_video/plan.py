@@ -35,7 +35,7 @@ from mmnas_video.search import (
     build_hook,
     fit_readers,
     is_named,
-    is_search_hook,
+    search_hook_of,
 )
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.space import Arch
@@ -87,7 +87,7 @@ def read_clips(cfg: Config, known: Mapping[str, int] | None = None) -> list[Clip
         ConfigError: a list that is neither there nor known.
     """
     loader = cfg.train_dataloader
-    hook = next((hook for hook in cfg.get('custom_hooks') or [] if is_search_hook(hook)), {})
+    hook = search_hook_of(cfg) or {}
     other = hook.get('arch_dataloader') or {}
     dataset, sizes = loader['dataset'], (loader.get('batch_sampler') or {}).get('batch_sizes') or {}
     key, joint = 'train_dataloader.dataset', are_named(dataset.get('datasets'))
@@ -281,10 +281,9 @@ class Networks:
         for _ in range(MIXTURES if drawn else 1):
             live = drawn.draw(rng).tolist() if drawn else [[True] * len(choice) for choice in self.space]
             weights = {choice.name: torch.zeros(len(choice), device='meta') for choice in self.space}
-            mixture = Mixture(self.space, weights)
-            # What takes part is read from the weights' values, which there are none of on the meta device.
-            mixture._present = {c.name: row[: len(c)] for c, row in zip(self.space, live, strict=True)}
-            yield mixture
+            # Else it is read from the weights' values, which there are none of on the meta device.
+            present = {c.name: row[: len(c)] for c, row in zip(self.space, live, strict=True)}
+            yield Mixture(self.space, weights, present)
 
     def _count(self, mixture: Mixture, shape: tuple[int, ...]) -> int:
         def forward(twin: Any, x: torch.Tensor) -> Any:
@@ -310,8 +309,8 @@ class Plan:
         self.cfg, self.epochs = copy.deepcopy(cfg), epochs_of(cfg)
         if not cfg.get('cost_shape'):
             raise ConfigError('cost_shape: found none, expected the (C, T, H, W) of a clip, such as (3, 13, 160, 160)')
-        found = [hook for hook in self.cfg.get('custom_hooks') or [] if is_search_hook(hook)]
-        self.hook = build_hook(found[0]) if found else None
+        found = search_hook_of(self.cfg)
+        self.hook = None if found is None else build_hook(found)
         self.data = read_clips(self.cfg, known)
         self.networks = Networks(self.cfg, self.hook)
 

@@ -5,11 +5,12 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
+from mmnas_video.runner_state import is_resuming, loader_of
 
 from .joint_checks import check_classes, check_clips, check_videos_apart
 from .joint_dataset import JointDataset
@@ -103,21 +104,15 @@ class JointHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """On resume demand the same schedule; weights that were only loaded (``load_from``) have none."""
         sampler = _batch_sampler(runner)
-        if sampler is not None and runner._resume and 'joint' in checkpoint:
+        if sampler is not None and is_resuming(runner) and 'joint' in checkpoint:
             sampler.check_state(checkpoint['joint'])
 
 
-def _loader(runner: Runner, mode: str) -> DataLoader | None:
-    """The DataLoader of a loop that has been built (asking ``runner.val_loop`` would build one)."""
-    loader = getattr(getattr(runner, f'_{mode}_loop'), 'dataloader', None)
-    return loader if isinstance(loader, DataLoader) else None
-
-
 def _dataset(runner: Runner, mode: str) -> Dataset | None:
-    loader = _loader(runner, mode)
+    loader = loader_of(runner, mode)
     return None if loader is None else getattr(loader.dataset, '_dataset', loader.dataset)
 
 
 def _batch_sampler(runner: Runner) -> JointBatchSampler | None:
-    sampler = getattr(_loader(runner, 'train'), 'batch_sampler', None)
+    sampler = getattr(loader_of(runner, 'train'), 'batch_sampler', None)
     return sampler if isinstance(sampler, JointBatchSampler) else None

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
+from mmnas_video.runner_state import loader_of
 
 from .joint_dataset import JointDataset
 from .seed import derive_seed, reseed_process
@@ -103,10 +104,10 @@ class ReproducibleHook(Hook):
 
 
 def _loaders(runner: Runner) -> Iterator[tuple[str, DataLoader]]:
-    """The DataLoaders of the loops that have been built (asking ``runner.val_loop`` would build one)."""
+    """The DataLoaders of the loops that have been built."""
     for mode in MODES:
-        loader = getattr(getattr(runner, f'_{mode}_loop'), 'dataloader', None)
-        if isinstance(loader, DataLoader):
+        loader = loader_of(runner, mode)
+        if loader is not None:
             yield mode, loader
 
 

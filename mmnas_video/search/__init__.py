@@ -11,12 +11,9 @@ from .entangled import EntanglementSearchHook
 from .evolution import EvolutionSearchHook, use_checkpoint
 from .extraction import (
     STARTS,
-    build_hook,
     check_weights,
     extract_model,
     fit_readers,
-    is_named,
-    is_search_hook,
     load_supernet,
     model_part,
     read_checkpoint,
@@ -33,11 +30,12 @@ from .finished import (
     stage_table,
     write_finished,
 )
+from .hook_configs import build_hook, is_named, is_search_hook, search_hook_index, search_hook_of
 from .indicator import Likelihood, VideoAccuracy
 from .inherit_hook import InheritHook
 from .parsec import PARSECSearchHook
 from .record import SearchRecord
-from .stages import Pins, Stage, opened, read_stages, search_hook_index, stage_config, start_values
+from .stages import Pins, Stage, opened, read_stages, stage_config, start_values
 from .task_streams import TaskStreams, is_joint
 from .uniform import UniformSearchHook
 from .work import Work
@@ -85,6 +83,7 @@ __all__ = [
     'read_stages',
     'save_extracted',
     'search_hook_index',
+    'search_hook_of',
     'stage_config',
     'stage_table',
     'start_values',

@@ -8,6 +8,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmnas_video.errors import ConfigError
+from mmnas_video.runner_state import has_validation
 
 
 def check_accumulation(runner: Runner) -> None:
@@ -45,5 +46,5 @@ def _checkpoints(runner: Runner) -> Iterator[tuple[str, int, int]]:
         if not hook.by_epoch and hook.interval > 0:
             begin = f' from save_begin={hook.save_begin} on' * bool(hook.save_begin)
             yield f'a checkpoint every {hook.interval} steps{begin}', hook.save_begin or hook.interval, hook.interval
-        if by_steps and hook.save_best and runner._val_loop is not None:
+        if by_steps and hook.save_best and has_validation(runner):
             yield f'save_best every {loop.val_interval} steps', loop.val_interval, loop.val_interval

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mmnas_video.registry import OPTIMIZERS
+from mmnas_video.runner_state import training_batch_size
 
 
 def build_alpha_optimizer(cfg: Mapping[str, Any], alpha: Tensor, runner: Runner) -> Optimizer:
@@ -27,8 +28,6 @@ def build_alpha_optimizer(cfg: Mapping[str, Any], alpha: Tensor, runner: Runner)
     optimizer = OPTIMIZERS.build({**cfg, 'params': [alpha]})
     scaling = runner.auto_scale_lr or {}
     if scaling.get('enable'):
-        loader = runner._train_dataloader
-        clips = loader['batch_size'] if isinstance(loader, Mapping) else loader.batch_size
         for group in optimizer.param_groups:
-            group['lr'] *= runner.world_size * clips / scaling['base_batch_size']
+            group['lr'] *= runner.world_size * training_batch_size(runner) / scaling['base_batch_size']
     return optimizer

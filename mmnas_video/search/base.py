@@ -14,7 +14,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
@@ -22,6 +22,7 @@ from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.registry import HOOKS
+from mmnas_video.runner_state import counts_iterations, has_validation, is_resuming, is_training
 from mmnas_video.space import Arch, SearchSpace
 
 from .average import averaged
@@ -120,6 +121,22 @@ class SearchHook(Hook):
         self._validation = ExitStack()
         self._found: Arch | None = None  # what the search has ended with
         self._validated: Arch | None = None  # with the weights as they are
+        # What before_run builds; of a hook that is in no run the rest is not there.
+        self.searchable: Searchable | None = None
+        self.held_out: BatchStream | TaskStreams | None = None
+        self.latency: Latency | None = None
+        self.record: SearchRecord | None = None  # on the main process alone
+        self.runner: Runner
+        self.bare: nn.Module
+        self.space: SearchSpace
+        self.seed: int
+        self.rng: random.Random
+        self.calibration: Calibration
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether :meth:`before_run` has met a training: a validation or a test alone builds nothing."""
+        return self.searchable is not None
 
     @classmethod
     def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
@@ -178,14 +195,13 @@ class SearchHook(Hook):
         """Check everything that can be checked before work starts, and build what the search needs."""
         # The Runner says so before a validation and a test too: there is nothing to search, and the files of the search
         # that was must stay.
-        if not isinstance(runner._train_loop, BaseLoop) or hasattr(self, 'searchable'):
+        if not is_training(runner) or self.is_set_up:
             return
         check_config(self, runner)
         self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
-        self.bare: nn.Module = bare_model(runner.model)
-        name, searchable = find_searchable(self.bare)
-        self.searchable: Searchable = searchable
-        self.space: SearchSpace = searchable.space
+        self.bare = bare_model(runner.model)
+        name, self.searchable = find_searchable(self.bare)
+        self.space = self.searchable.space
         if not self.space.open:
             raise ConfigError(
                 f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
@@ -194,10 +210,10 @@ class SearchHook(Hook):
         self._set_costs(runner)
         self.rng = random.Random(derive_seed(self.seed, 'archs'))
         self._build_streams(runner)
-        self.record, self.data = None, data_lists(runner.cfg)
+        self.data = data_lists(runner.cfg)
         if is_main_process():
             self.record = SearchRecord(
-                Path(runner.work_dir) / 'search', self.space, runner._resume, searchable.describe()
+                Path(runner.work_dir) / 'search', self.space, is_resuming(runner), self.searchable.describe()
             )
         self.setup(runner)
         self._say(runner)
@@ -208,7 +224,6 @@ class SearchHook(Hook):
     def _set_costs(self, runner: Runner) -> None:
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
         output_readers(self.bare, self.searchable)  # refuses now what could not be extracted in the end
-        self.latency: Latency | None = None
         if 'latency_ms' in self.budget.needs and self.budget.latency_table is None:
             raise ConfigError(
                 'budget.latency_table: found none beside latency_ms, expected the path of a latency table '
@@ -233,7 +248,6 @@ class SearchHook(Hook):
     def _build_streams(self, runner: Runner) -> None:
         train = runner.cfg.train_dataloader
         self.calibration = Calibration(self.bare, runner.cfg, self.calibration_clips, self.seed, runner.logger)
-        self.held_out: BatchStream | TaskStreams | None = None
         if not self.needs_held_out:
             return
         source = f'{type(self).__name__}.arch_dataloader'
@@ -262,7 +276,7 @@ class SearchHook(Hook):
     # ------------------------------------------------------------------ the seam
     def before_train(self, runner: Runner) -> None:
         """Put the search's step in the place of the model's."""
-        if self.record and runner._resume and not self._restored:
+        if self.record and is_resuming(runner) and not self._restored:
             self.record.cut(0)  # killed before its first checkpoint: a fresh start
         runner.model.train_step = self._train_step
 
@@ -281,7 +295,7 @@ class SearchHook(Hook):
                 f'Search: found an architecture of {self.cost(arch)._asdict()}, outside the budget '
                 f'{self.budget.to_dict()}: raise cost_weight, or let EvolutionSearchHook find one in the checkpoint'
             )
-        if runner._val_loop is not None and self._validated != arch:
+        if has_validation(runner) and self._validated != arch:
             runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
             runner.val_loop.run()
         if self.held_out:
@@ -426,7 +440,7 @@ class SearchHook(Hook):
     def _look_at_found(self, runner: Runner) -> Arch | None:
         """Have what the search would name now, or has ended with, until the validation or test is done; a warning where
         nothing has been searched in this process."""
-        if hasattr(self, 'searchable'):
+        if self.is_set_up:
             arch = self._found or self.choose()
             self._validation.enter_context(self.inherited(arch))
             runner.model.eval()
@@ -449,7 +463,7 @@ class SearchHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put everything that a resume needs into the checkpoint, and write arch.json beside it; after the selection
         (``save_best`` saves once more at the last validation) that of what was found."""
-        if not hasattr(self, 'searchable'):
+        if not self.is_set_up:
             return
         if self.trains_weights:
             self.finite.check_state()
@@ -467,20 +481,19 @@ class SearchHook(Hook):
         self._write_arch(runner, arch, epoch=checkpoint['meta']['epoch'], final=final)
 
     def shared_state(self, runner: Runner) -> dict[str, Any]:
-        """What all ranks must have in common, looked at before every checkpoint: α where there is one, the architecture
-        that would be named, and the generator that draws."""
-        if not hasattr(self, 'searchable'):
+        """What all ranks must have in common, looked at before every checkpoint: the architecture that would be named,
+        and the generator that draws; empty before the set-up. A method with more of it (α) adds that."""
+        if not self.is_set_up:
             return {}
-        alpha = {'alpha': self.distribution.rows()} if hasattr(self, 'distribution') else {}
         drawn = hashlib.blake2b(repr(self.rng.getstate()).encode(), digest_size=8).hexdigest()
-        return {**alpha, 'arch': dict(self.choose()), 'generator of architectures': drawn}
+        return {'arch': dict(self.choose()), 'generator of architectures': drawn}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint was written; weights that were only loaded (``load_from``) change nothing
         here, but some must be this network's."""
-        if not hasattr(self, 'searchable'):
+        if not self.is_set_up:
             return
-        if not runner._resume:
+        if not is_resuming(runner):
             if self.trains_weights:  # else it has looked at what it uses
                 check_loaded(runner, checkpoint)
             return
@@ -502,8 +515,8 @@ class SearchHook(Hook):
         self.load_state_dict(saved['state'])
         self._restored = True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.
-        by_iterations = isinstance(runner._train_loop, IterBasedTrainLoop)
-        self._within_epoch = by_iterations or bool(checkpoint.get('within_epoch', {}).get('batches'))
+        within = bool(checkpoint.get('within_epoch', {}).get('batches'))
+        self._within_epoch = counts_iterations(runner) or within
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch

@@ -13,6 +13,7 @@ from mmnas_video.datasets import check_drawn_anew
 from mmnas_video.entangle import bare_model, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import OPTIMIZERS, class_of
+from mmnas_video.runner_state import counts_iterations, loop_of, weights_to_load
 
 from .accumulation import check_accumulation
 from .checkpoint import AtomicCheckpointHook
@@ -57,13 +58,13 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'default_hooks.checkpoint.max_keep_ckpts: found 1, expected at least 2 (or -1 for all): a search killed '
             'while it writes its only checkpoint would lose everything'
         )
-    if hook.warmup_epochs and isinstance(runner._train_loop, IterBasedTrainLoop):
+    if hook.warmup_epochs and counts_iterations(runner):
         raise ConfigError(
             f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with a train_cfg that counts '
             'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
             'ends, and α would never move'
         )
-    check_warm_up(hook, getattr(runner._train_loop, 'max_epochs', None))
+    check_warm_up(hook, getattr(loop_of(runner, 'train'), 'max_epochs', None))
     randomness = cfg.get('randomness') or {}
     if randomness.get('diff_rank_seed'):
         raise ConfigError(
@@ -132,7 +133,8 @@ def check_loaded(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
         if getattr(state.get(name), 'shape', None) == value.shape:
             return
     raise ConfigError(
-        f'load_from: found {str(runner._load_from)!r} with {len(state)} tensors, such as {next(iter(state), None)!r}; '
-        f'none is of the {type(searchable).__name__} that is searched in. Expected weights of this supernet, or, with '
+        f'load_from: found {str(weights_to_load(runner))!r} with {len(state)} tensors, such as '
+        f'{next(iter(state), None)!r}; none is of the {type(searchable).__name__} that is searched in. Expected '
+        'weights of this supernet, or, with '
         "dict(type='InheritHook', keys=..., arch=...), of a network that it contains"
     )

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-import torch.distributed as dist
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -225,9 +224,8 @@ class DARTSSearchHook(SearchHook):
     def _update_alpha(self, device: torch.device) -> None:
         """Move α by the mean of the ranks' gradients, and by that of the cost."""
         alpha = self.distribution.alpha
-        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         total = sum_over_ranks(alpha.grad.flatten().tolist(), device)
-        alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / ranks
+        alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / get_world_size()
         self._move_alpha()
 
     def _move_alpha(self) -> None:
@@ -395,6 +393,11 @@ class DARTSSearchHook(SearchHook):
         return sum(len(choice) for choice in space.open)
 
     # ------------------------------------------------------------------ checkpoints
+    def shared_state(self, runner: Runner) -> dict[str, Any]:
+        """Of any search, and before it α."""
+        shared = super().shared_state(runner)
+        return {'alpha': self.distribution.rows(), **shared} if self.is_set_up else shared
+
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and what each epoch had."""
         return {

@@ -18,15 +18,16 @@ from torch import Tensor
 
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import HOOKS, TASK_UTILS, hook_class
+from mmnas_video.runner_state import is_resuming, weights_to_load
 from mmnas_video.space import Arch
 
 from .base import SearchHook
 from .candidates import CandidateScorer
 from .clock import ForwardClock
 from .extraction import check_space_of, check_weights, read_checkpoint
+from .hook_configs import search_hook_index
 from .inherit_hook import InheritHook
 from .population import Candidate, Evolution, EvolutionOptions
-from .stages import search_hook_index
 from .work import Work
 
 
@@ -126,9 +127,9 @@ class EvolutionSearchHook(SearchHook):
     def _read_weights(self, runner: Runner) -> Mapping[str, Tensor] | None:
         """The checked weights of ``checkpoint``; None where the Runner has them to load (``load_from``, a resume)."""
         inherits = any(isinstance(hook, InheritHook) for hook in runner.hooks)
-        source = self.checkpoint or (runner._load_from if not runner._resume and not inherits else None)
+        source = self.checkpoint or (weights_to_load(runner) if not is_resuming(runner) and not inherits else None)
         if source is None:
-            if not runner._resume and not inherits:
+            if not is_resuming(runner) and not inherits:
                 raise ConfigError(
                     'EvolutionSearchHook.checkpoint: found none, expected the checkpoint of a trained supernet '
                     '(tools/search.py CONFIG --checkpoint work_dirs/.../epoch_N.pth)'
@@ -144,7 +145,7 @@ class EvolutionSearchHook(SearchHook):
         if not self._restored:
             if self._weights is not None:
                 self.bare.load_state_dict(self._weights, strict=True)
-            elif runner._resume:
+            elif is_resuming(runner):
                 raise ConfigError(
                     f'resume: found no checkpoint of an evolution in {runner.work_dir!r} to go on from, expected one; '
                     'or name the supernet again (--checkpoint)'

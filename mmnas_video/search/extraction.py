@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +17,17 @@ from mmnas_video import compat
 from mmnas_video.datasets.joint_dataset import are_named, named_configs
 from mmnas_video.entangle import Searchable, Window, copy_slices, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import HOOKS, MODELS, hook_class
+from mmnas_video.registry import MODELS
 from mmnas_video.space import Arch, Value, write_text_atomic
 
-from .base import SearchHook
 from .checkpoint import save_atomic
 from .config_text import config_text
+from .hook_configs import is_named, is_search_hook
 
 #: Hooks with which a run starts from weights of another network: of no use to what goes on from the run's own.
 STARTS = ('InheritHook', 'FineTuneHook')
 #: Hooks that a found network does not need.
 LEFT_OUT = ('ReportHook', 'ProgressHook', *STARTS)
-
-
-def is_search_hook(hook: Mapping[str, Any]) -> bool:
-    """Whether a hook config names a search."""
-    found = hook_class(hook)
-    return isinstance(found, type) and issubclass(found, SearchHook)
-
-
-def build_hook(hook: Mapping[str, Any]) -> Any:
-    """A hook of a config by itself. Its ``priority`` is for the Runner that registers it."""
-    return HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
-
-
-def is_named(hook: Mapping[str, Any], names: Sequence[str]) -> bool:
-    """Whether a hook config names one of these classes, as a class or by name, with its scope or without."""
-    return getattr(hook_class(hook), '__name__', None) in names
 
 
 def model_part(cfg: Config, name: str) -> Any:
@@ -298,13 +282,10 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
 
 __all__ = [
     'STARTS',
-    'build_hook',
     'check_space_of',
     'check_weights',
     'extract_model',
     'fit_readers',
-    'is_named',
-    'is_search_hook',
     'load_supernet',
     'model_part',
     'pinned_config',

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
+from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
+from mmnas_video.runner_state import is_resuming, is_training, weights_to_load
 
 from .extraction import check_weights, read_checkpoint
 from .key_maps import check_keys, renamed
@@ -48,16 +49,16 @@ class FineTuneHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Look at the weights before anything is trained."""
-        if not isinstance(runner._train_loop, BaseLoop):
+        if not is_training(runner):
             return  # a validation or a test
-        if runner._resume:
-            if runner._load_from is None and find_latest_checkpoint(runner.work_dir) is None:
+        if is_resuming(runner):
+            if weights_to_load(runner) is None and find_latest_checkpoint(runner.work_dir) is None:
                 raise ConfigError(
                     f'resume: found no checkpoint in {runner.work_dir!r}, expected one: this fine-tuning has not '
                     'begun; start it without resume=True'
                 )
             return
-        path = runner._load_from
+        path = weights_to_load(runner)
         if not path or not Path(path).is_file():
             raise ConfigError(
                 f'load_from: found {"none" if not path else f"no file {str(path)!r}"}, expected the weights that are '
@@ -68,7 +69,7 @@ class FineTuneHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Give the Runner the file's weights, with those that are new as they were initialised."""
         if begins(runner):
-            checkpoint['state_dict'] = self._fitted(bare_model(runner.model), checkpoint, str(runner._load_from))
+            checkpoint['state_dict'] = self._fitted(bare_model(runner.model), checkpoint, str(weights_to_load(runner)))
 
     def _fitted(self, model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> dict[str, Tensor]:
         """The state dict that the network starts from."""
@@ -93,7 +94,7 @@ class FineTuneHook(Hook):
 
 def begins(runner: Runner) -> bool:
     """Whether a training begins: one that goes on, a validation and a test have the weights of what they load."""
-    return isinstance(runner._train_loop, BaseLoop) and not runner._resume  # not built before a validation or a test
+    return is_training(runner) and not is_resuming(runner)
 
 
 def fits(name: str, patterns: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from mmnas_video.datasets import check_disjoint, check_labels, check_not_empty, 
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
+from mmnas_video.runner_state import has_validation
 
 
 def held_out_config(
@@ -62,7 +63,7 @@ def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None
         ConfigError: names both parts and a video, or the list and the label.
     """
     parts = {'train_dataloader': runner.train_dataloader.dataset, source: held_out}
-    if runner._val_loop is not None:
+    if has_validation(runner):
         parts['val_dataloader'] = runner.val_dataloader.dataset
     test = runner.cfg.get('test_dataloader')
     if test and test.get('dataset') != (runner.cfg.get('val_dataloader') or {}).get('dataset'):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmnas_video.entangle import bare_model, find_searchable, inherit
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.runner_state import weights_to_load
 from mmnas_video.space import Value
 
 from .extraction import pinned_config, read_checkpoint
@@ -63,9 +64,9 @@ class InheritHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Look at a file of another library before anything is trained."""
         if self.keys is not None and begins(runner):
-            if not runner._load_from:
+            if not weights_to_load(runner):
                 raise ConfigError(f'load_from: found none, expected the weights of a {self.keys} (InheritHook.keys)')
-            self._renamed(runner, bare_model(runner.model), read_checkpoint(runner._load_from))
+            self._renamed(runner, bare_model(runner.model), read_checkpoint(weights_to_load(runner)))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Give the Runner the supernet's weights in the place of the small network's."""
@@ -78,12 +79,12 @@ class InheritHook(Hook):
         missing = [] if self.grown else [name for name in new if not fits(name, self.new)]
         if missing:
             raise ConfigError(
-                f'{runner._load_from}: found no weights for {len(missing)} parameters or buffers, such as '
+                f'{weights_to_load(runner)}: found no weights for {len(missing)} parameters or buffers, such as '
                 f'{missing[0]}, expected all but those of InheritHook.new'
             )
         checkpoint['state_dict'] = model.state_dict()
         runner.logger.info(
-            f'Weights inherited from {runner._load_from}'
+            f'Weights inherited from {weights_to_load(runner)}'
             + (f'; {len(new)} parameters and buffers are new, such as {new[0]}' if new else '')
         )
 
@@ -100,4 +101,4 @@ class InheritHook(Hook):
         with torch.device('meta'):  # names and shapes only
             pinned = MODELS.build(pinned_config(runner.cfg, model, arch).model)
         state = checkpoint.get('state_dict', checkpoint)
-        return renamed(state, self.keys, pinned, 'InheritHook.keys', str(runner._load_from))
+        return renamed(state, self.keys, pinned, 'InheritHook.keys', str(weights_to_load(runner)))

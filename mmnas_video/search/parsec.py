@@ -335,6 +335,11 @@ class PARSECSearchHook(SearchHook):
             )
 
     # ------------------------------------------------------------------ checkpoints
+    def shared_state(self, runner: Runner) -> dict[str, Any]:
+        """Of any search, and before it α."""
+        shared = super().shared_state(runner)
+        return {'alpha': self.distribution.rows(), **shared} if self.is_set_up else shared
+
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and the epoch's scores."""
         return {

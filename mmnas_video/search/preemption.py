@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
 from mmnas_video.errors import ConfigError
+from mmnas_video.runner_state import is_resuming
 
 from .ranks import running_statistics
 from .weighted import sum_over_ranks
@@ -212,7 +213,7 @@ class Preemption:
         Raises:
             ConfigError: it was written within an epoch by another number of ranks, or of other batches.
         """
-        place = checkpoint.get(KEY) if runner._resume else None
+        place = checkpoint.get(KEY) if is_resuming(runner) else None
         if place and place['batches']:
             expected = {'ranks': get_world_size(), **_lengths(runner.train_loop.dataloader)}
             found = {**expected, **place.get('of', {}), 'ranks': len(place['generators'])}

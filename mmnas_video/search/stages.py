@@ -21,7 +21,7 @@ from mmengine.config import Config
 from mmnas_video.errors import ConfigError, refuse_unknown
 from mmnas_video.space import SearchSpace, Value
 
-from .extraction import is_search_hook
+from .hook_configs import search_hook_index
 
 #: Short keys of a stage, and what they override in the config; ``{hook}`` is the number of the search hook.
 OVERRIDES = {
@@ -111,20 +111,6 @@ def _read_stage(stage: dict[str, Any], key: str) -> Stage:
         if not isinstance(stage.get(option, {}), Mapping):
             raise ConfigError(f'{key}.{option}: found {stage[option]!r}, expected a dict')
     return Stage(**{**stage, 'opens': tuple(opens)})
-
-
-def search_hook_index(cfg: Config) -> int:
-    """Number of the one search hook in ``custom_hooks``.
-
-    Raises:
-        ConfigError: none, or several.
-    """
-    found = [i for i, hook in enumerate(cfg.get('custom_hooks') or []) if is_search_hook(hook)]
-    if len(found) != 1:
-        raise ConfigError(
-            f"custom_hooks: found {len(found)} search hooks, expected one such as dict(type='PARSECSearchHook', ...)"
-        )
-    return found[0]
 
 
 def stage_config(cfg: Config, stage: Stage, key: str) -> Config:

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 from mmnas_video.cost import Cost
 from mmnas_video.entangle import MixedWindow, Mixture, Searchable, Slice, Window, add_local_weights, mix_windows, take
 from mmnas_video.registry import DATASETS, METRICS, MODELS
+from mmnas_video.runner_state import build_training
 from mmnas_video.search.config_text import unformatted
 from mmnas_video.space import Arch, Choice, SearchSpace, Value
 
@@ -224,7 +225,7 @@ def checkpoint() -> str:
 def prepared(hook: Mapping[str, Any], **changes: Any) -> tuple[Runner, Any]:
     """A runner up to the point where its training loop would start, and its search hook."""
     made = runner(hook, **changes)
-    made._train_loop = made.build_train_loop(made._train_loop)
+    build_training(made)
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
     made.call_hook('before_run')
     made.optim_wrapper.initialize_count_status(made.model, 0, made.train_loop.max_iters)
