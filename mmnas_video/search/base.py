@@ -35,6 +35,7 @@ from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
 from .held_out import check_parts, held_out_config
 from .indicator import batch_loss
+from .preemption import PLACE
 from .record import SearchRecord
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
@@ -515,7 +516,7 @@ class SearchHook(Hook):
         self.load_state_dict(saved['state'])
         self._restored = True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.
-        within = bool(checkpoint.get('within_epoch', {}).get('batches'))
+        within = bool(checkpoint.get(PLACE, {}).get('batches'))
         self._within_epoch = counts_iterations(runner) or within
 
     def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:

@@ -30,7 +30,7 @@ from .weighted import sum_over_ranks
 #: Exit status of a process that SIGTERM ends.
 STATUS = 128 + signal.SIGTERM
 #: Key of the place within an epoch in a checkpoint.
-KEY = 'within_epoch'
+PLACE = 'within_epoch'
 
 
 class Preemption:
@@ -205,7 +205,7 @@ class Preemption:
     def save(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the place into a checkpoint that is written within an epoch."""
         if self._here is not None:
-            checkpoint[KEY] = self._here
+            checkpoint[PLACE] = self._here
 
     def load(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take the place from a checkpoint that is resumed.
@@ -213,7 +213,7 @@ class Preemption:
         Raises:
             ConfigError: it was written within an epoch by another number of ranks, or of other batches.
         """
-        place = checkpoint.get(KEY) if is_resuming(runner) else None
+        place = checkpoint.get(PLACE) if is_resuming(runner) else None
         if place and place['batches']:
             expected = {'ranks': get_world_size(), **_lengths(runner.train_loop.dataloader)}
             found = {**expected, **place.get('of', {}), 'ranks': len(place['generators'])}

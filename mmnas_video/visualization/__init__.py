@@ -9,25 +9,19 @@ from typing import Any
 
 from mmnas_video import compat
 
-from .recorded import RecordedSearch, read_search
+from .recorded import read_search
 
 #: What draws, by the module it is in.
 DRAWING = {
-    'arch_diagram': ('arch_figure',),
-    'cell_graph': ('cell_figure', 'describe_cell'),
-    'choice_grid': ('choices_figure',),
+    'cell_graph': ('describe_cell',),
     'diagrams': ('diagram',),
-    'entropy_map': ('entropy_map_figure',),
-    'evaluated': ('PANELS', 'Evaluated', 'Panel', 'pareto_front'),
-    'pareto': ('pareto_figure',),
     'report': ('write_report',),
-    'search_curves': ('certainty_figure', 'collapse_figure', 'macs_figure', 'score_figure'),
     'two_streams': ('describe_streams', 'read_streams', 'streams_figure'),
-    'vit_diagram': ('describe_vit', 'read_vit', 'vit_figure'),
+    'vit_diagram': ('read_vit', 'vit_figure'),
 }
 _PLACES = {name: module for module, names in DRAWING.items() for name in names}
 
-__all__ = ['RecordedSearch', 'read_search', *_PLACES]
+__all__ = ['read_search', *_PLACES]
 
 if compat.host_present():
     from .log_window_hook import LogWindowHook

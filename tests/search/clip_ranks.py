@@ -5,13 +5,11 @@ Imports once and forks, as ranks.py. Each process writes what it has got, case b
 
 from __future__ import annotations
 
-import datetime
 import logging
 import os
 import re
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from mmnas_video.search.candidates import CandidateScorer
 from mmnas_video.search.shared_clips import load_together
 from mmnas_video.search.stream import BatchStream
 
+from .forked import fork_worlds, join_world
 from .toy import SPACE, ToyDataset, checkpoint, config, loader
 
 WORLDS = (1, 2, 3)
@@ -165,11 +164,7 @@ def score(notes: Path, folder: Path, ranks: int) -> list[float]:
 def rank_main(folder: Path, rank: int, ranks: int) -> None:
     """Everything, on one rank."""
     init_default_scope('mmaction')
-    if ranks > 1:
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks))
-        store = f'file://{folder}/store{ranks}'
-        limit = datetime.timedelta(seconds=30)
-        dist.init_process_group('gloo', init_method=store, rank=rank, world_size=ranks, timeout=limit)
+    join_world(folder, rank, ranks)
     found: dict[str, Any] = {}
     machine, opened = shared_clips._machine, shared_clips._opened
     for number, (name, (options, machines)) in enumerate(CASES.items()):
@@ -189,28 +184,10 @@ def rank_main(folder: Path, rank: int, ranks: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder: Path) -> int:
-    """Fork the ranks of each world, one world after the other; returns 0 if all ended as they should."""
-    for ranks in WORLDS:
-        children = []
-        for rank in range(ranks):
-            children.append(os.fork())
-            if not children[-1]:
-                try:
-                    rank_main(folder, rank, ranks)
-                except BaseException:
-                    traceback.print_exc()
-                    os._exit(1)
-                os._exit(0)
-        ends = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
-        if ends != {-signal.SIGKILL if ranks == WORLDS[-1] else 0}:
-            return 1
-    return 0
-
-
 if __name__ == '__main__':
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     compat.apply()
     os.replace(checkpoint(), Path(sys.argv[1]) / 'supernet.pth')
-    sys.exit(main(Path(sys.argv[1])))
+    killed = [{0}] * (len(WORLDS) - 1) + [{-signal.SIGKILL}]
+    sys.exit(fork_worlds(rank_main, Path(sys.argv[1]), WORLDS) != killed)

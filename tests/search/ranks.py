@@ -6,13 +6,11 @@ whole table in one process group, and writes what each search ended with to a fi
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 
 import torch
@@ -31,6 +29,7 @@ from mmnas_video.search import SearchHook
 from mmnas_video.testing.method import Killed, Killer
 
 from . import rank_layers
+from .forked import fork_worlds, join_world
 from .test_conflict import settled
 from .test_matrix import BACKBONES, MODEL_CONFIGS
 from .toy import ToyDataset, checkpoint, config, loader
@@ -302,15 +301,7 @@ def rank_main(folder: Path, rank: int, ranks: int) -> None:
     """Everything, on one rank."""
     init_default_scope('mmaction')
     weights = {norm: settled(norm) for norm in (False, True)}  # before there are other ranks: of the whole data
-    if ranks > 1:
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks))
-        dist.init_process_group(
-            'gloo',
-            init_method=f'file://{folder}/store{ranks}',
-            rank=rank,
-            world_size=ranks,
-            timeout=datetime.timedelta(seconds=60),
-        )
+    join_world(folder, rank, ranks)
     found = {'layers': rank_layers.run()} if ranks > 1 else {}
     own = [name for name, (_, options) in CASES.items() if ranks > 1 or 'corrupt' not in options]
     for number, name in enumerate([*own, 'evolution']):
@@ -326,31 +317,9 @@ def rank_main(folder: Path, rank: int, ranks: int) -> None:
         dist.destroy_process_group()
 
 
-def main(folder: Path) -> int:
-    """Fork the ranks of each world, one world after the other; returns 0 if all ended well."""
-    children = []
-    for ranks in WORLDS:
-        for rank in range(ranks):
-            child = os.fork()
-            if not child:
-                try:
-                    rank_main(folder, rank, ranks)
-                except BaseException:
-                    traceback.print_exc()
-                    os._exit(1)
-                sys.stdout.flush()
-                os._exit(0)
-            children.append(child)
-        states = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        children.clear()
-        if any(states):
-            return 1
-    return 0
-
-
 if __name__ == '__main__':
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     compat.apply()
     os.replace(checkpoint(), Path(sys.argv[1]) / 'supernet.pth')
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(fork_worlds(rank_main, Path(sys.argv[1]), WORLDS) != [{0}] * len(WORLDS))

@@ -7,12 +7,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.registry import MODELS
 from mmnas_video.search import AtomicCheckpointHook
-from mmnas_video.testing import toy
 from tests.fake_cuda import FakeCuda
 
-from .test_matrix import BACKBONES, MODEL_CONFIGS
+from .test_matrix import BACKBONES, MODEL_CONFIGS, runner_of
 
 #: One group with three choices, as small as can be.
 SMALL = dict(
@@ -52,20 +50,8 @@ def on_gpu(gpu, hook, changes, work_dir):
     init_default_scope('mmaction')
     cfg = Config.fromfile(MODEL_CONFIGS / BACKBONES['SuperMBConv3D'])
     cfg.model.backbone.update(SMALL, **changes)
-    data = dict(type='NoiseClips', shape=cfg.cost_shape)
-    if hook['type'] == 'EvolutionSearchHook':
-        hook = dict(hook, checkpoint=str(work_dir / 'supernet.pth'))
-        torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, hook['checkpoint'])
-    held_out = dict(batch_size=2, num_workers=0, dataset=dict(data, seed=1))
-    made = toy.runner(
-        dict(arch_dataloader=held_out, calibration_clips=2, **hook),
-        model=cfg.model,
-        train_dataloader=dict(batch_size=2, num_workers=0, sampler=dict(type='SeededSampler'), dataset=data),
-        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
-        cost_shape=cfg.cost_shape,
-        work_dir=str(work_dir),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)),
-    )
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4))
+    made = runner_of(cfg, hook, work_dir, optim_wrapper=wrapper)
     made._train_loop = made.build_train_loop(made._train_loop)
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
     made.call_hook('before_run')

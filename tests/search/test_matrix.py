@@ -56,25 +56,32 @@ class NoiseClips(Dataset):
         return {'inputs': self.clips[index], 'data_samples': ActionDataSample().set_gt_label(index % 2)}
 
 
-def search(backbone, hook, work_dir):
-    """Two steps of a search through the Runner; returns it and the weights that it began with."""
-    init_default_scope('mmaction')
-    cfg = Config.fromfile(MODEL_CONFIGS / BACKBONES[backbone])
+def runner_of(cfg, hook, work_dir, supernet=None, **changes):
+    """A Runner of a search with the model of ``cfg`` on clips of noise; an evolution's ``supernet`` is a new one, or
+    this."""
     data = dict(type='NoiseClips', shape=cfg.cost_shape)
-    held_out = dict(batch_size=2, num_workers=0, dataset=dict(data, seed=1))
     if hook['type'] == 'EvolutionSearchHook':
-        supernet = MODELS.build(cfg.model)
-        hook = dict(hook, checkpoint=str(work_dir.with_name('supernet.pth')))
-        torch.save({'meta': {}, 'state_dict': supernet.state_dict()}, hook['checkpoint'])
-    runner = toy.runner(
+        work_dir.mkdir(exist_ok=True)
+        hook = dict(hook, checkpoint=str(work_dir / 'supernet.pth'))
+        torch.save({'meta': {}, 'state_dict': (supernet or MODELS.build(cfg.model)).state_dict()}, hook['checkpoint'])
+    held_out = dict(batch_size=2, num_workers=0, dataset=dict(data, seed=1))
+    return toy.runner(
         dict(arch_dataloader=held_out, calibration_clips=2, **hook),
         model=cfg.model,
         train_dataloader=dict(batch_size=2, num_workers=0, sampler=dict(type='SeededSampler'), dataset=data),
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
         cost_shape=cfg.cost_shape,
         work_dir=str(work_dir),
-        experiment_name=work_dir.name,
+        **changes,
     )
+
+
+def search(backbone, hook, work_dir):
+    """Two steps of a search through the Runner; returns it and the weights that it began with."""
+    init_default_scope('mmaction')
+    cfg = Config.fromfile(MODEL_CONFIGS / BACKBONES[backbone])
+    supernet = MODELS.build(cfg.model)
+    runner = runner_of(cfg, hook, work_dir, supernet, experiment_name=work_dir.name)
     before = supernet if hook['type'] == 'EvolutionSearchHook' else copy.deepcopy(runner.model)
     runner.train()
     return runner, dict(before.named_parameters())

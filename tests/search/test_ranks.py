@@ -4,10 +4,6 @@ ranks.py runs them all at once, in one process group per number of ranks.
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,10 +11,10 @@ from mmengine.hooks import EMAHook
 
 from mmnas_video.search.ranks import running_statistics
 
+from .forked import run_worlds
 from .ranks import CASES, WORLDS
 from .toy import runner
 
-ROOT = Path(__file__).parents[2]
 SEVERAL = WORLDS[1:]
 SAME = [
     name
@@ -42,20 +38,7 @@ FORWARDS = {
 @pytest.fixture(scope='module')
 def ends(tmp_path_factory) -> dict[int, list[dict]]:
     """Number of ranks to what each of them ended with."""
-    folder = tmp_path_factory.mktemp('ranks')
-    done = subprocess.run(
-        [sys.executable, '-m', 'tests.search.ranks', str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {
-        ranks: [torch.load(folder / f'{ranks}-{rank}.pt', weights_only=True) for rank in range(ranks)]
-        for ranks in WORLDS
-    }
+    return run_worlds('tests.search.ranks', tmp_path_factory.mktemp('ranks'), WORLDS)
 
 
 def assert_close(one: dict, other: dict, tolerance: float) -> None:

@@ -1,12 +1,8 @@
 """One, two and three real processes (gloo) that load held-out clips together: what each gets, decodes and keeps."""
 
 import copy
-import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +10,8 @@ import torch
 from mmnas_video.search.shared_clips import ClipFile
 
 from .clip_ranks import BATCH, CASES, COUNTS, MEGABYTES, WORLDS
+from .forked import run_worlds
 
-ROOT = Path(__file__).parents[2]
 SEVERAL = WORLDS[1:]
 GOOD = ('one machine', 'workers', 'two machines', 'containers', 'a few bad')
 BAD = [name for name in CASES if name not in GOOD]
@@ -27,19 +23,8 @@ def ended(tmp_path_factory):
     ``temporary``."""
     folder = tmp_path_factory.mktemp('clips')
     (folder / 'temporary').mkdir()
-    done = subprocess.run(
-        [sys.executable, '-m', 'tests.search.clip_ranks', str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'TMPDIR': str(folder / 'temporary')},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, {
-        ranks: [torch.load(folder / f'{ranks}-{rank}.pt', weights_only=True) for rank in range(ranks)]
-        for ranks in WORLDS
-    }
+    temporary = str(folder / 'temporary')
+    return folder, run_worlds('tests.search.clip_ranks', folder, WORLDS, TMPDIR=temporary)
 
 
 def decoded(folder, ranks, name):

@@ -10,7 +10,7 @@ def config(tmp_path):
     """A config file of a search on vectors, and the command line that runs it; ``told`` is sent after its 9th step."""
 
     def write(told: str | None = None) -> list[str]:
-        cfg = toy.config(dict(type='PARSECSearchHook', num_archs=2), epochs=3, work_dir=str(tmp_path / 'work'))
+        cfg = toy.config(dict(type='PARSECSearchHook', num_archs=2), epochs=3, work_dir=str(tmp_path / 'run'))
         cfg.custom_imports = dict(imports=['mmnas_video', 'tests.tools.signal_hook'], allow_failed_imports=False)
         if told:
             cfg.custom_hooks.append(dict(type='SignalHook', name=told, at=9))
@@ -32,7 +32,7 @@ def test_says_how_to_go_on(told, status, words, config, tool, tmp_path):
     true."""
     done = tool(*config(told))
     assert done.code == status and words in done.out + done.err and 'Traceback' not in done.err, done.err[-2000:]
-    last = (tmp_path / 'work/last_checkpoint').read_text()
+    last = (tmp_path / 'run/last_checkpoint').read_text()
     assert last.endswith('within_epoch.pth' if told == 'SIGTERM' else 'epoch_1.pth')
     done = tool(*config(), '--resume').ok()
-    assert f'arch: {tmp_path}/work/search/arch.json' in done.out
+    assert f'arch: {tmp_path}/run/search/arch.json' in done.out
