@@ -13,6 +13,7 @@ from mmnas_video.search.told import told
     [
         (3, ['Scored: 4/7, 9 s left']),
         (6, ['Scored: 2/7, 30 s left', 'Scored: 4/7, 18 s left', 'Scored: 6/7, 6 s left']),
+        (10, [f'Scored: {done}/7, {10 * (7 - done)} s left' for done in range(1, 7)]),
         (1, []),
     ],
 )
