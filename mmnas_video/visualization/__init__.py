@@ -1,7 +1,7 @@
 """What a search looks like: its network drawn, its curves, its report.
 
 All of it reads files alone and needs no torch, but for the hooks, which are there where MMEngine is. What draws is
-loaded when it is first asked for: the plotting library takes half a second, and most processes draw nothing.
+loaded when it is first asked for: the plotting library takes a third of a second, and most processes draw nothing.
 """
 
 from importlib import import_module
