@@ -21,7 +21,8 @@ class LogWindowHook(Hook):
 
     MMEngine keeps a million of each in memory and in every checkpoint, and copies them at every step: eight of them,
     after 500,000 steps, take about 10 ms of each one and 64 MB of a checkpoint, where the log needs some dozens
-    (``window_size`` of the ``log_processor``). A window over all (``'global'`` in its ``custom_cfg``) is left what it needs.
+    (``window_size`` of the ``log_processor``). A window over all (``'global'`` in its ``custom_cfg``) is left what it
+    needs.
 
     Args:
         keep: values of each.
