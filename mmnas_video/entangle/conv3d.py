@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmnas_video.cost import Cost
-from mmnas_video.kernels import depthwise_conv3d
+from mmnas_video.kernels import conv3d, depthwise_conv3d
 
 from .masked import take_pair
 from .window import JoinedWindow, MixedKernel, MixedWindow, Slice, Window, centre_crop, take
@@ -63,7 +62,7 @@ class SuperConv3d(nn.Module):
         weight, so this is also the sum of the outputs.
         """
         bias = None if self.bias is None else take(self.bias, 0, out)
-        return F.conv3d(x, self._weight(out, inp), bias, self.stride, self.padding)
+        return conv3d(x, self._weight(out, inp), bias, self.stride, self.padding)
 
     def _weight(self, out: Window | MixedWindow, inp: Window | MixedWindow | JoinedWindow) -> Tensor:
         if not isinstance(inp, JoinedWindow):

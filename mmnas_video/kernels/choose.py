@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mmnas_video.errors import ConfigError
 
+from .doors import observed
 from .fallback import failed
 
 SWITCH = 'MMNAS_KERNELS'
@@ -90,6 +91,23 @@ def use_triton(x: Tensor, family: str = '') -> bool:
     if not x.is_cuda:
         return INTERPRETED and x.device.type == 'cpu'
     return wanted == 'on' or is_known_gpu(x.device.index or 0)
+
+
+def use_cpu_paths(x: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution that PyTorch is slow at on a CPU is left to faster operators of PyTorch's: fp32 on a CPU with
+    oneDNN, where nobody looks on (:func:`.doors.observed`) and neither autocast nor the switch says otherwise.
+
+    Raises:
+        ConfigError: see :func:`mode`.
+    """
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_autocast_enabled('cpu')
+        and not observed(x)
+        and mode() != 'off'
+    )
 
 
 def exporting() -> bool:

@@ -2,7 +2,7 @@
 
 The operators are registered with ``torch.library``, with shapes (fake) and gradients, so that ``torch.compile`` and
 CUDA graphs go across them, and called without that registry where nothing looks on (:mod:`.doors`); on CPU tensors they
-run the plain PyTorch reference.
+run PyTorch's own operators.
 
 The window is an argument, not a slice: the kernels read the super-weight where it lies, and its gradient is written
 once, whole, instead of through one cleared buffer and one copy for each ``narrow``.
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import depthwise_cpu as cpu
 from . import depthwise_reference as plain
 from .choose import DTYPES, HAS_TRITON, INTERPRETED, is_strict, use_triton
 from .depthwise_plan import least_patch
@@ -34,9 +35,9 @@ def depthwise_conv3d(
 ) -> Tensor:
     """``(B, C, T, H, W)`` to ``(B, C, T, H / stride, W / stride)``, rounded up: "same" padding.
 
-    By our kernels where :func:`takes` says so, by ``F.conv3d`` on the window elsewhere. Ours sum in fp32, give
-    ``channels_last_3d`` (best for x, too) and, under autocast, round to the dtype that ``F.conv3d`` would cast to, but
-    give the weight's gradient in its own dtype, straight from the sums.
+    By our kernels where :func:`takes` says so, on a CPU by what is fast there (:mod:`.depthwise_cpu`), by ``F.conv3d`` on
+    the window elsewhere. Ours sum in fp32, give ``channels_last_3d`` (best for x, too) and, under autocast, round to the
+    dtype that ``F.conv3d`` would cast to, but give the weight's gradient in its own dtype, straight from the sums.
 
     Args:
         weight: super-weight (C', 1, T', H', W'), odd extents, of which C = x.shape[1] channels from ``start`` are
@@ -46,6 +47,8 @@ def depthwise_conv3d(
     """
     kernel = tuple(weight.shape[2:] if kernel is None else kernel)
     if not takes(x, weight, start, kernel, stride):
+        if cpu.takes(x, weight, kernel) and _window_fits(x, weight, start, kernel):
+            return convolve(x, weight, start, kernel, stride)
         return plain.reference(x, weight, start, kernel, stride)
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
@@ -103,8 +106,10 @@ def _forward(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], strid
     return _run(x, 'convolve', _plain_forward, x, weight, start, kernel, stride)
 
 
-def _plain_forward(x: Tensor, weight: Tensor, *how: Any) -> Tensor:
-    return _in_layout(plain.reference(x, weight.to(x.dtype), *how))
+def _plain_forward(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
+    if cpu.takes(x, weight, kernel):
+        return cpu.convolve(x, weight, start, kernel, stride)
+    return _in_layout(plain.reference(x, weight.to(x.dtype), start, kernel, stride))
 
 
 def _input_gradient(
@@ -113,12 +118,23 @@ def _input_gradient(
     return _run(dy, 'input_gradient', _plain_input_gradient, dy, weight, start, kernel, stride, size)
 
 
-def _plain_input_gradient(dy: Tensor, weight: Tensor, *how: Any) -> Tensor:
-    return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), *how))
+def _plain_input_gradient(
+    dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int, size: Sequence[int]
+) -> Tensor:
+    if cpu.takes(dy, weight, kernel):
+        return cpu.input_gradient(dy, weight, start, kernel, stride, size)
+    return _in_layout(plain.reference_input_gradient(dy, weight.to(dy.dtype), start, kernel, stride, size))
 
 
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
-    return _run(x, 'weight_gradient', plain.reference_weight_gradient, x, dy, weight, start, kernel, stride)
+    return _run(x, 'weight_gradient', _plain_weight_gradient, x, dy, weight, start, kernel, stride)
+
+
+def _plain_weight_gradient(
+    x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int
+) -> Tensor:
+    piece = cpu.weight_gradient if cpu.takes(x, weight, kernel) else plain.reference_weight_gradient
+    return piece(x, dy, weight, start, kernel, stride)
 
 
 def _in_layout(y: Tensor) -> Tensor:

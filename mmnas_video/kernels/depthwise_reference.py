@@ -47,8 +47,13 @@ def reference_weight_gradient(
     shape = (x.shape[1], 1, *kernel)
     padding = [k // 2 for k in kernel]
     window = torch.nn.grad.conv3d_weight(x, shape, dy, (1, stride, stride), padding, 1, x.shape[1])
+    return whole_gradient(window, weight, start, kernel)
+
+
+def whole_gradient(window: Tensor, weight: Tensor, start: int, kernel: Sequence[int]) -> Tensor:
+    """The gradient of a super-weight (C', 1, T, H, W), 0 but for that of its ``window`` (C, 1, t, h, w)."""
     grad = torch.zeros_like(weight, memory_format=torch.contiguous_format)
-    head = min(x.shape[1], weight.shape[0] - start)
+    head = min(window.shape[0], weight.shape[0] - start)
     window_of(grad, start, head, kernel).copy_(window[:head])
-    window_of(grad, 0, x.shape[1] - head, kernel).copy_(window[head:])
+    window_of(grad, 0, window.shape[0] - head, kernel).copy_(window[head:])
     return grad

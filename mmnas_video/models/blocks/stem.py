@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmnas_video.cost import Cost
 from mmnas_video.entangle import Slice, SuperBatchNorm3d, strided, whole
 from mmnas_video.errors import ConfigError
-from mmnas_video.kernels import depthwise_conv3d
+from mmnas_video.kernels import Conv3d, depthwise_conv3d
 
 
 class Stem(nn.Module):
@@ -29,7 +29,7 @@ class Stem(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, temporal_kernel: int | None = None, stride: int = 2) -> None:
         super().__init__()
-        self.spatial = nn.Conv3d(in_channels, channels, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)
+        self.spatial = Conv3d(in_channels, channels, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)
         self.temporal = None
         if temporal_kernel and (temporal_kernel < 0 or temporal_kernel % 2 == 0):
             raise ConfigError(

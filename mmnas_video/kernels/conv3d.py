@@ -1,0 +1,72 @@
+"""Conv3d by what is fast on a CPU: a matrix product for one tap, a 2-D convolution where one of time or space has no taps.
+
+PyTorch 2.11 sends such a Conv3d to code that copies every tap of x, and x into another layout before
+(``tools/benchmarks/conv_cpu.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .choose import use_cpu_paths
+
+Three = Sequence[int]
+NO_TAPS = (1, 1, 0, 1)  # extent, stride, padding and dilation of an axis that is left as it is
+#: Channels of x up to which a convolution of frames is faster as one in 2-D; with more they take the same time.
+FEW_CHANNELS = 4
+
+
+class Conv3d(nn.Conv3d):
+    """``nn.Conv3d`` by :func:`conv3d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C_in, T, H, W)`` to ``(B, C_out, T', H', W')``."""
+        if self.groups != 1 or self.padding_mode != 'zeros' or isinstance(self.padding, str):
+            return super().forward(x)
+        return conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Three = (1, 1, 1),
+    padding: Three = (0, 0, 0),
+    dilation: Three = (1, 1, 1),
+) -> Tensor:
+    """``F.conv3d`` of x (B, C, T, H, W); of one in ``channels_last_3d`` on a CPU (:func:`.choose.use_cpu_paths` says when) by
+    another operator where one is faster, of the same sums in another order."""
+    if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d) and use_cpu_paths(x, weight):
+        t, *space = weight.shape[2:]
+        in_time = (t, stride[0], padding[0], dilation[0]) != NO_TAPS
+        in_space = any(at != NO_TAPS for at in zip(space, stride[1:], padding[1:], dilation[1:], strict=True))
+        if not in_time and not in_space:
+            return F.linear(x.permute(0, 2, 3, 4, 1), weight.flatten(1), bias).permute(0, 4, 1, 2, 3)
+        if not in_space and dilation[0] == 1:
+            return over_time(x, weight, bias, stride[0], padding[0])
+        if not in_time and x.shape[1] <= FEW_CHANNELS:
+            y = F.conv2d(as_frames(x), weight[:, :, 0], bias, stride[1:], padding[1:], dilation[1:])
+            return y.permute(0, 2, 3, 1).unflatten(0, (x.shape[0], -1)).permute(0, 4, 1, 2, 3)
+    return F.conv3d(x, weight, bias, stride, padding, dilation)
+
+
+def over_time(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, groups: int = 1
+) -> Tensor:
+    """(B, C, T, H, W) convolved over T alone, with a kernel (C', C / groups, t, 1, 1), as (B, C, T, H·W)."""
+    y = F.conv2d(as_rows(x), weight[..., 0], bias, (stride, 1), (padding, 0), 1, groups)
+    return y.permute(0, 2, 3, 1).unflatten(2, x.shape[3:]).permute(0, 4, 1, 2, 3)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) as (B, C, T, H·W) in ``channels_last``; no copy where x is in ``channels_last_3d``."""
+    return x.permute(0, 2, 3, 4, 1).contiguous().flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def as_frames(x: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+    """Frames ``first`` to ``last`` of (B, C, T, H, W) as (B·t, C, H, W) in ``channels_last``."""
+    return x[:, :, first:last].permute(0, 2, 3, 4, 1).contiguous().flatten(0, 1).permute(0, 3, 1, 2)
