@@ -94,8 +94,8 @@ def use_triton(x: Tensor, family: str = '') -> bool:
 
 
 def use_cpu_paths(x: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution that PyTorch is slow at on a CPU is left to faster operators of PyTorch's: fp32 on a CPU with
-    oneDNN, where nobody looks on (:func:`.doors.observed`) and neither autocast nor the switch says otherwise.
+    """Whether a convolution that is slow on a CPU goes by others of PyTorch's operators: fp32 with oneDNN, where nobody
+    looks on (:func:`.doors.observed`) and neither autocast nor the switch says otherwise.
 
     Raises:
         ConfigError: see :func:`mode`.
@@ -103,9 +103,9 @@ def use_cpu_paths(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == 'cpu'
         and x.dtype == weight.dtype == torch.float32
+        and not observed(x)  # before what torch.compile cannot trace
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled('cpu')
-        and not observed(x)
         and mode() != 'off'
     )
 

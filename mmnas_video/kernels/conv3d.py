@@ -1,7 +1,7 @@
-"""Conv3d by what is fast on a CPU: a matrix product for one tap, a 2-D convolution where one of time or space has no taps.
+"""Conv3d by what is fast on a CPU: a matrix product for one tap, a 2-D convolution where time or space has no taps.
 
-PyTorch 2.11 sends such a Conv3d to code that copies every tap of x, and x into another layout before
-(``tools/benchmarks/conv_cpu.py``).
+PyTorch 2.11 sends such a Conv3d to code that brings x into another layout and copies every tap of it
+(``tools/benchmarks/cpu_paths.py``).
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ def conv3d(
     padding: Three = (0, 0, 0),
     dilation: Three = (1, 1, 1),
 ) -> Tensor:
-    """``F.conv3d`` of x (B, C, T, H, W); of one in ``channels_last_3d`` on a CPU (:func:`.choose.use_cpu_paths` says when) by
-    another operator where one is faster, of the same sums in another order."""
+    """``F.conv3d`` of x (B, C, T, H, W); on a CPU, where :func:`.choose.use_cpu_paths` says so and x is in
+    ``channels_last_3d``, by another operator if one is faster: the same sums in another order."""
     if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d) and use_cpu_paths(x, weight):
         t, *space = weight.shape[2:]
         in_time = (t, stride[0], padding[0], dilation[0]) != NO_TAPS
         in_space = any(at != NO_TAPS for at in zip(space, stride[1:], padding[1:], dilation[1:], strict=True))
         if not in_time and not in_space:
             return F.linear(x.permute(0, 2, 3, 4, 1), weight.flatten(1), bias).permute(0, 4, 1, 2, 3)
-        if not in_space and dilation[0] == 1:
+        # Not one tap with a stride: of that, oneDNN's gradients in 2-D have crashed (3 channels, torch 2.11).
+        if t > 1 and not in_space and dilation[0] == 1:
             return over_time(x, weight, bias, stride[0], padding[0])
-        if not in_time and x.shape[1] <= FEW_CHANNELS:
+        if min(space) > 1 and not in_time and x.shape[1] <= FEW_CHANNELS:
             y = F.conv2d(as_frames(x), weight[:, :, 0], bias, stride[1:], padding[1:], dilation[1:])
             return y.permute(0, 2, 3, 1).unflatten(0, (x.shape[0], -1)).permute(0, 4, 1, 2, 3)
     return F.conv3d(x, weight, bias, stride, padding, dilation)

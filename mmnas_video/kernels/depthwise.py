@@ -35,9 +35,9 @@ def depthwise_conv3d(
 ) -> Tensor:
     """``(B, C, T, H, W)`` to ``(B, C, T, H / stride, W / stride)``, rounded up: "same" padding.
 
-    By our kernels where :func:`takes` says so, on a CPU by what is fast there (:mod:`.depthwise_cpu`), by ``F.conv3d`` on
-    the window elsewhere. Ours sum in fp32, give ``channels_last_3d`` (best for x, too) and, under autocast, round to the
-    dtype that ``F.conv3d`` would cast to, but give the weight's gradient in its own dtype, straight from the sums.
+    By our kernels where :func:`takes` says so, on a CPU by what is fast there (:mod:`.depthwise_cpu`), by ``F.conv3d``
+    on the window elsewhere. Ours sum in fp32, give ``channels_last_3d`` (best for x, too) and, under autocast, round to
+    the dtype that ``F.conv3d`` would cast to, but give the weight's gradient in its own dtype, straight from the sums.
 
     Args:
         weight: super-weight (C', 1, T', H', W'), odd extents, of which C = x.shape[1] channels from ``start`` are

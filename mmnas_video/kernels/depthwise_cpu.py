@@ -1,7 +1,7 @@
 """Depthwise Conv3d on a CPU, by those of PyTorch's operators that are fast there.
 
-Forward, oneDNN is fast on ``channels_last_3d``, but for kernels over time alone; its two gradients take 10 to 40 times as
-long (``tools/benchmarks/depthwise_cpu.py``). So a kernel over time alone runs as a 2-D convolution over (T, H·W); the
+Forward, oneDNN is fast on ``channels_last_3d``, but for kernels over time alone; its two gradients take 10 to 40 times
+as long (``tools/benchmarks/cpu_paths.py``). So a kernel over time alone runs as a 2-D convolution over (T, H·W); the
 gradient of x is the forward convolution with the kernel turned round; that of the weights comes from frames, a 2-D
 gradient for each tap in time. The same sums in another order.
 """
@@ -26,9 +26,7 @@ LEAST = 2**16
 
 def takes(x: Tensor, weight: Tensor, kernel: Sequence[int]) -> bool:
     """Whether ``x`` (B, C, T, H, W) and an odd ``kernel`` (t, h, w) go this way (:func:`.choose.use_cpu_paths`)."""
-    return (
-        x.dim() == 5 and x.numel() >= LEAST and all(size % 2 for size in kernel) and use_cpu_paths(x, weight)
-    )
+    return x.dim() == 5 and x.numel() >= LEAST and all(size % 2 for size in kernel) and use_cpu_paths(x, weight)
 
 
 def convolve(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
@@ -49,9 +47,7 @@ def input_gradient(
     return _same(_spread(dy, stride, size), turned, 1)
 
 
-def weight_gradient(
-    x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int
-) -> Tensor:
+def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
     """As :func:`.depthwise_reference.reference_weight_gradient`."""
     channels = x.shape[1]
     t, h, w = kernel

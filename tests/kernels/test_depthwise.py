@@ -53,8 +53,8 @@ def test_registered_as_pytorch_wants_it(name):
     torch.library.opcheck(operator.default, arguments)
 
 
-def test_on_a_cpu_it_is_pytorch_to_the_bit(monkeypatch):
-    """Rejects a CPU path through our operators (slower), or one that computes in another order."""
+def test_small_on_a_cpu_it_is_pytorch_to_the_bit(monkeypatch):
+    """Rejects a way through our operators where it is slower, and a copy of the window."""
     monkeypatch.delenv(choose.SWITCH, raising=False)
     layer = SuperDepthwiseConv3d(7, (5, 5), 2)
     x = torch.randn(2, 3, 5, 13, 11)

@@ -423,7 +423,9 @@ def test_compiled():
         y = run(x)
         y.square().sum().backward()
         results.append({**module.state_dict(), **gradients(module), 'x': x.grad, 'y': y.detach()})
-    assert all(torch.allclose(results[0][name], results[1][name], 1e-5, 1e-5) for name in results[0])
+    for name, eager in results[0].items():
+        # Pointwise convolutions are matrix products outside the compiler: sums in another order, some units of 2^-24.
+        assert (eager - results[1][name]).abs().max() <= 1e-5 * eager.abs().max(), name
 
 
 @pytest.mark.parametrize('squeeze', [5, 0])
