@@ -58,6 +58,25 @@ def test_manual_tsnets(name, params, macs, share, load, build):
     assert {v for n, v in arch.items() if n.endswith('expansion')} == {2.25}
 
 
+@pytest.mark.parametrize(('name', 'place'), [('manual_70', 0), ('manual_85', 1), ('manual_55', 2)])
+def test_the_printed_factors_and_shares_are_those_of_the_networks(name, place, load, build):
+    """Rejects a factor that gives other widths (0.177 times 48 is 8, where the network has 9), in the page or in the
+    config's head, and a share of the sparse stream that is not the network's (85.0 %, where it is 84.8).
+    """
+    cfg = load(f'tsnet/{name}.py')
+    model = build(cfg)
+    scaled, shared = (next(row for row in PAPERS.split('\n') if text in row) for text in ('scaling down', 'takes P %'))
+    printed = re.findall(r'[01]\.\d+', scaled.split('|')[3])[2 * place : 2 * place + 2]
+    if name != 'manual_70':
+        assert f'widths x {printed[0]} and x {printed[1]}.' in (FOLDER / f'{name}.py').read_text(encoding='utf-8')
+    for stream, factor in zip(('sparse', 'dense'), printed, strict=True):
+        exact = [float(factor) * width for width in (24, 48, 96, 192)]
+        widths = [int(x + 4) // 8 * 8 for x in exact] if name == 'manual_70' else [round(x) for x in exact]
+        assert [model.backbone.arch[f'{stream}.s{s}.g1.channels'] for s in (1, 2, 3, 4)] == widths
+    shares = dict(zip(('manual_85', 'manual_70', 'manual_55'), re.findall(r'\d\d\.\d', shared), strict=False))
+    assert f'{100 * parts_of(cfg, model)[2]:.1f}' == shares[name]
+
+
 def test_manual_tsnet_70_is_the_papers_by_its_figures():
     """Rejects a macro architecture of other size: Tab. 8 prints 7.71 M and 2.03 G, and 3 % is what the open readings
     (widths of the stems and of conv5, rounding) amount to. Through the command that users run.
