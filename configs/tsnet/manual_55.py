@@ -1,4 +1,4 @@
-# Baseline: Manual-TSNet-55 % on Kinetics-400 (Auto-TSNet, Sec. 5.4, Tab. 4): X3D-S twice, widths x 1.32 and x 0.39.
+# Baseline: Manual-TSNet-55 % on Kinetics-400 (Auto-TSNet, Sec. 5.4, Tab. 4): X3D-S twice, widths x 1.317 and x 0.389.
 #   python tools/train.py configs/tsnet/manual_55.py
 #   python tools/test.py configs/tsnet/manual_55.py work_dirs/manual_55/epoch_300.pth
 # Cost (computed): 6,605,623 params; 1,998,344,392 MACs at 32 x 160 x 160. The paper: about 2.0 G, 55 % of it in the

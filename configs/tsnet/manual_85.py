@@ -1,4 +1,4 @@
-# Baseline: Manual-TSNet-85 % on Kinetics-400 (Auto-TSNet, Sec. 5.4, Tab. 4): X3D-S twice, widths x 1.74 and x 0.177.
+# Baseline: Manual-TSNet-85 % on Kinetics-400 (Auto-TSNet, Sec. 5.4, Tab. 4): X3D-S twice, widths x 1.738 and x 0.178.
 #   python tools/train.py configs/tsnet/manual_85.py
 #   python tools/test.py configs/tsnet/manual_85.py work_dirs/manual_85/epoch_300.pth
 # Cost (computed): 8,904,129 params; 2,003,888,004 MACs at 32 x 160 x 160. The paper: about 2.0 G, 85 % of it in the

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,25 @@ def test_manual_tsnets(name, params, macs, share, load, build):
     assert {v for n, v in arch.items() if n.endswith('expansion')} == {2.25}
 
 
+@pytest.mark.parametrize(('name', 'place'), [('manual_70', 0), ('manual_85', 1), ('manual_55', 2)])
+def test_the_printed_factors_and_shares_are_those_of_the_networks(name, place, load, build):
+    """Rejects a factor that gives other widths (0.177 times 48 is 8, where the network has 9), in the page or in the
+    config's head, and a share of the sparse stream that is not the network's (85.0 %, where it is 84.8).
+    """
+    cfg = load(f'tsnet/{name}.py')
+    model = build(cfg)
+    scaled, shared = (next(row for row in PAPERS.split('\n') if text in row) for text in ('scaling down', 'takes P %'))
+    printed = re.findall(r'[01]\.\d+', scaled.split('|')[3])[2 * place : 2 * place + 2]
+    if name != 'manual_70':
+        assert f'widths x {printed[0]} and x {printed[1]}.' in (FOLDER / f'{name}.py').read_text(encoding='utf-8')
+    for stream, factor in zip(('sparse', 'dense'), printed, strict=True):
+        exact = [float(factor) * width for width in (24, 48, 96, 192)]
+        widths = [int(x + 4) // 8 * 8 for x in exact] if name == 'manual_70' else [round(x) for x in exact]
+        assert [model.backbone.arch[f'{stream}.s{s}.g1.channels'] for s in (1, 2, 3, 4)] == widths
+    shares = dict(zip(('manual_85', 'manual_70', 'manual_55'), re.findall(r'\d\d\.\d', shared), strict=False))
+    assert f'{100 * parts_of(cfg, model)[2]:.1f}' == shares[name]
+
+
 def test_manual_tsnet_70_is_the_papers_by_its_figures():
     """Rejects a macro architecture of other size: Tab. 8 prints 7.71 M and 2.03 G, and 3 % is what the open readings
     (widths of the stems and of conv5, rounding) amount to. Through the command that users run.
@@ -90,6 +110,22 @@ def test_variants_of_manual_tsnet_70(name, params, macs, load, build):
     assert all(n.startswith('fusion') if kind == 'fusion' else n.endswith('attention') for n in changed)
     wanted = {'fusion0': 5, 'fusion10': 5, 's2': 2, 's2s3': 4, 's2s3s4': 6, 'sparse': 0}[name.split('_')[-1]]
     assert len(changed) == wanted and not any(n.startswith('dense') for n in changed)
+
+
+def test_the_nodes_that_auto_tsnets_own_figures_ask_for():
+    """Rejects another number on the page: with two blocks in stage 3 Tab. 5 goes from 2.05 to 2.46 G (160²) and Tab. 3
+    from 2.8 to 3.4 G (182²), 5.2 to 6.1 G (256²), 18.1 to 19.9 G (356²) and 7.7 to 8.6 M, all of them rounded.
+    """
+    row = next(row for row in PAPERS.split('\n') if 'GloRe without its sizes' in row and '25, 26, 34' in row)
+    nodes, channels = (int(number) for number in re.search(r'are (\d+) nodes on (\d+) channels', row).groups())
+    lengths, least, most = (400, 576, 1024, 2116), (0.40, 0.5, 0.8, 1.7, 0.8), (0.42, 0.7, 1.0, 1.9, 1.0)
+    fitting = []
+    for *widths, m in product((128, 144, 160, 176), (128, 144, 160, 176), range(100, 300)):
+        found = [sum(length * (5 * c * m + 4 * m**2) + 6 * m**3 for c in widths) / 1e9 for length in lengths]
+        found.append(sum(5 * c * m + 5 * m**2 + 4 * m + 2 * c for c in widths) / 1e6)
+        if all(low <= value <= high for low, value, high in zip(least, found, most, strict=True)):
+            fitting.append((*widths, m))
+    assert fitting == [(channels, channels, nodes)]
 
 
 # ---------------------------------------------------------------- Auto-TSNet-S, M, L

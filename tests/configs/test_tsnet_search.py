@@ -1,9 +1,11 @@
 """configs/tsnet: the searches of Auto-TSNet, stage by stage, and the numbers of the paper in them."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from mmnas_video.entangle import find_searchable
@@ -12,6 +14,7 @@ from mmnas_video.search import Pins, opened, read_stages, search_hook_index, sta
 from mmnas_video.search.held_out import held_out_part, with_clips
 from tests.configs.test_autox3d import learning_rates
 
+PAPERS = (Path(__file__).parents[2] / 'docs' / 'papers.md').read_text(encoding='utf-8')
 STAGES = ('sparse', 'dense', 'attention')
 SEARCHES = ('progressive_k100.py', 'onestep_k100.py', *(f'{name}_k100.py' for name in STAGES))
 
@@ -89,6 +92,26 @@ def test_one_step_is_the_same_search_with_one_stage(load):
     one.pop('stages')
     whole.pop('stages')
     assert one.to_dict() == whole.to_dict()
+
+
+def test_the_keys_that_freeze_the_sparse_stream_leave_what_is_new_in_it(load, build):
+    """Rejects the short key alone: what reads a fusion would keep its random start (81 parameters), and every fusion
+    would do harm."""
+    said = next(row for row in PAPERS.split('\n') if 'custom_keys' in row and 'backbone.sparse' in row)
+    keys = {'backbone.sparse': dict(lr_mult=0), **{key: {} for key in re.findall(r"'([\w.]+)': \{\}", said)}}
+    cfg = load('tsnet/progressive_k100.py')
+    cfg.stages[1].cfg_options = {'optim_wrapper.paramwise_cfg.custom_keys': keys}
+    _, (_, space, made), _ = spaces(cfg)
+    made.model.backbone.fixed = {choice.name: choice.values[0] for choice in space if choice.single}
+    model = build(made)
+    sparse = model.backbone.sparse
+    inherited = {f'backbone.sparse.{part.name}' for part in sparse.slices(sparse.space.smallest)}
+    optimizer = build_optim_wrapper(model, made.optim_wrapper).optimizer
+    rate_of = {id(p): group['lr'] for group in optimizer.param_groups for p in group['params']}
+    rates = {name: rate_of[id(p)] for name, p in model.named_parameters()}
+    frozen = {name for name, rate in rates.items() if rate == 0}
+    assert frozen == {name for name in inherited & set(rates) if '.shortcut' not in name}
+    assert len(frozen) > 250 and set(rates.values()) == {0, 0.4}
 
 
 @pytest.mark.parametrize('name', SEARCHES)
