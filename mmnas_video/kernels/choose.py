@@ -1,10 +1,11 @@
-"""Where the Triton kernels are used, and how to turn them off.
+"""Where the Triton kernels and the CPU's faster ways are used, and how to turn them off.
 
 ``MMNAS_KERNELS`` (environment) is ``auto`` (default: the kernels on an NVIDIA GPU of compute capability 8.0 or newer,
 PyTorch elsewhere and after a kernel has failed, see :mod:`.fallback`), ``off`` (always PyTorch) or ``on`` (wherever
 they can run at all, also on a GPU that nobody has tried; an error where Triton is missing or a kernel fails). It is
 read at every call, so it may change while a program runs; a graph made by ``torch.compile`` keeps what held when it was
-traced.
+traced. On a CPU, unless it is ``off``, some convolutions go by other operators of PyTorch's than Conv3d
+(:mod:`.conv3d`, :mod:`.depthwise_cpu`); what is exported goes by Conv3d.
 
 Under Triton's interpreter (``TRITON_INTERPRET=1`` before this package is imported) the kernels run on CPU tensors:
 thousands of times slower, for tests.
@@ -43,6 +44,7 @@ def _triton_version() -> tuple[int, ...]:
 HAS_TRITON = _triton_version() >= OLDEST_TRITON
 # Triton decides it for each kernel where that is defined, so once for all of ours.
 INTERPRETED = HAS_TRITON and os.environ.get('TRITON_INTERPRET', '0').lower() in ('1', 'true', 'on', 'yes', 'y')
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
 if INTERPRETED:
     from .interpret import repair
 
@@ -94,8 +96,8 @@ def use_triton(x: Tensor, family: str = '') -> bool:
 
 
 def use_cpu_paths(x: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution that is slow on a CPU goes by others of PyTorch's operators: fp32 with oneDNN, where nobody
-    looks on (:func:`.doors.observed`) and neither autocast nor the switch says otherwise.
+    """Whether a convolution that is slow on a CPU goes by others of PyTorch's operators: fp32 with oneDNN, compiled or
+    where nobody looks on (:func:`.doors.observed`), and neither autocast nor the switch says otherwise.
 
     Raises:
         ConfigError: see :func:`mode`.
@@ -103,9 +105,9 @@ def use_cpu_paths(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == 'cpu'
         and x.dtype == weight.dtype == torch.float32
-        and not observed(x)  # before what torch.compile cannot trace
-        and torch.backends.mkldnn.is_available()
+        and HAS_ONEDNN
         and not torch.is_autocast_enabled('cpu')
+        and not (exporting() if torch.compiler.is_compiling() else observed(x))
         and mode() != 'off'
     )
 

@@ -120,19 +120,27 @@ def test_elsewhere_it_is_pytorch_to_the_bit(why, monkeypatch):
     """
     torch.manual_seed(0)
     dtype = torch.float64 if why == 'fp64' else torch.float32
-    x, weight = last(2, 3, 5, 7, 11, dtype=dtype), torch.randn(13, 3, 1, 1, 1, dtype=dtype)
-    depthwise = torch.randn(3, 1, 3, 3, 3, dtype=dtype)
+    x = last(2, 17, 5, 7, 11, dtype=dtype)
+    dense = torch.randn(13, 17, 1, 1, 1, dtype=dtype, requires_grad=True)
+    deep = torch.randn(17, 1, 3, 3, 3, dtype=dtype, requires_grad=True)
+    pairs = {
+        dense: (conv3d, F.conv3d),
+        deep: (depthwise_conv3d, lambda x, weight: F.conv3d(x, weight, None, 1, 1, 1, 17)),
+    }
     if why == 'off':
         monkeypatch.setenv(choose.SWITCH, 'off')
     if why == 'another layout':
-        x = x.contiguous()
+        x = x.detach().contiguous().requires_grad_()
+        del pairs[deep]
     context = FlopCounterMode(display=False) if why == 'counted' else torch.autocast('cpu', enabled=why == 'autocast')
-    with context:
-        found, exact = conv3d(x, weight), F.conv3d(x, weight)
-        if why != 'another layout':
-            found = (found, depthwise_conv3d(x, depthwise))
-            exact = (exact, F.conv3d(x, depthwise, None, 1, 1, 1, 3))
-    for ours, theirs in zip(found, exact, strict=True):
-        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
-    if why == 'counted':
-        assert context.get_total_flops() == 2 * 2 * 2 * 5 * 7 * 11 * (13 * 3 + 3 * 27)
+    for weight, (ours, theirs) in pairs.items():
+        results = []
+        for convolve in (ours, theirs):
+            with context:
+                y = convolve(x, weight)
+            dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y.dtype)
+            results.append((y, *torch.autograd.grad(y, (x, weight), dy)))
+        for found, exact in zip(*results, strict=True):
+            assert found.dtype == exact.dtype and torch.equal(found, exact)
+        if why == 'counted':  # the last of both, forward
+            assert context.get_total_flops() == 2 * 2 * 5 * 7 * 11 * weight.numel()
