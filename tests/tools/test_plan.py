@@ -268,7 +268,8 @@ def test_what_stands_by_class_or_scope_costs_as_much(kinds):
 
 
 def test_the_tool_prints_both(tool):
-    """Rejects JSON with text around it, hours without a rate, and hours that are not work / rate."""
+    """Rejects JSON with text around it, hours without a rate, hours that are not work / rate, and many hours that run
+    into the column beside them."""
     args = ('tools/plan.py', 'configs/autox3d/x3d_s.py', '--gpus', 32)
     plain = json.loads(tool(*args, '--json').ok().out)
     assert 'hours' not in plain['phases'][0]
@@ -278,6 +279,10 @@ def test_the_tool_prints_both(tool):
     assert [row['ranks'] for row in plan['growth']] == [8, 16, 32, 64, 128, 256]
     text = tool(*args, '--clips-per-second', 100).ok().out
     assert f'{phase["steps"]:,} = ' in text and 'GPU-hours' in text
+    slow = tool(*args, '--clips-per-second', 1e-4).ok().out.splitlines()[-1].replace(',', '').split()
+    row = plan['growth'][-1]
+    assert [int(cell) for cell in slow[:3]] == [row['ranks'], row['steps_per_epoch'], row['clips_per_step']]
+    assert float(slow[3]) == pytest.approx(1e6 * row['hours'], rel=1e-3)
 
 
 @pytest.mark.parametrize(
