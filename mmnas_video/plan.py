@@ -38,6 +38,7 @@ from mmnas_video.search import (
     search_hook_of,
 )
 from mmnas_video.search.drawn import DrawnValues
+from mmnas_video.search.sandwich import sized_choices
 from mmnas_video.space import Arch
 
 #: Architectures that a mean over the space is taken of.
@@ -247,7 +248,7 @@ class Networks:
         Args:
             network: ``'sampled'`` (mean of the space), ``'target'`` (what the budget allows; the mean without one),
                 ``'searched'`` (the mean of these two: a search begins with one and ends with the other),
-                ``'smallest'``, ``'largest'`` or ``'mixed'``.
+                ``'smallest'``, ``'largest'`` (what has no size as drawn: :mod:`~.search.sandwich`) or ``'mixed'``.
             shape: (C, T, H, W).
         """
         if (network, shape) not in self._known:
@@ -263,7 +264,10 @@ class Networks:
         if network == 'mixed' and self._mixtures:
             rest = self._cost(self.space.largest, shape) - self.part.cost(self.space.largest, shape).macs
             return rest + statistics.mean(self._count(mixture, shape) for mixture in self._mixtures)
-        archs = {'smallest': [self.space.smallest], 'largest': [self.space.largest]}.get(network, self._drawn)
+        archs = self._drawn
+        if network in ('smallest', 'largest'):
+            end, sized = getattr(self.space, network), sized_choices(self.part)
+            archs = [arch.replace({name: end[name] for name in sized}) for arch in archs]
         return statistics.mean(self._cost(arch, shape) for arch in archs)
 
     def nearest(self, macs: float, shape: tuple[int, ...]) -> Arch:

@@ -166,7 +166,8 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
             return
         line = f'{row["ranks"]:>6}{row["steps_per_epoch"]:>13,}{row["clips_per_step"]:>12,}'
         if timed_too:
-            line += f'{row["hours"]:>8,.1f}{row["gpu_hours"]:>8,.0f}{row["gradient_bytes_per_second"] / 1e6:>12,.1f}'
+            line += f' {row["hours"]:>7,.1f} {row["gpu_hours"]:>7,.0f}'  # a large number takes no space away
+            line += f' {row["gradient_bytes_per_second"] / 1e6:>11,.1f}'
         yield line
 
 

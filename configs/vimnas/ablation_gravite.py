@@ -1,9 +1,9 @@
 # Baseline of Tab. 9a (VIM-NAS): weights and architecture both through the mixed network, as GraViT-E.
 #   python tools/search.py configs/vimnas/ablation_gravite.py
-# Cost (computed, not run): 500 epochs x 5,349 steps of 256 clips on 8 GPUs; a step is the
+# Cost (computed, not run): 500 epochs x 7,322 steps of 256 clips on 8 GPUs; a step is the
 #   mixed network forward and backward twice, with 4 combinations for each tube.
 # What comes out: work_dirs/ablation_gravite/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
-_base_ = ['./small_k400_in1k.py']
+_base_ = ['./small_joint.py']
 model = dict(backbone=dict(local_weights=None))
 custom_hooks = [
     dict(

@@ -1,11 +1,11 @@
 # Baseline of Tab. 9a (VIM-NAS): the largest, the smallest and two random networks a step, the largest one's gradient
 # projected where it works against the others', as NASViT.
 #   python tools/search.py configs/vimnas/ablation_nasvit.py
-# Cost (computed, not run): 500 epochs x 5,349 steps of 256 clips on 8 GPUs; a step is four networks forward and
+# Cost (computed, not run): 500 epochs x 7,322 steps of 256 clips on 8 GPUs; a step is four networks forward and
 #   backward, with two sets of gradients in memory. At the end 1,000 random networks are scored, each on 64 held-out
-#   batches (2,048 clips) of either set.
+#   batches (2,048 clips) of each set.
 # What comes out: work_dirs/ablation_nasvit/search/arch.json, history.jsonl, report.html, extracted.py, extracted.pth.
-_base_ = ['./small_k400_in1k.py']
+_base_ = ['./small_joint.py']
 model = dict(backbone=dict(local_weights=None))
 custom_hooks = [
     dict(
@@ -14,6 +14,7 @@ custom_hooks = [
         per='parameter',
         distill=True,
         candidates=1000,
-        score_batches=64),
+        score_batches=64,
+        freeze_unsampled=True),
     dict(type='ReportHook')
 ]

@@ -1,4 +1,4 @@
-# Search: VIM-NAS-S on ImageNet and Kinetics-400 together (VIM-NAS, Tab. 8a, and "Ours" of Tab. 9a).
+# Search: VIM-NAS-S on ImageNet and Kinetics-400 together (VIM-NAS, Tab. 8a).
 #   python tools/search.py configs/vimnas/small_k400_in1k.py
 # Cost (computed, not run): 500 epochs x 5,349 steps of 256 clips (8 GPUs x 32; 90 % of each training list train the
 #   weights, 10 % the architecture). A step as in small_joint.py.

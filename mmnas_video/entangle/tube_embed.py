@@ -106,7 +106,8 @@ class TubeEmbed(nn.Module):
 
 
 def _centre(hull: Sequence[int], kernel: Extent) -> tuple[slice, ...]:
-    first = [(full - k) // 2 for full, k in zip(hull, kernel, strict=True)]
+    # Not (full - k) // 2: the middle of an odd kernel within an even hull would lie a tap before that of the hull.
+    first = [full // 2 - k // 2 for full, k in zip(hull, kernel, strict=True)]
     return tuple(slice(f, f + k) for f, k in zip(first, kernel, strict=True))
 
 

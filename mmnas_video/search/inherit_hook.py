@@ -37,7 +37,9 @@ class InheritHook(Hook):
                 type='InheritHook',
                 keys='mmpretrain.VisionTransformer',
                 new=['cls_head.*'],
-                arch={'depth': 12, 'embed_dim': 192, 'layer*.heads': 3, 'layer*.qkv': 192, 'layer*.mlp_ratio': 4.0},
+                arch={
+                    'depth': 12, 'embed_dim': 192, 'layer*.heads': 3, 'layer*.qkv': 192, 'layer*.mlp_ratio': 4.0,
+                    'tube1.kernel': '1x16x16', 'tube1.stride': '32x16x16', 'tube1.offset': '0x0x0'},
             ),
         ]
 

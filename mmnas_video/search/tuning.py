@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +47,10 @@ class Tuning:
             sampler = runner.train_dataloader.batch_sampler
             self.shares, self.rng = sampler.weights, random.Random(derive_seed(hook.seed, 'tuning tasks'))
             sizes = (runner.cfg.train_dataloader.get('batch_sampler') or {}).get('batch_sizes') or {}
-            self.stream: BatchStream | TaskStreams = TaskStreams({**cfg, 'batch_sizes': sizes}, *args)
+            # The datasets' workers live beside one another: together as many as the training has.
+            workers = math.ceil(cfg.get('num_workers', 0) / len(self.shares))
+            cfg = {**cfg, 'num_workers': workers, 'batch_sizes': sizes}
+            self.stream: BatchStream | TaskStreams = TaskStreams(cfg, *args)
         else:
             self.stream = BatchStream(cfg, *args)
         self.calls = 0

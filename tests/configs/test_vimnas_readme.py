@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mmnas_video.cost import total_range
 from mmnas_video.entangle import find_searchable
@@ -65,6 +66,21 @@ def test_what_a_space_reaches(name, load, build):
         size = find_searchable(model)[1].space.size
         header = (FOLDER / name).read_text(encoding='utf-8')
         assert f'about {size:.1e}'.replace('e+', 'e') in header
+
+
+def test_scores_of_searches_on_one_set_are_those_of_tab_8b():
+    """Rejects Tab. 7's figures of the joint networks on ImageNet (79.3, 81.9, 83.4: Tab. 3 and 9b) for networks that
+    are searched on ImageNet alone."""
+    entries = yaml.safe_load((FOLDER / 'metafile.yml').read_text(encoding='utf-8'))['Models']
+    scores = {
+        entry['Name'].removeprefix('vimnas_'): [
+            score['Metrics']['Top 1 Accuracy'] for score in entry.get('Reported In The Paper', [])
+        ]
+        for entry in entries
+    }
+    alone = {'tiny_in1k': 78.0, 'base_k400': 84.4, 'base_k600': 85.5, 'tiny_ssv2': 67.2, 'tiny_in1k_finetune': 78.3}
+    assert {name: scores[name] for name in alone} == {name: [score] for name, score in alone.items()}
+    assert not scores['small_in1k'] + scores['base_in1k']
 
 
 @pytest.mark.parametrize('size', ['tiny', 'small', 'base', 'large'])

@@ -28,7 +28,7 @@ def test_tokens_are_dot_products_of_a_box_with_the_kernels_centre(plain):
         start, counts = tube_grid((5, 11, 13), at)
         found = tube(x, out, at)
         assert start == at.offset and tuple(found.shape) == (2, *counts, out.length)
-        first = [(full - k) // 2 for full, k in zip((3, 5, 4), at.kernel, strict=True)]
+        first = [full // 2 - k // 2 for full, k in zip((3, 5, 4), at.kernel, strict=True)]
         cut = tuple(slice(f, f + k) for f, k in zip(first, at.kernel, strict=True))
         # The first kernel is the largest, so that all of it is kept.
         weight = plain.gather(tube.weight, out).view(-1, 2, 3, 5, 4)[(..., *cut)]
@@ -89,6 +89,16 @@ def test_only_taps_of_some_kernel_are_kept(plain):
             one = x.index_put((torch.tensor(0), torch.tensor(0), *map(torch.tensor, place)), torch.tensor(1.0).double())
             found = tube(one, whole(2), TubeAt(kernel, (1, 1, 1), (0, 0, 0))).flatten()
             assert torch.equal(found, tube.weight[:, 0, number] + tube.bias)
+
+
+def test_a_tap_keeps_its_place_relative_to_the_token():
+    """Every pair of lengths up to 7, odd and even: the tap that lies on a token's position (``kernel // 2``) is the
+    same weight whatever the kernel. Rejects an odd kernel that lies a tap before the middle of an even hull."""
+    for one, other in product(range(1, 8), repeat=2):
+        kernels = [(1, 1, one), (1, 1, other)]
+        tube = TubeEmbed(1, 1, kernels)
+        own = [[start + i for start, length in tube.taps(k).spans() for i in range(length)] for k in kernels]
+        assert own[0][one // 2] == own[1][other // 2], kernels
 
 
 def test_the_published_kernels_in_memory():

@@ -1,5 +1,9 @@
 """mmpretrain's ViT as a point: its weights load and give the same logits on images."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from mmpretrain.models import VisionTransformer
@@ -100,6 +104,27 @@ def test_a_supernet_starts_from_it(host):
     with torch.no_grad(), supernet.use(arch):
         found = supernet(image()).roll(-window.start, 1)[:, :60]
         assert torch.allclose(found, host(image())[0], atol=1e-10)
+
+
+def test_the_point_that_the_docs_name():
+    """DeiT-Tiny in VIM-NAS-T's space, as docs/vimnas.md writes it. Rejects an example without the 2-D tube: its kernel
+    of 32 would get the patches, the 16 x 16 in the middle of it a piece of them, and ``patch_grid`` an error."""
+    text = (Path(__file__).parents[2] / 'docs' / 'vimnas.md').read_text(encoding='utf-8')
+    values = ast.literal_eval(re.search(r'arch=(\{.*?\})', text, re.DOTALL)[1])
+    torch.manual_seed(0)
+    deit = VisionTransformer('deit-tiny', img_size=224, patch_size=16)
+    deit.eval()
+    with torch.no_grad():
+        for parameter in deit.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    options = dict(table='vimnas-tiny', max_kernel_volume=1024, clamp_offsets=True, patch_grid=(14, 14))
+    ours = SuperViT(**options).eval()
+    point = ours.canonical({**ours.space.largest, **ours.space.match(values)})
+    inherit(ours, vit_state_dict(deit.state_dict(), SuperViT(**options, arch=dict(point))), point)
+    picture = torch.randn(1, 3, 224, 224)
+    with torch.no_grad(), ours.use(point):
+        found, (expected,) = ours(picture), deit(picture)
+    assert expected.std() > 0.3 and torch.allclose(found[:, :192], expected, atol=1e-4)
 
 
 def test_inflated_kernels():

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from mmnas_video.datasets import (
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams, is_joint
 from mmnas_video.search.calibration import Calibration
+from mmnas_video.search.tuning import Tuning
 
 from ..datasets.joint import model, parts, run, run_config
 from .test_entangled import BACKBONES, joint_config
@@ -102,6 +104,23 @@ def test_calibration_has_clips_of_every_dataset(root):
     batches = Calibration(None, dict(train_dataloader=loader(root)), 11, 7, None).batches()
     tasks = [{sample.task for sample in batch['data_samples']} for batch in batches]
     assert tasks == [{'image'}, {'scene'}, {'motion'}, {'image'}]
+
+
+@pytest.mark.parametrize(('workers', 'each'), [(0, 0), (4, 2)])
+def test_tuning_shares_the_workers_of_the_training(workers, each, root):
+    """Rejects as many for each of the three datasets as the training has for all: with VIM-NAS's four 32 on every rank,
+    beside those of the training and of α's batches."""
+    cfg = {key: value for key, value in loader(root, workers).items() if key != 'batch_sizes'}
+    cfg['batch_sampler'] = dict(type='JointBatchSampler', batch_sizes=dict(image=2))
+    sampler = SimpleNamespace(weights=dict(image=0.2, scene=0.3, motion=0.5))
+    runner = SimpleNamespace(
+        cfg=SimpleNamespace(train_dataloader=cfg),
+        train_dataloader=SimpleNamespace(batch_sampler=sampler),
+        optim_wrapper=SimpleNamespace(optimizer=None),
+    )
+    tuning = Tuning(SimpleNamespace(seed=7, max_bad_share=0.0), runner, 1)
+    loaders = [stream.loader for stream in tuning.stream.streams.values()]
+    assert [(one.num_workers, one.batch_size) for one in loaders] == [(each, 2), (each, 3), (each, 3)]
 
 
 def test_parts_are_those_of_training(root):

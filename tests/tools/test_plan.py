@@ -1,6 +1,7 @@
 """tools/plan.py: what runs of published configs cost, against counts by hand."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmnas_video.launch import load_config
-from mmnas_video.plan import Plan, read_clips, steps_of
+from mmnas_video.plan import Networks, Plan, read_clips, steps_of
 from mmnas_video.search import SearchHook, Work
+from mmnas_video.search.sandwich import Sandwich
 
 from ..search.toy import config, loader
 
@@ -114,6 +116,18 @@ def test_the_mean_is_of_the_space_and_the_target_of_the_budget():
     assert networks.macs('sampled', (7,)) == pytest.approx(sum(drawn) / len(drawn))
     assert networks.macs('searched', (7,)) == pytest.approx((sum(drawn) / len(drawn) + 30) / 2)
     assert networks.macs('largest', (7,)) == LARGEST and networks.macs('smallest', (7,)) == SMALLEST
+
+
+def test_the_ends_of_a_sandwich_are_those_that_are_trained():
+    """Against the networks that a search draws, 2,000 times. Rejects a smallest network with all strides of its tubes
+    at their least (in VIM-NAS-S a hundred times the work of what is trained), and a largest with the fewest tokens."""
+    cfg = load_config('configs/demo/vimnas_joint.py')
+    networks, shape, rng = Networks(cfg), tuple(cfg.cost_shape), random.Random(3)
+    sandwich = Sandwich(networks.part)
+    drawn = [sandwich.draw(rng, 0) for _ in range(2000)]
+    for end, archs in zip(('largest', 'smallest'), zip(*drawn, strict=True), strict=True):
+        trained = sum(networks._cost(arch, shape) for arch in archs) / len(archs)
+        assert networks.macs(end, shape) == pytest.approx(trained, rel=0.1), end
 
 
 def _listed(cfg: Config) -> Config:
@@ -254,7 +268,8 @@ def test_what_stands_by_class_or_scope_costs_as_much(kinds):
 
 
 def test_the_tool_prints_both(tool):
-    """Rejects JSON with text around it, hours without a rate, and hours that are not work / rate."""
+    """Rejects JSON with text around it, hours without a rate, hours that are not work / rate, and many hours that run
+    into the column beside them."""
     args = ('tools/plan.py', 'configs/autox3d/x3d_s.py', '--gpus', 32)
     plain = json.loads(tool(*args, '--json').ok().out)
     assert 'hours' not in plain['phases'][0]
@@ -264,6 +279,10 @@ def test_the_tool_prints_both(tool):
     assert [row['ranks'] for row in plan['growth']] == [8, 16, 32, 64, 128, 256]
     text = tool(*args, '--clips-per-second', 100).ok().out
     assert f'{phase["steps"]:,} = ' in text and 'GPU-hours' in text
+    slow = tool(*args, '--clips-per-second', 1e-4).ok().out.splitlines()[-1].replace(',', '').split()
+    row = plan['growth'][-1]
+    assert [int(cell) for cell in slow[:3]] == [row['ranks'], row['steps_per_epoch'], row['clips_per_step']]
+    assert float(slow[3]) == pytest.approx(1e6 * row['hours'], rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    # Fused: the optimiser goes over the whole supernet at every step, tubes of 32 x 32 x 32 included.
+    # Fused: the optimiser goes over the whole supernet at every step, whatever was sampled.
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=5e-2, fused=True),
     paramwise_cfg=dict(
         bias_decay_mult=0.0,
