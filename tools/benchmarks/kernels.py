@@ -165,8 +165,8 @@ def seconds(work: Callable[..., object], sets: list[tuple[Tensor, ...]], rounds:
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        for tensors in sets:
-            work(*tensors)
+        # Kept, so that each has memory of its own: written over and over, one result would stay in the cache.
+        _kept = [work(*tensors) for tensors in sets]
     times = []
     for _ in range(rounds + 3):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
