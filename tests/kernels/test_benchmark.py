@@ -143,8 +143,8 @@ def test_without_timm_it_says_so(script):
 
 
 def test_one_command_for_a_gpu(script, capsys):
-    """Rejects a step whose script is not there, options that it does not know, batches of a CPU, and 0 where
-    nothing was measured."""
+    """Rejects a step whose script is not there, options that it does not know, batches of a CPU, a size
+    or dtype that kernels are compiled for while it is timed, and 0 where nothing was measured."""
     gpu_all = script('gpu_all')
     assert gpu_all.main(['--list']) == 0
     assert capsys.readouterr().out.count('\n') == len((*gpu_all.CHECKS, *gpu_all.WARM, *gpu_all.TIMED))
@@ -155,6 +155,13 @@ def test_one_command_for_a_gpu(script, capsys):
         assert 'add_json(parser)' in text
     commands = {step.name: step.command[1:] for step in gpu_all.TIMED}
     assert int(commands['sampled_vs_extracted'][commands['sampled_vs_extracted'].index('--batch') + 1]) >= 32
+    # A kernel is compiled for a size and a dtype, which takes seconds; so all together more than a step may take.
+    sizes = {
+        steps: {(step.command[step.command.index('--dtype') + 1], '--clip' in step.command) for step in steps
+                if step.command[0].endswith('/train_step.py')}
+        for steps in (gpu_all.WARM, gpu_all.TIMED)
+    }  # fmt: skip
+    assert sizes[gpu_all.TIMED] <= sizes[gpu_all.WARM]
     if not torch.cuda.is_available():
         assert gpu_all.main([]) == 1
         assert 'No GPU here' in capsys.readouterr().out
