@@ -113,6 +113,18 @@ def test_a_kernel_without_time_reads_less():
         assert (gradient.group, gradient.patch, gradient.grid[2]) == (group, patch, -(-kernel[0] // group)), kernel
 
 
+def test_the_weight_gradient_is_shared_out_evenly():
+    """Rejects 268 programs for 132 multiprocessors, where four of them have a third one to do while all others wait;
+    more programs, and planes that are loaded twice, for nothing; and few where that leaves lanes idle."""
+    for channels, size, kernel, programs in (
+        (108, 20, (1, 5, 5), 200),
+        (54, 40, (3, 3, 3), 320),
+        (108, 20, (1, 3, 3), 400),
+    ):
+        plan = plans.plan_gradient(Work(32, channels, 13, (size, size), (size, size), kernel))
+        assert (math.prod(plan.grid), plan.chunk) == (programs, 13), kernel
+
+
 def test_compiles_for_hopper(tmp_path, monkeypatch):
     """Rejects what only Triton's compiler refuses (the interpreter is plain Python), registers that spill, a value
     that goes through shared memory on its way to its taps, and products that are not fused with their sums.
