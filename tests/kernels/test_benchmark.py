@@ -168,17 +168,18 @@ def test_one_command_for_a_gpu(script, capsys):
 
 
 def test_a_step_of_the_one_command(script, tmp_path, monkeypatch):
-    """Rejects a step that loses the packages of PYTHONPATH, one that has no end, and one of which something goes on
-    when its time is over."""
+    """Rejects a step that loses the packages of PYTHONPATH, one that has no end, one of which something goes on when
+    its time is over, and one that keeps to itself what it has said until then."""
     gpu_all = script('gpu_all')
     monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'packages'))
+    monkeypatch.delenv('PYTHONUNBUFFERED', raising=False)
     code = 'import os; print(os.environ["PYTHONPATH"].split(os.pathsep)); raise SystemExit(3)'
     step = gpu_all.Step('first', ('-c', code), 60, figures=False)
     ended = gpu_all.finish(step, gpu_all.start(step, tmp_path), time.monotonic() + 60)
     assert ended == 'exit code 3: see first.txt'
     assert (tmp_path / 'first.txt').read_text() == f'{[str(FOLDER.parents[1]), str(tmp_path / "packages")]}\n'
 
-    code = 'import subprocess, time; print(subprocess.Popen(["sleep", "60"]).pid, flush=True); time.sleep(60)'
+    code = 'import subprocess, time; print(subprocess.Popen(["sleep", "20"]).pid); time.sleep(20)'
     step = gpu_all.Step('second', ('-c', code), 60, figures=False)
     process = gpu_all.start(step, tmp_path)
     while not (said := (tmp_path / 'second.txt').read_text()):

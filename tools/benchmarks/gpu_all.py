@@ -87,7 +87,8 @@ def start(step: Step, folder: Path) -> subprocess.Popen:
     with (folder / f'{step.name}.txt').open('w') as out:
         # What lies on the path already stays there: packages of a machine where nothing can be installed.
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
-        environment = {**os.environ, 'PYTHONPATH': path}
+        # Unbuffered: what a step that is stopped has said is not lost.
+        environment = {**os.environ, 'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1'}
         return subprocess.Popen(
             argv(step, folder),
             cwd=ROOT,

@@ -12,6 +12,7 @@ import argparse
 import fnmatch
 import math
 import statistics
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -219,7 +220,11 @@ def main() -> None:
     if args.compiled:
         header += ['registers', 'stack bytes', 'FMAs of instructions']
     chosen = [case for case in CASES if fnmatch.fnmatch(case.name, args.only)]
-    rows = [row(case, args.dtype, args.rounds, args.compiled) for case in chosen]
+    rows = []
+    for case in chosen:
+        rows.append(row(case, args.dtype, args.rounds, args.compiled))
+        if torch.cuda.is_available() or args.compiled:
+            print(*rows[-1], sep=', ', file=sys.stderr, flush=True)  # should it be stopped
     show(f'Kernels, batch {BATCH}, {args.dtype}', header, rows, args.out)
 
 
