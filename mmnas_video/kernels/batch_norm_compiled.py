@@ -35,7 +35,7 @@ def kernel_resources(
         name: ``'moments'``, ``'merge'``, ``'apply'``, ``'sums'`` or ``'input'``.
     """
     kernel, tiles = _KERNELS[name], lay_tiles(1, rows, channels)
-    arguments: dict[str, Any] = dict(tiles.merging if name == 'merge' else tiles.arguments)
+    arguments: dict[str, Any] = dict(tiles.merging.arguments if name == 'merge' else tiles.arguments)
     warps = arguments.pop('num_warps', 4)
     constants = {key: value for key, value in arguments.items() if key.isupper()} | {'ACTIVATION': activation, **_NONE}
     types = dict.fromkeys(kernel.arg_names, 'i32') | {'eps': 'fp32', 'momentum': 'fp32'}

@@ -34,14 +34,13 @@ def statistics(
     samples = x.new_empty(batch if by_sample else 0, channels, dtype=torch.float32)
     mean, var = _pair(x, channels)
     total = channels if running_mean is None else running_mean.shape[0]
-    at = tiles.merging
-    programs = -(-channels // at['BLOCK_C'])
+    programs, at = tiles.merging
     with device_of(x):
         launch(moments_kernel, tiles.grid, x, *parts, **tiles.arguments)
         if by_sample:
             merged = _pair(x, batch, channels)
             launch(merge_samples_kernel, (batch, programs), x, *parts, samples, *merged, **at)
-            parts, at = merged, {**at, 'rows': batch * tiles.rows, 'per': tiles.rows, 'blocks': batch}
+            parts, (programs, at) = merged, tiles.merging_groups
         arguments = (x, *parts, mean, var, running_mean, running_var, momentum)
         launch(merge_kernel, (programs,), *arguments, start=start, total=total, **at)
     return mean, var, samples

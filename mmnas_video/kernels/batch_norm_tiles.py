@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Programs that a launch aims at: 8 for each of an H200's 132 multiprocessors. A constant, so that sums are added up in
 #: the same order on every GPU.
 PROGRAMS = 1056
 #: Elements that a program (of four warps) holds at once.
 ELEMENTS = 2048
-#: Partial results and channels that a merging program holds at once: much of few channels, because it waits, not works.
-MERGED, MERGED_CHANNELS = 512, 8
+#: Partial results and channels that a merging program holds at once, of which the first with enough rows is taken: all
+#: rows in one step, because it waits for memory and does not work, and no more lanes without a row than need be.
+MERGED = ((8, 128), (64, 64), (512, 8), (2048, 4))
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,32 @@ class Tiles:
         }
 
     @cached_property
-    def merging(self) -> dict[str, Any]:
-        """What a kernel is told that merges the partial results of all programs of a channel."""
-        arguments = {name: value for name, value in self.arguments.items() if name != 'BLOCK_M'}
-        block_c = min(_block_c(self.channels), MERGED_CHANNELS)
-        return {**arguments, 'BLOCK_P': MERGED, 'BLOCK_C': block_c, 'num_warps': 8}
+    def merging(self) -> Merging:
+        """Of the partial results of a group's programs."""
+        return _merging(self.rows, self.per, self.blocks, self.channels)
+
+    @cached_property
+    def merging_groups(self) -> Merging:
+        """Of the results of all groups."""
+        return _merging(self.groups * self.rows, self.rows, self.groups, self.channels)
+
+
+class Merging(NamedTuple):
+    """Programs along the channels, and what a kernel is told, that merges partial results."""
+
+    programs: int
+    arguments: dict[str, Any]
+
+
+def _merging(rows: int, per: int, blocks: int, channels: int) -> Merging:
+    """Of ``rows`` rows, ``per`` in each of the ``blocks`` results but the last."""
+    block_p, most = next((size for size in MERGED if size[0] >= blocks), MERGED[-1])
+    block_c = min(_block_c(channels), most)
+    arguments = {
+        **{'rows': rows, 'per': per, 'blocks': blocks, 'units': channels, 'ALIGN': 1},
+        **{'BLOCK_P': block_p, 'BLOCK_C': block_c, 'num_warps': max(block_p * block_c // 512, 4)},
+    }
+    return Merging(-(-channels // block_c), arguments)
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,10 @@ from typing import NamedTuple
 # Patches of outputs (rows, columns) a lane owns, with what one costs beyond its arithmetic. 2 x 4 keeps a 3x3x3 kernel
 # at 138 registers; 2 x 5 takes more and wins where it leaves no ragged edge (5 and 10 columns).
 PATCHES = {(2, 4): 1.0, (2, 5): 1.1}
+# A kernel without time, or one tap of it at once, has one plane of sums, so that twice the patch fits at stride 1. It
+# reads its neighbours' rows less often, 4 values for each that 1x5x5 writes instead of 6, most of them from L2; and
+# takes 1/8 fewer instructions.
+PATCHES_OF_A_FRAME = PATCHES | {(4, 4): 1.0}
 PATCH_OF_UPSAMPLED = (2, 4)  # the input gradient of stride 2: even, so that parity is known when it is compiled
 LOAD_COST = 5  # instructions per input value loaded (address, predicate, zero, load, convert), against 1 per FMA
 
@@ -22,14 +26,15 @@ LOAD_COST = 5  # instructions per input value loaded (address, predicate, zero, 
 LANES, WARPS = 128, 2
 HELD_TAPS = 27  # more taps than this are loaded again every frame: in registers they would spill
 # Time is cut into chunks only while there are fewer programs than this: each chunk computes KT - 1 frames twice.
-WANTED_PROGRAMS = 132 * 6
+MULTIPROCESSORS = 132
+WANTED_PROGRAMS = MULTIPROCESSORS * 6
 LEAST_CHUNK = 4
 
 GRADIENT_STRIPS, GRADIENT_WARPS = 4, 4  # strips side by side in one program of the weight gradient, one to a warp
 GRADIENT_CHANNELS = 64  # 2 a thread; a last tile that is not full idles
-GRADIENT_SLOTS = 132 * 3  # programs that run at once, by registers
-GRADIENT_EPILOGUE = 3.0  # adding up a program's strips, in units of one frame of one strip set (about 1 µs)
-REDUCE_COST = 2e-6  # writing and reading one partial sum of one tap and channel, in the same unit
+# In cycles: until a frame's values are there; for one partial sum of one tap and channel, to be written and read.
+GRADIENT_LATENCY, REDUCE_COST = 1000, 0.004
+GRADIENT_EPILOGUE = 3.0  # adding up a program's strips, in frames
 MOST_ROUNDS = 64
 
 # Distinct (channels, height, width) that may be baked into a kernel each; after that one kernel takes any.
@@ -63,6 +68,11 @@ class Work(NamedTuple):
         return math.prod(self.kernel)
 
     @property
+    def spatial_taps(self) -> int:
+        """Number of taps of one frame."""
+        return math.prod(self.kernel[1:])
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """What may be baked into a kernel: channels in units of ``vec``, then ``inner`` and ``outer``."""
         return (self.channels // self.vec, *self.inner, *self.outer)
@@ -83,17 +93,23 @@ def strips(size: tuple[int, int], patch: tuple[int, int]) -> int:
     return math.prod(-(-n // p) for n, p in zip(size, patch, strict=True))
 
 
-def patch_for(work: Work) -> tuple[int, int]:
-    """The patch with the least instructions over the whole map, its idle edge counted."""
+def patch_for(work: Work, frames: int) -> tuple[int, int]:
+    """The patch with the least instructions over the whole map, its idle edge counted, where taps of so many frames
+    are summed at once."""
     if work.up > 1:
         return PATCH_OF_UPSAMPLED
+    patches = PATCHES_OF_A_FRAME if frames == work.stride == 1 else PATCHES
 
     def instructions(patch: tuple[int, int]) -> float:
-        tile = math.prod((p - 1) * work.stride + k for p, k in zip(patch, work.kernel[1:], strict=True))
-        each = math.prod(patch) * work.taps * 2 + tile * LOAD_COST
-        return strips(work.outer, patch) * each * PATCHES[patch]
+        each = math.prod(patch) * frames * work.spatial_taps * 2 + tile(work, patch) * LOAD_COST
+        return strips(work.outer, patch) * each * patches[patch]
 
-    return min(PATCHES, key=instructions)
+    return min(patches, key=instructions)
+
+
+def tile(work: Work, patch: tuple[int, int]) -> int:
+    """Inputs that a patch meets in a frame."""
+    return math.prod((p - 1) * work.stride + k for p, k in zip(patch, work.kernel[1:], strict=True))
 
 
 def chunk_for(frames: int, programs: int, wanted: int) -> int:
@@ -115,7 +131,7 @@ class SlidePlan(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def plan_slide(work: Work) -> SlidePlan:
     """Of the forward pass or the input gradient."""
-    patch = patch_for(work)
+    patch = patch_for(work, work.kernel[0])
     units = LANES // work.vec
     lanes = work.batch * strips(work.outer, patch) * (work.channels // work.vec)
     programs = -(-lanes // units)
@@ -142,9 +158,12 @@ class GradientPlan(NamedTuple):
 def plan_gradient(work: Work) -> GradientPlan:
     """Of the weight gradient; a group of temporal taps is as many as a program sums in registers.
 
-    Of all ways to share out strips and frames the one that should end first, the last wave counted as a full one.
+    Of all ways to share out strips and frames the one whose busiest multiprocessor should end first; of those that are
+    as good but for 3 %, the one with the fewest programs, each of which loads what its neighbours do and writes sums.
     """
-    return min(_gradient_plans(work), key=lambda plan: _gradient_time(work, plan))
+    times = {plan: _gradient_time(work, plan) for plan in _gradient_plans(work)}
+    good = 1.03 * min(times.values())
+    return min((plan for plan, time in times.items() if time <= good), key=lambda plan: math.prod(plan.grid))
 
 
 def _gradient_sets(work: Work, patch: tuple[int, int]) -> int:
@@ -152,8 +171,8 @@ def _gradient_sets(work: Work, patch: tuple[int, int]) -> int:
 
 
 def _gradient_plans(work: Work) -> Iterator[GradientPlan]:
-    patch = patch_for(work)
-    group = work.kernel[0] if work.taps <= HELD_TAPS else 1
+    group = min(max(HELD_TAPS // work.spatial_taps, 1), work.kernel[0])
+    patch = patch_for(work, group)
     tiles, groups = -(-work.channels // GRADIENT_CHANNELS), -(-work.kernel[0] // group)
     sets = _gradient_sets(work, patch)
     for wanted in range(1, max(work.frames // LEAST_CHUNK, 1) + 1):
@@ -165,8 +184,10 @@ def _gradient_plans(work: Work) -> Iterator[GradientPlan]:
 
 
 def _gradient_time(work: Work, plan: GradientPlan) -> float:
-    """In units of one frame of one strip set: a chunk also loads about a frame's worth before its first."""
+    """In cycles: a chunk also loads about a frame's worth before its first."""
     rounds = -(-_gradient_sets(work, plan.patch) // plan.strip_programs)
-    waves = -(-math.prod(plan.grid) // GRADIENT_SLOTS)
+    outputs, busiest = math.prod(plan.patch), -(-math.prod(plan.grid) // MULTIPROCESSORS)
+    each = outputs * plan.group * work.spatial_taps * 2 + (tile(work, plan.patch) + outputs) * LOAD_COST
+    frame = max(busiest * each, each + GRADIENT_LATENCY)
     partial_sums = plan.partials * work.taps * work.channels
-    return waves * (rounds * (plan.chunk + 1) + GRADIENT_EPILOGUE) + REDUCE_COST * partial_sums
+    return (rounds * (plan.chunk + 1) + GRADIENT_EPILOGUE) * frame + REDUCE_COST * partial_sums

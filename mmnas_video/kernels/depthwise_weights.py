@@ -46,15 +46,15 @@ def reduce_weight_gradient_kernel(
     super_channel, super_tap, channel, tap, ok = window_index(
         element, start, super_channels, channels, KT, KH, KW, SUPER_T, SUPER_H, SUPER_W
     )
-    total = tl.zeros((BLOCK,), tl.float32)
+    total = tl.zeros((BLOCK_P, BLOCK), tl.float32)  # added up once, at the end: that goes through shared memory
     step = (KT * KH * KW) * channels
-    lane = partial_ptr + tap * channels + channel
+    lanes = tl.arange(0, BLOCK_P)[:, None]
+    address = partial_ptr + (tap * channels + channel)[None, :] + lanes.to(tl.int64) * step
     for begin in range(0, partials, BLOCK_P):
-        p = begin + tl.arange(0, BLOCK_P)
-        address = lane[None, :] + p.to(tl.int64)[:, None] * step
-        total += tl.sum(tl.load(address, mask=ok[None, :] & (p < partials)[:, None], other=0.0), axis=0)
+        total += tl.load(address, mask=ok[None, :] & (begin + lanes < partials), other=0.0)
+        address += BLOCK_P * step
     taps: tl.constexpr = SUPER_T * SUPER_H * SUPER_W
-    value = tl.where(ok, total, 0.0).to(grad_ptr.dtype.element_ty)
+    value = tl.where(ok, tl.sum(total, axis=0), 0.0).to(grad_ptr.dtype.element_ty)
     tl.store(grad_ptr + super_channel * taps + super_tap, value, mask=element < super_channels * taps)
 
 

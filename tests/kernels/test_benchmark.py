@@ -1,8 +1,10 @@
 """The benchmarks of kernels and steps on a machine without a GPU."""
 
+import functools
 import importlib.util
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,23 @@ def test_without_a_gpu_it_says_so(benchmark, monkeypatch, capsys, tmp_path):
     table = json.loads(out.read_text())
     assert len(table['rows']) == 8 * 3
     assert table['header'] == ['kernel', 'MB', 'MMACs', 'bound µs', 'goal']
+
+
+def test_a_compiled_rival_knows_its_shape(script, monkeypatch):
+    """Rejects a rival that torch.compile makes for any shape, because it has seen others before, or not at all, because
+    it has seen many."""
+    seen = []
+    compile_ = functools.partial(torch.compile, backend=lambda graph, inputs: seen.append(inputs) or graph.forward)
+    monkeypatch.setattr(torch._dynamo.config, 'recompile_limit', 8)
+    rivals = script('kernels_batch_norm')
+    monkeypatch.setattr(torch, 'compile', compile_)
+    torch._dynamo.reset()
+    cases = [(shape, name) for shape in rivals.SHAPES for name in rivals.ACTIVATIONS]
+    for number, ((channels, *size), activation) in enumerate(cases, 1):
+        x, *rest = (torch.rand(shape) for shape in ((2, channels, size[1] // 5, 3), *[(channels,)] * 4))
+        for _ in range(2):
+            rivals._theirs(activation, True)(x, *rest)
+        assert len(seen) == number and all(isinstance(each, torch.Tensor) for each in seen[-1]), 'sizes are arguments'
 
 
 def test_layers_of_the_roofline(script):
@@ -124,8 +143,8 @@ def test_without_timm_it_says_so(script):
 
 
 def test_one_command_for_a_gpu(script, capsys):
-    """Rejects a step whose script is not there, options that it does not know, batches of a CPU, and 0 where
-    nothing was measured."""
+    """Rejects a step whose script is not there, options that it does not know, batches of a CPU, a size
+    or dtype that kernels are compiled for while it is timed, and 0 where nothing was measured."""
     gpu_all = script('gpu_all')
     assert gpu_all.main(['--list']) == 0
     assert capsys.readouterr().out.count('\n') == len((*gpu_all.CHECKS, *gpu_all.WARM, *gpu_all.TIMED))
@@ -136,6 +155,39 @@ def test_one_command_for_a_gpu(script, capsys):
         assert 'add_json(parser)' in text
     commands = {step.name: step.command[1:] for step in gpu_all.TIMED}
     assert int(commands['sampled_vs_extracted'][commands['sampled_vs_extracted'].index('--batch') + 1]) >= 32
+    # A kernel is compiled for a size and a dtype, which takes seconds; so all together more than a step may take.
+    sizes = {
+        steps: {(step.command[step.command.index('--dtype') + 1], '--clip' in step.command) for step in steps
+                if step.command[0].endswith('/train_step.py')}
+        for steps in (gpu_all.WARM, gpu_all.TIMED)
+    }  # fmt: skip
+    assert sizes[gpu_all.TIMED] <= sizes[gpu_all.WARM]
     if not torch.cuda.is_available():
         assert gpu_all.main([]) == 1
         assert 'No GPU here' in capsys.readouterr().out
+
+
+def test_a_step_of_the_one_command(script, tmp_path, monkeypatch):
+    """Rejects a step that loses the packages of PYTHONPATH, one that has no end, one of which something goes on when
+    its time is over, and one that keeps to itself what it has said until then."""
+    gpu_all = script('gpu_all')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'packages'))
+    monkeypatch.delenv('PYTHONUNBUFFERED', raising=False)
+    code = 'import os; print(os.environ["PYTHONPATH"].split(os.pathsep)); raise SystemExit(3)'
+    step = gpu_all.Step('first', ('-c', code), 60, figures=False)
+    ended = gpu_all.finish(step, gpu_all.start(step, tmp_path), time.monotonic() + 60)
+    assert ended == 'exit code 3: see first.txt'
+    assert (tmp_path / 'first.txt').read_text() == f'{[str(FOLDER.parents[1]), str(tmp_path / "packages")]}\n'
+
+    code = 'import subprocess, time; print(subprocess.Popen(["sleep", "20"]).pid); time.sleep(20)'
+    step = gpu_all.Step('second', ('-c', code), 60, figures=False)
+    process = gpu_all.start(step, tmp_path)
+    while not (said := (tmp_path / 'second.txt').read_text()):
+        time.sleep(0.01)
+    assert gpu_all.finish(step, process, time.monotonic()) == 'stopped: out of time'
+    state = Path(f'/proc/{int(said)}/stat')
+    for _ in range(500):  # a signal takes a moment
+        if gone := not state.exists() or state.read_text().split()[2] == 'Z':
+            break
+        time.sleep(0.01)
+    assert gone

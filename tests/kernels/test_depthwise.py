@@ -93,7 +93,36 @@ def test_plans_cover_the_work(frames, size):
 def test_patches_leave_no_ragged_edge_where_one_fits():
     """Rejects one patch for all maps: at 5 x 5, 2 x 4 leaves half of its lanes idle."""
     for size, patch in ((5, (2, 5)), (10, (2, 5)), (20, (2, 4)), (40, (2, 4)), (80, (2, 4))):
-        assert plans.patch_for(Work(32, 54, 13, (size, size), (size, size), (3, 3, 3))) == patch, size
+        assert plans.patch_for(Work(32, 54, 13, (size, size), (size, size), (3, 3, 3)), 3) == patch, size
+
+
+def test_a_kernel_without_time_reads_less():
+    """Rejects patches as small as those of 3x3x3 where only one plane of sums is kept: 1x5x5 would read each value six
+    times; and large ones where they do not fit: under a stride, with more taps of time, or with a ragged edge."""
+    kernel, fine, coarse = (1, 5, 5), (20, 20), (10, 10)
+    sliding = plans.plan_slide(Work(32, 108, 13, fine, fine, kernel))
+    read = math.prod(p + k - 1 for p, k in zip(sliding.patch, kernel[1:], strict=True))
+    assert read / math.prod(sliding.patch) == 4
+    assert plans.plan_slide(Work(32, 108, 13, coarse, coarse, kernel)).patch == (2, 5)
+    assert plans.plan_slide(Work(32, 108, 13, fine, coarse, kernel, 2)).patch == (2, 5)
+    assert plans.plan_slide(Work(32, 108, 13, coarse, fine, kernel, 1, 2)).patch == plans.PATCH_OF_UPSAMPLED
+    assert plans.plan_slide(Work(32, 108, 13, fine, fine, (3, 5, 5))).patch == (2, 4)
+    taps = {(1, 5, 5): (1, (4, 4)), (5, 5, 5): (1, (4, 4)), (3, 3, 3): (3, (2, 4)), (5, 3, 3): (3, (2, 4))}
+    for kernel, (group, patch) in taps.items():
+        gradient = plans.plan_gradient(Work(32, 108, 13, fine, fine, kernel))
+        assert (gradient.group, gradient.patch, gradient.grid[2]) == (group, patch, -(-kernel[0] // group)), kernel
+
+
+def test_the_weight_gradient_is_shared_out_evenly():
+    """Rejects 268 programs for 132 multiprocessors, where four of them have a third one to do while all others wait;
+    more programs, and planes that are loaded twice, for nothing; and few where that leaves lanes idle."""
+    for channels, size, kernel, programs in (
+        (108, 20, (1, 5, 5), 200),
+        (54, 40, (3, 3, 3), 320),
+        (108, 20, (1, 3, 3), 400),
+    ):
+        plan = plans.plan_gradient(Work(32, channels, 13, (size, size), (size, size), kernel))
+        assert (math.prod(plan.grid), plan.chunk) == (programs, 13), kernel
 
 
 def test_compiles_for_hopper(tmp_path, monkeypatch):

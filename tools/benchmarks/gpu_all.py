@@ -11,10 +11,12 @@ needs timm (pip install --no-deps timm), and says so.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,15 +57,17 @@ WARM = (
     ),
     script('warm norms', 'kernels.py', 240, '--rounds', '1', '--only', 'BN*'),
     script('warm step', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--inference'),
+    script('warm fp32', 'train_step.py', 240, '--dtype', 'fp32', '--rounds', '1'),
     script('warm compiled', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--compile'),
     script('warm vit', 'vit_step.py', 240, '--rounds', '1'),
 )
 TIMED = (
-    script('train_step', 'train_step.py', 100, *AMP, '--graph', '--channels-last', '--inference'),
+    script('train_step', 'train_step.py', 150, *AMP, '--graph', '--channels-last', '--inference'),
     script('kernels', 'kernels.py', 150),
     script('train_step_compiled', 'train_step.py', 150, *AMP, '--compile'),
     script('roofline', 'roofline.py', 60, '--picture', '{folder}/roofline.svg'),
-    script('loss', 'train_step.py', 80, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '16', '--clip', '13x96'),
+    # At the size of the steps above: for any other, kernels would be compiled now, longer than it may take.
+    script('loss', 'train_step.py', 100, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '8'),
     script('vit_step', 'vit_step.py', 80, '--rounds', '5'),
     # The largest network of all keeps 0.63 GB a clip for its backward pass: 20 GB.
     script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90, '--batch', '32'),
@@ -81,18 +85,35 @@ def argv(step: Step, folder: Path) -> list[str]:
 def start(step: Step, folder: Path) -> subprocess.Popen:
     """Begin it; its output goes into the folder."""
     with (folder / f'{step.name}.txt').open('w') as out:
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-        return subprocess.Popen(argv(step, folder), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        # What lies on the path already stays there: packages of a machine where nothing can be installed.
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+        # Unbuffered: what a step that is stopped has said is not lost.
+        environment = {**os.environ, 'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1'}
+        return subprocess.Popen(
+            argv(step, folder),
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # what it starts itself can be ended with it
+        )
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End what is left of it: workers of tests and of compilers would disturb what is timed next."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def finish(step: Step, process: subprocess.Popen, until: float) -> str:
-    """Wait for it, at most until then; how it ended."""
+    """Wait for it, at most until then; how it ended. Nothing that it started is left."""
     try:
         code = process.wait(max(until - time.monotonic(), 0.1))
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
         return 'stopped: out of time'
+    finally:
+        stop(process)
     return 'done' if code == 0 else f'exit code {code}: see {step.name}.txt'
 
 
@@ -101,9 +122,14 @@ def measure(folder: Path, budget: float) -> list[tuple[str, str, float]]:
     begun, ends = time.monotonic(), []
     together = (*CHECKS, *WARM)
     processes = [start(step, folder) for step in together]
-    for step, process in zip(together, processes, strict=True):
-        ends.append((step.name, finish(step, process, begun + min(step.limit, budget / 2)), time.monotonic() - begun))
-        print(f'{ends[-1][0]}: {ends[-1][1]}', flush=True)
+    try:
+        for step, process in zip(together, processes, strict=True):
+            until = begun + min(step.limit, budget / 2)
+            ends.append((step.name, finish(step, process, until), time.monotonic() - begun))
+            print(f'{ends[-1][0]}: {ends[-1][1]}', flush=True)
+    finally:
+        for process in processes:  # of an interrupt they hear nothing
+            stop(process)
     for step in TIMED:
         left, before = budget - (time.monotonic() - begun), time.monotonic()
         if left < 20:

@@ -14,6 +14,8 @@ SHAPES = ((54, 13, 80), (54, 13, 40), (108, 13, 20), (216, 13, 10), (432, 13, 5)
 ACTIVATIONS = {'relu': torch.relu, 'swish': F.silu}
 #: Times that a tensor of x's size is read or written, at least: x twice and y; and dy twice, x twice and dx.
 PASSES = {'forward': 3, 'forward and backward': 8}
+# One function is compiled for each of them, and not for any shape from the third on, nor run uncompiled from the ninth.
+torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, len(SHAPES) * len(ACTIVATIONS))
 # Our kernel of each pass that the others resemble, with --compiled.
 KERNELS = {'forward': 'apply', 'forward and backward': 'sums'}
 
@@ -69,7 +71,7 @@ def _theirs(activation: str, compiled: bool):
     def forward(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         return ACTIVATIONS[activation](F.batch_norm(x, mean, var, weight, bias, True, 0.1, 1e-5))
 
-    return torch.compile(forward) if compiled else forward
+    return torch.compile(forward, dynamic=False) if compiled else forward
 
 
 def _contiguous(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

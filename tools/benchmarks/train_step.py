@@ -238,14 +238,14 @@ def table_of(found: dict, memory: dict, failed: dict, clips: int) -> tuple[Seque
 # ------------------------------------------------------------------ the same network learns the same
 def batches(setting: Setting, classes: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The same learnable batches for everyone: each class has a blurred moving pattern, under as much noise."""
-    generator = torch.Generator().manual_seed(0)
+    made = dict(generator=torch.Generator(DEVICE).manual_seed(0), device=DEVICE)  # a CPU takes longer than the step
     size = setting.clips.shape[3:]
-    coarse = torch.randn(classes, 3, *(max(n // 8, 2) for n in size), generator=generator)
+    coarse = torch.randn(classes, 3, *(max(n // 8, 2) for n in size), **made)
     patterns = F.interpolate(coarse, size=tuple(size), mode='trilinear')
     for _ in range(steps):
-        labels = torch.randint(classes, (len(setting.labels),), generator=generator)
-        noise = torch.randn(len(labels), 3, *size, generator=generator)
-        yield (patterns[labels] + noise)[:, None].to(DEVICE), labels.to(DEVICE)
+        labels = torch.randint(classes, (len(setting.labels),), **made)
+        noise = torch.randn(len(labels), 3, *size, **made)
+        yield (patterns[labels] + noise)[:, None], labels
 
 
 def losses(model: nn.Module, setting: Setting, steps: int, name: str) -> list[float]:

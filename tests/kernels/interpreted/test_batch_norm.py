@@ -52,8 +52,7 @@ def few_programs(monkeypatch):
     if DEVICE == 'cpu':
         monkeypatch.setattr(batch_norm_tiles, 'PROGRAMS', 4)
         monkeypatch.setattr(batch_norm_tiles, 'ELEMENTS', 2**14)
-        monkeypatch.setattr(batch_norm_tiles, 'MERGED', 16)
-        monkeypatch.setattr(batch_norm_tiles, 'MERGED_CHANNELS', 512)
+        monkeypatch.setattr(batch_norm_tiles, 'MERGED', ((16, 512),))
     batch_norm_tiles.lay_tiles.cache_clear()  # kept by shape; here their constants change
     yield
     batch_norm_tiles.lay_tiles.cache_clear()
@@ -111,8 +110,7 @@ def test_however_the_rows_are_shared_out(programs, elements, monkeypatch):
     a last step whose missing rows count, and an offset that forgets the program or the sample."""
     monkeypatch.setattr(batch_norm_tiles, 'PROGRAMS', programs)
     monkeypatch.setattr(batch_norm_tiles, 'ELEMENTS', elements)
-    monkeypatch.setattr(batch_norm_tiles, 'MERGED', 4)
-    monkeypatch.setattr(batch_norm_tiles, 'MERGED_CHANNELS', 4)
+    monkeypatch.setattr(batch_norm_tiles, 'MERGED', ((2, 2), (4, 4)))
     batch_norm_tiles.lay_tiles.cache_clear()
     shape = (2, 7, 3, 2, 11)
     x, wide = clip(shape), clip(shape).double()
@@ -134,6 +132,19 @@ def test_tiles_cover_every_row_and_channel_once(channels, width):
         assert 2 * channels > tiles.grid[1] * width >= channels or channels == 1
         arguments = tiles.arguments
         assert arguments['units'] * arguments['ALIGN'] == channels
+
+
+@pytest.mark.parametrize(('groups', 'rows', 'channels'), [(1, 32 * 13 * 80**2, 54), (1, 10_400, 432), (32, 325, 432)])
+def test_merging_takes_one_step_and_few_idle_lanes(groups, rows, channels, monkeypatch):
+    """Rejects 512 lanes for the four results of a clip at H = 5, which would take longer than the pass over the clip,
+    and three steps for as many results as there are programs, each of which waits for memory twice."""
+    monkeypatch.undo()
+    batch_norm_tiles.lay_tiles.cache_clear()
+    tiles = batch_norm_tiles.lay_tiles(groups, rows, channels)
+    merged = [(tiles.merging, tiles.blocks), *([(tiles.merging_groups, groups)] if groups > 1 else [])]
+    for (programs, arguments), blocks in merged:
+        assert arguments['blocks'] == blocks <= arguments['BLOCK_P'] <= 8 * blocks
+        assert (programs - 1) * arguments['BLOCK_C'] < channels <= programs * arguments['BLOCK_C']
 
 
 def test_blocks_of_millions_of_rows_are_merged():

@@ -38,11 +38,11 @@ def test_output_and_gradients_equal_fp64_but_for_rounding(name):
 
 
 @pytest.mark.parametrize(
-    ('size', 'slots', 'gradient'),
-    [((1, 6, 5, 5, 9), 2, (2, 5, (2, 1, 1))), ((2, 13, 4, 3, 2), 12, (2, 2, (4, 2, 1)))],
+    ('size', 'reduction', 'gradient'),
+    [((2, 6, 3, 5, 9), 100, (2, 3, (2, 1, 1))), ((2, 13, 4, 3, 2), 0, (2, 2, (4, 2, 1)))],
     ids=['strips in rounds', 'chunks and tiles'],
 )
-def test_work_cut_into_many_programs(monkeypatch, size, slots, gradient):
+def test_work_cut_into_many_programs(monkeypatch, size, reduction, gradient):
     """Rejects a chunk of frames that forgets its neighbours' planes or writes them, lanes of the last program that
     write past the end, a second tile of channels that lands on the first, and a partial sum that is dropped or added
     twice.
@@ -52,7 +52,7 @@ def test_work_cut_into_many_programs(monkeypatch, size, slots, gradient):
     monkeypatch.setattr(plans, 'LEAST_CHUNK', 2)
     monkeypatch.setattr(plans, 'GRADIENT_STRIPS', 2)
     monkeypatch.setattr(plans, 'GRADIENT_CHANNELS', 8)
-    monkeypatch.setattr(plans, 'GRADIENT_SLOTS', slots)
+    monkeypatch.setattr(plans, 'REDUCE_COST', reduction)
     forget_plans()
     monkeypatch.setattr(launch, 'PACK_BLOCK', 16)
     monkeypatch.setattr(launch, 'REDUCE_BLOCK', 32)

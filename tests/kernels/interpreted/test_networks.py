@@ -31,7 +31,7 @@ def few_programs(monkeypatch):
     """The interpreter takes the same time for one lane as for thousands."""
     for name, value in {'LANES': 4096, 'WANTED_PROGRAMS': 1, 'GRADIENT_STRIPS': 32, 'GRADIENT_CHANNELS': 512}.items():
         monkeypatch.setattr(plans, name, value)
-    for name, value in {'PROGRAMS': 4, 'ELEMENTS': 2**14, 'MERGED': 16, 'MERGED_CHANNELS': 512}.items():
+    for name, value in {'PROGRAMS': 4, 'ELEMENTS': 2**14, 'MERGED': ((16, 512),)}.items():
         monkeypatch.setattr(batch_norm_tiles, name, value)
     monkeypatch.setattr(depthwise_launch, 'PACK_BLOCK', 16384)
     monkeypatch.setattr(depthwise_launch, 'REDUCE_BLOCK', 16384)
