@@ -158,6 +158,12 @@ class Preemption:
             self._end(runner)
         self._stepping = False
 
+    def is_due(self, runner: Runner) -> bool:
+        """Whether a checkpoint within a selection is due by the first rank's clock. There SIGTERM ends the process at
+        once: so it comes much sooner than within an epoch, after a minute of half an hour."""
+        due = time.monotonic() - self._saved >= self._max_seconds / 30
+        return sum_over_ranks([float(due and is_main_process())], next(runner.model.parameters()).device)[0] > 0
+
     def _ask(self, runner: Runner) -> tuple[bool, bool]:
         """Whether any rank has been told to end, and whether a checkpoint is due by the clock of the first."""
         due = self._stepping and time.monotonic() - self._saved >= self._max_seconds
