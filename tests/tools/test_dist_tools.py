@@ -104,7 +104,8 @@ def test_several_machines_find_each_other(tmp_path):
 def test_the_slurm_job(tmp_path):
     """What is asked for, and what the job then runs, with stand-ins for Slurm's own commands. Rejects a job that begins
     anew after a preemption, is not queued again or is told too late to save, one launcher a GPU (each starts all of a
-    node's processes), nodes that do not know of each other, and a config that falls apart at its space."""
+    node's processes), nodes that do not know of each other, a config that falls apart at its space, and one core for
+    all of a node (since Slurm 22.05 ``srun`` does not take over what the job has asked for)."""
     done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
     asked = [line.removeprefix('#SBATCH ') for line in done.stdout.splitlines() if line.startswith('#SBATCH')]
     assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32'} <= {*asked}
@@ -116,7 +117,7 @@ def test_the_slurm_job(tmp_path):
     place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n[1-2]'}
     ran = subprocess.run([BASH, str(job)], env=place, capture_output=True, text=True)
     tool = ROOT / 'tools/dist_search.sh'
-    command = ['--kill-on-bad-exit=1', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
+    command = ['--kill-on-bad-exit=1', '--cpus-per-task=32', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
     assert ran.stdout.splitlines() == ['2 first 7', *command], ran.stderr
     assert tool.stat().st_mode & 0o111
 
@@ -127,7 +128,7 @@ def test_names_with_blanks_in_the_slurm_job(tmp_path):
     python = f'{tmp_path}/my py/$x'
     done = script('slurm_search.sh', "my 'c.py", '--work-dir', '', DRY_RUN='1', PYTHON=python)
     assert {'#SBATCH --job-name=my__c', '#SBATCH --output=my__c-%j.log'} <= {*done.stdout.splitlines()}
-    (tmp_path / 'srun').write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$PYTHON" "${@:3}"\n')
+    (tmp_path / 'srun').write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$PYTHON" "${@:4}"\n')
     (tmp_path / 'srun').chmod(0o755)
     place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n'}
     ran = subprocess.run([BASH, '-c', done.stdout], env=place, capture_output=True, text=True)
