@@ -53,11 +53,17 @@ def test_a_search_in_two_processes(videos, tiny, tmp_path):
 @pytest.mark.slow
 def test_a_training_in_two_processes(tmp_path):
     """A network on vectors. Rejects two trainings side by side (6 steps an epoch, not 3), ranks whose updates are their
-    own (synced BatchNorm: the weights of one process with the whole batch), and a script that starts another tool."""
+    own (synced BatchNorm: the weights of one process with the whole batch), and a script that starts another tool; of a
+    test, ranks that each print the figures of all."""
+    tested = dict(
+        test_dataloader=dict(loader(2, sampler=False), sampler=dict(type='SeededSampler', shuffle=False)),
+        test_cfg={},
+        test_evaluator=dict(type='ToyMetric', collect_device='gpu'),  # of the backend, not by files
+    )
     model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=dict(scale=2.0, width=3)))
     saved = {}
     for ranks in (1, 2):
-        cfg = config({}, 1, str(tmp_path / str(ranks)), model=model, train_dataloader=loader(0, 10 // ranks))
+        cfg = config({}, 1, str(tmp_path / str(ranks)), model=model, train_dataloader=loader(0, 10 // ranks), **tested)
         cfg.custom_hooks, cfg.sync_bn = [], 'torch'
         cfg.custom_imports = dict(imports=['mmnas_video.testing.toy'])
         cfg.dump(tmp_path / f'{ranks}.py')
@@ -70,6 +76,8 @@ def test_a_training_in_two_processes(tmp_path):
     assert [saved[ranks]['meta']['iter'] for ranks in saved] == [3, 3]
     for name, value in saved[1]['state_dict'].items():
         torch.testing.assert_close(saved[2]['state_dict'][name], value, rtol=0, atol=1e-9, msg=name)
+    done = script('dist_run.sh', 'test.py', tmp_path / '2.py', 2, tmp_path / '2/epoch_1.pth', PYTHON=sys.executable)
+    assert done.returncode == 0 and done.stdout.count('top1') == 1, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(
