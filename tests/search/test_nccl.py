@@ -1,11 +1,17 @@
 """Every search as one of two ranks on GPUs: what they tell each other lies on the GPU, and comes in the same order."""
 
+from unittest import mock
+
 import pytest
 import torch
 from mmengine.hooks import SyncBuffersHook
+from torch import nn
 
+from mmnas_video.entangle import has_synced_norms
+from mmnas_video.entangle.sync_norm import convert_norms
 from mmnas_video.search import AtomicCheckpointHook
 from mmnas_video.search.ranks import before_checkpoint
+from mmnas_video.testing.toy import ToyBackbone
 from tests.fake_cuda import FakeCuda
 from tests.fake_nccl import be_rank
 
@@ -63,3 +69,13 @@ def test_what_two_ranks_send(name, tmp_path):
     assert one == other
     step = one[: one.index(('a checkpoint',))]
     assert sum(torch.float32 in tensor for _, *tensors in step for tensor in tensors) == SEARCHES[name][2]
+
+
+def test_a_supernet_of_plain_layers_is_synced_by_ours():
+    """With ``sync_bn='torch'`` on a GPU. Rejects torch's layers there: they wait for all ranks in recalibration too, of
+    which each rank has as many as it has candidates."""
+    with FakeCuda().use() as gpu:
+        for model, ours in ((ToyBackbone(), True), (nn.Sequential(nn.BatchNorm1d(5)), False)):
+            stock = mock.Mock(side_effect=lambda model, implementation: model)
+            assert has_synced_norms(convert_norms(gpu.move(model), 'torch', stock)) is ours
+            assert stock.called is not ours
