@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, barrier, get_rank, get_world_size, is_main_process
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -93,6 +93,8 @@ class Preemption:
         runner.logger.warning(f'Told to end (SIGTERM): the same command with --resume {place}')
         if self._stepping:
             close_runner_workers(runner)
+        if self._agreed:  # a launcher ends the first rank, which may still be writing, when another one has gone
+            barrier()
         self.unwatch()
         raise SystemExit(STATUS)
 

@@ -1,5 +1,6 @@
 """A run that is told to end (SIGTERM) leaves a checkpoint within its epoch, from which it goes on bit for bit."""
 
+import json
 import os
 import signal
 
@@ -13,6 +14,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.testing.method import Killed, Killer
 from tests.conftest import forget_runs
 
+from .forked import run_worlds
 from .toy import checkpoint, config, loader, runner
 
 HOOKS = {
@@ -322,3 +324,12 @@ def test_a_signal_where_the_steps_of_an_epoch_have_changed(batch, tmp_path):
     with pytest.raises(ConfigError, match=rf"within an epoch of .*'batch_size': {batch}}}, expected .*: 5}}"):
         search(HOOKS['PARSEC'], tmp_path, resume=True)
     assert search(HOOKS['PARSEC'], tmp_path, resume=True, **other) is None
+
+
+@pytest.mark.slow
+def test_no_rank_goes_before_the_checkpoint_stands(tmp_path):
+    """Two ranks; Slurm ends a job's step, with SIGKILL, when one of its tasks has gone. Rejects ranks that leave the
+    first one alone with its writing."""
+    run_worlds('tests.search.told_ranks', tmp_path, [])
+    ends = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2)]
+    assert ends == [[143, str(tmp_path / 'run/within_epoch.pth')]] * 2
