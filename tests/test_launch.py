@@ -63,7 +63,7 @@ def test_resume_begins_with_the_weights_that_the_config_names(file, tmp_path):
     assert histories[0] == histories[1] and not list((tmp_path / 'w').glob('search-*'))
     again = build_runner(inheriting('gone.pth', tmp_path / 'w', '--resume'))
     again.train()
-    assert again.cfg.resume is True and again.cfg.load_from == str(tmp_path / 'w/epoch_1.pth')
+    assert again.cfg.resume is True and again.cfg.load_from == str(tmp_path / 'w/selection.pth')
     assert again.iter == runner.iter
 
 
@@ -86,16 +86,16 @@ def test_a_work_dir_that_was_moved_or_copied_goes_on_from_its_own_checkpoint(lef
     if left == 'nothing':
         shutil.rmtree(tmp_path / 'old')
     else:
-        (tmp_path / 'old/epoch_1.pth').write_text('of another network')
-    data = torch.load(tmp_path / 'new/epoch_1.pth', weights_only=False)
+        (tmp_path / 'old/selection.pth').write_text('of another network')
+    data = torch.load(tmp_path / 'new/selection.pth', weights_only=False)
     data['message_hub']['runtime_info']['best_score'] = 2.0  # the next one is better
-    torch.save(data, tmp_path / 'new/epoch_1.pth')
+    torch.save(data, tmp_path / 'new/selection.pth')
     again = build_runner(cfg('new', 2, '--resume'))
     again.train()
     found = sorted(path.name for path in (tmp_path / 'new').glob('*.pth'))
-    assert again.iter == 12 and found == ['best_top1_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth']
+    assert again.iter == 12 and found == ['best_top1_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth', 'selection.pth']
     assert (tmp_path / 'old/best_top1_epoch_1.pth').is_file() == (left == 'another run')
-    (tmp_path / 'new/epoch_2.pth').unlink()
+    (tmp_path / 'new/selection.pth').unlink()
     with pytest.raises(ConfigError, match=r'--resume: found no checkpoint in .*new.*last_checkpoint'):
         build_runner(cfg('new', 3, '--resume'))
 
