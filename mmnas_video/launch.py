@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -86,14 +87,18 @@ def join_ranks(cfg: Config) -> None:
     """
     if cfg.get('launcher', 'none') == 'none' or is_distributed():
         return
-    if not torch.cuda.is_available():
-        compat.init_cpu_process_group()
-        return
     env = cfg.get('env_cfg') or {}
+    group = env.get('dist_cfg') or {}
     with building(cfg):
+        if not torch.cuda.is_available():
+            compat.init_cpu_process_group(group.get('timeout'))
+            return
         # In the Runner's order: init_dist leaves the start method 'spawn' where none is set.
         set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
-        init_dist(cfg.launcher, **env.get('dist_cfg', {}))
+        if cfg.launcher == 'slurm' and 'SLURM_LOCALID' in os.environ:
+            # With --gpus-per-task=1 each process sees one GPU, its own: for it that is number 0.
+            os.environ['SLURM_LOCALID'] = str(int(os.environ['SLURM_LOCALID']) % torch.cuda.device_count())
+        init_dist(cfg.launcher, **group)
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -59,7 +59,7 @@ class FakeCuda(FakeTensorMode):
         }
         inner = (
             mock.patch.object(FakeTensor, 'is_cuda', property(lambda x: x.fake_device.type == 'cuda'), create=True),
-            mock.patch.object(FakeTensor, 'tolist', lambda x: x.detach().cpu().tolist()),
+            mock.patch.object(FakeTensor, 'tolist', lambda x: _read(x).tolist()),
         )
         patches = [*(mock.patch(name, value) for name, value in changes.items()), *inner]
         for patch in patches:
@@ -103,9 +103,12 @@ class FakeCuda(FakeTensorMode):
             return answer
         self._inside = True
         try:
-            return super().__torch_dispatch__(func, types, args, kwargs)
+            made = super().__torch_dispatch__(func, types, args, kwargs)
         finally:
             self._inside = False
+        if func is aten._to_copy.default and not isinstance(args[0], FakeTensor):
+            made.sent = args[0]  # what is computed of it has no values any more
+        return made
 
     def _crossing(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What the host is told where it asks, noted; None where it does not ask."""
@@ -149,6 +152,12 @@ class _Event:
 
 def _named(value: Any) -> Any:
     return CUDA if isinstance(value, torch.device) and value.type in ('cuda', STANDS_IN.type) else value
+
+
+def _read(tensor: Tensor) -> Tensor:
+    """Its values: what the host has sent there, if nothing else has been done with it."""
+    values = tensor.detach().cpu()
+    return getattr(tensor, 'sent', values)
 
 
 def _made_up(like: Tensor, dtype: torch.dtype) -> Tensor:

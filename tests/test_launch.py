@@ -1,8 +1,11 @@
 """From a config to a run: what begins and what goes on, and the length of a dry run."""
 
 import copy
+import datetime
+import os
 import shutil
 from typing import ClassVar
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmnas_video.config_keys import options_of
 from mmnas_video.console import training_lines
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import build_runner, dry_run, load_config, shortened, train
+from mmnas_video.launch import build_runner, dry_run, join_ranks, load_config, shortened, train
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.search import SearchHook
@@ -60,7 +63,7 @@ def test_resume_begins_with_the_weights_that_the_config_names(file, tmp_path):
     assert histories[0] == histories[1] and not list((tmp_path / 'w').glob('search-*'))
     again = build_runner(inheriting('gone.pth', tmp_path / 'w', '--resume'))
     again.train()
-    assert again.cfg.resume is True and again.cfg.load_from == str(tmp_path / 'w/epoch_1.pth')
+    assert again.cfg.resume is True and again.cfg.load_from == str(tmp_path / 'w/selection.pth')
     assert again.iter == runner.iter
 
 
@@ -83,16 +86,16 @@ def test_a_work_dir_that_was_moved_or_copied_goes_on_from_its_own_checkpoint(lef
     if left == 'nothing':
         shutil.rmtree(tmp_path / 'old')
     else:
-        (tmp_path / 'old/epoch_1.pth').write_text('of another network')
-    data = torch.load(tmp_path / 'new/epoch_1.pth', weights_only=False)
+        (tmp_path / 'old/selection.pth').write_text('of another network')
+    data = torch.load(tmp_path / 'new/selection.pth', weights_only=False)
     data['message_hub']['runtime_info']['best_score'] = 2.0  # the next one is better
-    torch.save(data, tmp_path / 'new/epoch_1.pth')
+    torch.save(data, tmp_path / 'new/selection.pth')
     again = build_runner(cfg('new', 2, '--resume'))
     again.train()
     found = sorted(path.name for path in (tmp_path / 'new').glob('*.pth'))
-    assert again.iter == 12 and found == ['best_top1_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth']
+    assert again.iter == 12 and found == ['best_top1_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth', 'selection.pth']
     assert (tmp_path / 'old/best_top1_epoch_1.pth').is_file() == (left == 'another run')
-    (tmp_path / 'new/epoch_2.pth').unlink()
+    (tmp_path / 'new/selection.pth').unlink()
     with pytest.raises(ConfigError, match=r'--resume: found no checkpoint in .*new.*last_checkpoint'):
         build_runner(cfg('new', 3, '--resume'))
 
@@ -252,3 +255,42 @@ def test_the_opening_of_a_run_that_counts_iterations(tmp_path):
     runner = build_runner(cfg)
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     assert dict(training_lines(runner))['steps'].startswith('1,009 steps, 1,009 to go')
+
+
+def joined(gpus, launcher, **group):
+    """What torch is asked for by a process that joins the others on a machine with so many GPUs that it sees: the GPU
+    that it takes, and the group."""
+    cfg = config({}, 1, env_cfg=dict(dist_cfg=dict(backend='nccl', **group)))
+    cfg.launcher = launcher
+    with (
+        mock.patch('torch.cuda.is_available', lambda: gpus > 0),
+        mock.patch('torch.cuda.device_count', lambda: gpus),
+        mock.patch('torch.cuda.set_device') as taken,
+        mock.patch('torch.distributed.init_process_group') as made,
+    ):
+        join_ranks(cfg)
+    return taken.call_args and taken.call_args.args[0], made.call_args.kwargs
+
+
+@pytest.mark.parametrize(('gpus', 'backend'), [(0, 'gloo'), (8, 'nccl')])
+def test_how_long_ranks_wait_for_each_other(gpus, backend, monkeypatch):
+    """In seconds. Rejects a limit that holds on one kind of machine alone."""
+    for key in ('RANK', 'LOCAL_RANK'):
+        monkeypatch.setenv(key, '5')
+    limit = datetime.timedelta(seconds=4321)
+    assert joined(gpus, 'pytorch', timeout=4321)[1] == {'backend': backend, 'timeout': limit}
+    assert joined(gpus, 'pytorch')[1].get('timeout') is None
+    with pytest.raises(ConfigError, match='TypeError'):
+        joined(gpus, 'pytorch', timeout='1 h')
+
+
+@pytest.mark.parametrize(('gpus', 'own'), [(1, 0), (8, 5)])
+def test_one_gpu_a_task_of_slurm(gpus, own, monkeypatch):
+    """Of eight tasks the sixth, which sees all GPUs or, with --gpus-per-task=1, its own. Rejects the sixth of one:
+    "invalid device ordinal"."""
+    names = dict(PROCID=13, NTASKS=16, NODELIST='a[1-2]', LOCALID=5)
+    for key, value in names.items():
+        monkeypatch.setenv(f'SLURM_{key}', str(value))
+    with mock.patch.dict(os.environ, MASTER_ADDR='a1'):  # what MMEngine sets goes again
+        assert joined(gpus, 'slurm')[0] == own
+        assert (os.environ['LOCAL_RANK'], os.environ['RANK']) == (str(own), '13')

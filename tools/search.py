@@ -35,9 +35,9 @@ def main() -> None:
         use_checkpoint(cfg, args.checkpoint)
     if args.dry_run:
         plans = dry_search(cfg, retrain=not args.no_retrain)
-        print('dry run passed')
-        for phase, plan in plans.items():
-            print(f'full {phase}: {describe_plan(plan)}')
+        if is_main_process():
+            print('dry run passed')
+            print(*(f'full {phase}: {describe_plan(plan)}' for phase, plan in plans.items()), sep='\n')
         return
     with only_run(cfg):
         found = run_search(cfg, retrain=not args.no_retrain)

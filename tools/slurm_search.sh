@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # tools/search.py as a Slurm job of one or several nodes:
 #     PARTITION=gpu NODES=8 GPUS_PER_NODE=8 tools/slurm_search.sh CONFIG [options of tools/search.py]
-# One torchrun a node, which find each other by the job's id. A job that is preempted (SIGTERM, a minute before its
-# end) leaves a checkpoint and is queued again; it then goes on from there, because --resume is always given and starts
-# anew where there is nothing yet.
+# One torchrun a node, which find each other by the job's id. A job that is told to end (SIGTERM: of a preemption, or a
+# minute before its time is over) leaves a checkpoint, from which it goes on when it is run again: --resume is always
+# given, and starts anew where there is nothing yet. Slurm queues it again after a preemption or the failure of a node,
+# not when its time is over: submit it again, or several times at once with SBATCH_ARGS=--dependency=singleton, so that
+# they run one after the other.
 # From the environment: PARTITION, NODES (1), GPUS_PER_NODE (8), CPUS_PER_GPU (8), TIME (7-00:00:00), JOB_NAME, PYTHON, and
 # SBATCH_ARGS for anything else. DRY_RUN=1 prints the job and submits nothing.
 set -euo pipefail
@@ -32,7 +34,7 @@ job="#!/usr/bin/env bash
 #SBATCH --output=$name-%j.log
 export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1) MASTER_PORT=$port
 export RDZV_ID=\$SLURM_JOB_ID PYTHON=$(printf %q "${PYTHON:-python}")
-srun --kill-on-bad-exit=1 $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options"
+srun --kill-on-bad-exit=1 --cpus-per-task=$((gpus * cpus)) $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options"
 if [ "${DRY_RUN:-0}" = 1 ]; then
     echo "$job"
     exit

@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from mmnas_video.building import building
@@ -55,6 +56,8 @@ def main() -> None:
         check_chosen(runner)
         check_weights(bare_model(runner.model), data, args.checkpoint)
         metrics = runner.test()
+    if not is_main_process():
+        return  # the first speaks for all
     text = json.dumps({k: float(v) for k, v in metrics.items()}, indent=1) + '\n'
     write_text_atomic(Path(cfg.work_dir) / 'test.json', text)
     print(text)

@@ -6,6 +6,8 @@ python tools/train.py configs/autox3d/s_k400.py --cfg-options model.backbone.arc
 import argparse
 import sys
 
+from mmengine.dist import is_main_process
+
 from mmnas_video.command import run_tool
 from mmnas_video.command_line import add_arguments, describe_plan, read_config
 from mmnas_video.launch import dry_run, train
@@ -21,7 +23,8 @@ def main() -> None:
     cfg = read_config(args.config, args)
     if args.dry_run:
         plan = dry_run(cfg)
-        print(f'dry run passed\nfull training: {describe_plan(plan)}')
+        if is_main_process():
+            print(f'dry run passed\nfull training: {describe_plan(plan)}')
     else:
         with only_run(cfg):
             train(cfg)

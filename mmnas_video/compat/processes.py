@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +19,14 @@ def probe_cpu_launch() -> str | None:
     return None if torch.cuda.is_available() else 'no GPU'
 
 
-def init_cpu_process_group() -> bool:
+def init_cpu_process_group(timeout: float | None = None) -> bool:
     """Join the gloo group that the launcher's environment describes; call it before the Runner is built.
 
     MMEngine's ``launcher='pytorch'`` calls ``torch.cuda.set_device`` and so cannot start on a CPU, but it
     leaves alone a group that is there already.
+
+    Args:
+        timeout: seconds that a process waits for the others; None is torch's half an hour.
 
     Returns:
         Whether a group was made: not on a GPU, not without a launcher (``RANK`` is unset), not a second time.
@@ -31,7 +35,8 @@ def init_cpu_process_group() -> bool:
 
     if torch.cuda.is_available() or 'RANK' not in os.environ or torch.distributed.is_initialized():
         return False
-    torch.distributed.init_process_group(backend='gloo')
+    limit = None if timeout is None else datetime.timedelta(seconds=timeout)
+    torch.distributed.init_process_group(backend='gloo', timeout=limit)
     return True
 
 

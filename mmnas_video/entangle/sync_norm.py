@@ -22,6 +22,8 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.kernels.batch_norm import Statistics, normalise, statistics
 from mmnas_video.kernels.batch_norm_plain import move
 
+from .searchable import Searchable
+
 _alone = False
 
 
@@ -153,6 +155,9 @@ def sync_norms(model: nn.Module) -> nn.Module:
 def convert_norms(model: nn.Module, implementation: str, stock: Callable[[nn.Module, str], nn.Module]) -> nn.Module:
     """What ``sync_bn`` in a config does: our layers where torch's would fail, elsewhere MMEngine's own conversion.
 
+    torch's wait for all ranks wherever they are in training mode, also in :func:`rank_statistics`: ranks that score
+    different architectures of a supernet would wait for each other for ever.
+
     Args:
         model: on its device.
         implementation: the value of ``sync_bn``.
@@ -162,7 +167,8 @@ def convert_norms(model: nn.Module, implementation: str, stock: Callable[[nn.Mod
         ConfigError: ``'mmcv'`` for layers that take a window.
     """
     windowed = any(hasattr(module, 'synced') for module in model.modules())
-    if implementation == 'torch' and (windowed or not all(p.is_cuda for p in model.parameters())):
+    ours = windowed or any(isinstance(module, Searchable) for module in model.modules())
+    if implementation == 'torch' and (ours or not all(p.is_cuda for p in model.parameters())):
         return sync_norms(model)
     if implementation == 'mmcv' and windowed:
         raise ConfigError("sync_bn: found 'mmcv', whose layers take no window of channels, expected 'torch'")

@@ -17,9 +17,24 @@ def averaged(runner: Runner) -> Iterator[None]:
     the selection (whose tuning trains it), the extracted network, and the stage after. Afterwards the two are equal, so
     that it is of no account which one MMEngine takes for the last validation. Without an EMAHook nothing happens.
     """
-    hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-    for hook in hooks:
-        hook.before_val_epoch(runner)  # exchanges the two
+    _exchange(runner)
     yield
-    for hook in hooks:
+    for hook in _hooks(runner):
         hook.ema_model.module.load_state_dict(hook.src_model.state_dict())
+
+
+@contextmanager
+def exchanged(runner: Runner) -> Iterator[None]:
+    """Within :func:`averaged`, for the block, each of the two where a training has it."""
+    _exchange(runner)
+    yield
+    _exchange(runner)
+
+
+def _hooks(runner: Runner) -> list[EMAHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+
+
+def _exchange(runner: Runner) -> None:
+    for hook in _hooks(runner):
+        hook.before_val_epoch(runner)

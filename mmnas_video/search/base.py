@@ -25,7 +25,7 @@ from mmnas_video.registry import HOOKS
 from mmnas_video.runner_state import counts_iterations, has_validation, is_resuming, is_training
 from mmnas_video.space import Arch, SearchSpace
 
-from .average import averaged
+from .average import averaged, exchanged
 from .calibration import Calibration
 from .candidates import check_score_weights
 from .checkpoint import counts_to_host
@@ -91,6 +91,8 @@ class SearchHook(Hook):
     warmup_epochs = 0
     #: (C, T, H, W) of the clip whose cost is meant, empty where none is given; None until a run begins.
     shape: tuple[int, ...] | None = None
+    #: Whether the selection at the end is work that a resume must not do again.
+    keeps_selection = False
     #: Options of a base class that the method does not take.
     refused: tuple[str, ...] = ()
     #: Option to the most of it in a dry run, which has so much also where the config does not give it: the phases come
@@ -121,6 +123,7 @@ class SearchHook(Hook):
         self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
         self._found: Arch | None = None  # what the search has ended with
+        self._kept: Mapping[str, Any] = {}  # of a selection: what the checkpoint that is resumed has
         self._validated: Arch | None = None  # with the weights as they are
         # What before_run builds; of a hook that is in no run the rest is not there.
         self.searchable: Searchable | None = None
@@ -190,6 +193,10 @@ class SearchHook(Hook):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
+
+    def selection_state(self) -> dict[str, Any]:
+        """Where :meth:`select` stands, for a checkpoint that is written within it (:meth:`keep_selection`)."""
+        return {}
 
     # ------------------------------------------------------------------ set-up
     def before_run(self, runner: Runner) -> None:
@@ -288,8 +295,7 @@ class SearchHook(Hook):
         """Give the model its step back and write the final architecture; where weights are averaged (EMAHook), from
         here on with the average."""
         runner.model.__dict__.pop('train_step', None)
-        with averaged(runner):
-            arch = self._found = self.select(runner)
+        arch = self._found = self._select(runner)
         self._write_arch(runner, arch, epoch=runner.epoch, final=True)
         if self.violation(arch):
             runner.logger.warning(
@@ -303,6 +309,27 @@ class SearchHook(Hook):
             self.held_out.close()
         if self.record:
             self.record.close()
+
+    def _select(self, runner: Runner) -> Arch:
+        """What the search ends with; from a checkpoint that was written after the selection, what that has found."""
+        if 'found' in (kept := self.kept_selection(runner)):
+            return self.space.decode(kept['found'])
+        with averaged(runner):
+            self._found = self.select(runner)
+        if self.keeps_selection:
+            runner.call_hook('after_selection')
+        return self._found
+
+    def keep_selection(self, runner: Runner) -> None:
+        """Let a checkpoint be written within the selection, if it is time for one; every rank calls this."""
+        with exchanged(runner):  # as in training, which is how a resume will find them
+            runner.call_hook('after_choice')
+
+    def kept_selection(self, runner: Runner) -> Mapping[str, Any]:
+        """Of a selection that was cut short its :meth:`selection_state`, of one that has ended ``found``; empty where
+        there was none after this step, or its budget was another one."""
+        place = {'iter': runner.iter, 'budget': self.budget.to_dict()}
+        return self._kept if self._kept.items() >= place.items() else {}
 
     def prepare(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """A batch on the model's device, normalised; with ``training`` also blended (mixup), if configured."""
@@ -477,9 +504,16 @@ class SearchHook(Hook):
             'history': self.record.length() if self.record else 0,
             'finite': self.finite.state_dict(),
             'state': self.state_dict(),
+            'selection': self._selection(runner),
         }
         arch, final = self._found or self.choose(), self._found is not None
         self._write_arch(runner, arch, epoch=checkpoint['meta']['epoch'], final=final)
+
+    def _selection(self, runner: Runner) -> dict[str, Any] | None:
+        found = None if self._found is None else {'found': list(self.space.encode(self._found))}
+        if not (stands := found or self.selection_state()):
+            return None
+        return {'iter': runner.iter, 'budget': self.budget.to_dict(), **stands}
 
     def shared_state(self, runner: Runner) -> dict[str, Any]:
         """What all ranks must have in common, looked at before every checkpoint: the architecture that would be named,
@@ -514,7 +548,7 @@ class SearchHook(Hook):
         self.finite.load_state_dict(saved['finite'])
         counts_to_host(saved['state'])
         self.load_state_dict(saved['state'])
-        self._restored = True
+        self._kept, self._restored = saved.get('selection') or {}, True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.
         within = bool(checkpoint.get(PLACE, {}).get('batches'))
         self._within_epoch = counts_iterations(runner) or within

@@ -21,8 +21,9 @@ from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 from .preemption import Preemption
 from .ranks import average_statistics, before_checkpoint
 
-#: Name of our storage backend, and of the checkpoint within an epoch that the next regular one replaces.
-BACKEND, WITHIN_EPOCH = 'atomic', 'within_epoch.pth'
+#: Name of our storage backend, and of the checkpoints within an epoch and within the selection at the end of a search,
+#: which the next regular one replaces.
+BACKEND, WITHIN_EPOCH, SELECTION = 'atomic', 'within_epoch.pth', 'selection.pth'
 
 
 @register_backend(BACKEND)
@@ -58,11 +59,15 @@ class AtomicCheckpointHook(CheckpointHook):
     within the epoch; see :class:`~mmnas_video.search.preemption.Preemption`. So it does from checkpoints of every so
     many steps (``by_epoch=False``); one that is due after the last step of an epoch is written at the epoch's end.
 
+    A search that selects by work (perturbation, random search) leaves ``selection.pth`` when it has selected: a resume,
+    of a retraining that follows too, does not do it again, and ends with the same architecture on any device.
+
     Args:
         *args: of the stock hook.
         max_minutes: between two checkpoints: where an epoch takes longer, ``within_epoch.pth`` is written in it, from
             which a resume goes on like from that of a preemption, and which the epoch's own replaces. None, or data
-            that cannot be gone on with within an epoch: none is.
+            that cannot be gone on with within an epoch: none is. Of a selection by perturbation ``selection.pth`` is
+            written between two choices when a thirtieth of this time has gone by.
         **kwargs: of the stock hook.
 
     Raises:
@@ -135,7 +140,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._write(runner, self.filename_tmpl.format(step), meta)
         runner.message_hub.update_info('keep_ckpt_ids', kept[len(stale) :])
         if is_main_process():
-            for name in (*map(self.filename_tmpl.format, stale), WITHIN_EPOCH):
+            for name in (*map(self.filename_tmpl.format, stale), WITHIN_EPOCH, SELECTION):
                 (Path(self.out_dir) / name).unlink(missing_ok=True)
 
     def _write(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
@@ -182,6 +187,17 @@ class AtomicCheckpointHook(CheckpointHook):
         """Write the checkpoint of a run that has been told to end, or for too long has had none: ``meta`` as MMEngine's
         (epoch, iter)."""
         self._write(runner, WITHIN_EPOCH, meta)
+
+    # ------------------------------------------------------------------ after the last epoch
+    def after_choice(self, runner: Runner) -> None:
+        """Within the selection at the end of a search: save, if it is time. Called on every rank, by the search."""
+        before_checkpoint(runner)  # whether or not: the run must not depend on the clock
+        if self.preemption.is_due(runner):
+            self.after_selection(runner)
+
+    def after_selection(self, runner: Runner) -> None:
+        """Save what the selection has found: a resume goes on after it."""
+        self._write(runner, SELECTION, dict(epoch=runner.epoch, iter=runner.iter))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the place within the epoch into a checkpoint that is written there."""

@@ -140,6 +140,8 @@ class DARTSSearchHook(SearchHook):
         self.epochs = EpochArchs()
         self._score: float | None = None
         self._scorer: CandidateScorer | None = None
+        self._perturbation: PerturbationSelection | None = None  # under way
+        self._tuning: Tuning | None = None
         self.stopped = False
 
     def setup(self, runner: Runner) -> None:
@@ -301,19 +303,25 @@ class DARTSSearchHook(SearchHook):
             self.space, lambda: self.selected_from(selection), rng, self._feasible, self.searchable.occurrence
         )
 
-        start, todo = time.monotonic(), len(selection.order)
+        tuning = Tuning(self, runner, self.tune_iters, self.tune_lr) if self.tune_iters else None
+        self._perturbation, self._tuning = selection, tuning
+        if state := self.kept_selection(runner):
+            selection.load_state_dict(state['perturbation'])
+            if tuning and state['tuning']:
+                tuning.load_state_dict(state['tuning'])
+        start, begun, todo = time.monotonic(), len(selection.fixed), len(selection.order)
 
         def report(line: Mapping[str, Any]) -> None:
             done = len(selection.fixed)
-            left = (time.monotonic() - start) / done * (todo - done)
+            left = (time.monotonic() - start) / (done - begun) * (todo - done)
             runner.logger.info(
                 f'Search: {line["choice"]} is {line["value"]!r}  {done}/{todo} choices, {left:.0f} s left'
             )
             if self.record:
                 self.record.append({'kind': 'perturbation', **line})
 
-        tuning = Tuning(self, runner, self.tune_iters, self.tune_lr) if self.tune_iters else None
-        arch = select_by_perturbation(selection, self.selection_score(), tuning, report)
+        keep = partial(self.keep_selection, runner)
+        arch = select_by_perturbation(selection, self.selection_score(), tuning, report, keep)
         if tuning is not None:
             tuning.close()
         arch = self.decided(arch)
@@ -397,6 +405,18 @@ class DARTSSearchHook(SearchHook):
         """Of any search, and before it α."""
         shared = super().shared_state(runner)
         return {'alpha': self.distribution.rows(), **shared} if self.is_set_up else shared
+
+    @property
+    def keeps_selection(self) -> bool:
+        """Perturbation takes hours; what the epochs have shown is in every checkpoint."""
+        return self.selection == 'perturbation'
+
+    def selection_state(self) -> dict[str, Any]:
+        """What perturbation has fixed, and how far the tuning is."""
+        if self._perturbation is None:
+            return {}
+        tuning = self._tuning.state_dict() if self._tuning else None
+        return {'perturbation': self._perturbation.state_dict(), 'tuning': tuning}
 
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and what each epoch had."""

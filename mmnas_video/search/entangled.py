@@ -47,8 +47,7 @@ class EntanglementSearchHook(DARTSSearchHook):
     images those of choices that make no difference there: of the tubes that only videos come by, and of the 2-D tube
     where what takes part differs in time only. At the end choices are fixed one after another by what the removal of a
     value costs; of the choices that are drawn from, the values with the largest α are looked at, one choice of a tube
-    at a time while its others have their best value. A search that is killed meanwhile begins this anew when it is
-    resumed, from the last checkpoint.
+    at a time while its others have their best value.
 
     With ``distribution_gap`` a step of the weights samples two architectures and adds the term of Eq. 3: how much worse
     they are with common local weights than each with its own, as much as these are alike

@@ -160,6 +160,7 @@ def select_by_perturbation(
     score: Score,
     tune: Tune | None = None,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
+    keep: Callable[[], None] = lambda: None,
 ) -> Arch:
     """Fix all choices, tuning after each but the last and those that do nothing; goes on where ``selection`` stands.
 
@@ -168,6 +169,7 @@ def select_by_perturbation(
         score: see :data:`Score`.
         tune: see :data:`Tune`; None tunes nothing.
         report: told of each choice what :meth:`PerturbationSelection.fix_next` returns (a line of the history).
+        keep: called when all that belongs to a choice is done: from there another process may go on.
     """
     while selection.current is not None:
         line = selection.fix_next(score)
@@ -175,4 +177,5 @@ def select_by_perturbation(
         changed = any(found is not None for found in line['without'])
         if tune is not None and changed and selection.current is not None:
             tune(selection.mixture)
+        keep()
     return selection.arch

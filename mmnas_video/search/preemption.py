@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, barrier, get_rank, get_world_size, is_main_process
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -93,6 +93,8 @@ class Preemption:
         runner.logger.warning(f'Told to end (SIGTERM): the same command with --resume {place}')
         if self._stepping:
             close_runner_workers(runner)
+        if self._agreed:  # a launcher ends the first rank, which may still be writing, when another one has gone
+            barrier()
         self.unwatch()
         raise SystemExit(STATUS)
 
@@ -157,6 +159,12 @@ class Preemption:
                 self._write(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
             self._end(runner)
         self._stepping = False
+
+    def is_due(self, runner: Runner) -> bool:
+        """Whether a checkpoint within a selection is due by the first rank's clock. There SIGTERM ends the process at
+        once: so it comes much sooner than within an epoch, after a minute of half an hour."""
+        due = time.monotonic() - self._saved >= self._max_seconds / 30
+        return sum_over_ranks([float(due and is_main_process())], next(runner.model.parameters()).device)[0] > 0
 
     def _ask(self, runner: Runner) -> tuple[bool, bool]:
         """Whether any rank has been told to end, and whether a checkpoint is due by the clock of the first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +43,9 @@ class Tuning:
         cfg = {k: v for k, v in runner.cfg.train_dataloader.items() if k not in own}
         args = (hook.seed, 'tuning', 'train_dataloader', hook.max_bad_share)
         self.shares: dict[str, float] = {}
+        self.rng = random.Random(derive_seed(hook.seed, 'tuning tasks'))
         if is_joint(cfg):
-            sampler = runner.train_dataloader.batch_sampler
-            self.shares, self.rng = sampler.weights, random.Random(derive_seed(hook.seed, 'tuning tasks'))
+            self.shares = runner.train_dataloader.batch_sampler.weights
             sizes = (runner.cfg.train_dataloader.get('batch_sampler') or {}).get('batch_sizes') or {}
             # The datasets' workers live beside one another: together as many as the training has.
             workers = math.ceil(cfg.get('num_workers', 0) / len(self.shares))
@@ -86,3 +86,15 @@ class Tuning:
     def close(self) -> None:
         """End the workers."""
         self.stream.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the calls so far have come in the data."""
+        version, internal, gauss = self.rng.getstate()
+        return {'calls': self.calls, 'stream': self.stream.state_dict(), 'rng': [version, list(internal), gauss]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        version, internal, gauss = state['rng']
+        self.calls = state['calls']
+        self.stream.load_state_dict(state['stream'])
+        self.rng.setstate((version, tuple(internal), gauss))

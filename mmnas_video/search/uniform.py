@@ -32,6 +32,7 @@ class UniformSearchHook(SearchHook):
         **kwargs: see :class:`~mmnas_video.search.base.SearchHook`.
     """
 
+    keeps_selection = True
     dry_options: ClassVar[Mapping[str, int]] = {**SearchHook.dry_options, 'candidates': 2, 'score_batches': 1}
 
     def __init__(self, num_archs: int = 1, candidates: int = 100, score_batches: int = 10, **kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """A run that is told to end (SIGTERM) leaves a checkpoint within its epoch, from which it goes on bit for bit."""
 
+import json
 import os
 import signal
 
@@ -13,6 +14,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.testing.method import Killed, Killer
 from tests.conftest import forget_runs
 
+from .forked import run_worlds
 from .toy import checkpoint, config, loader, runner
 
 HOOKS = {
@@ -87,7 +89,8 @@ def same(whole, told, name='epoch_3.pth', left=('epoch_2.pth', 'epoch_3.pth')):
     assert all(torch.equal(one['state_dict'][key], two['state_dict'][key]) for key in one['state_dict'])
     assert one['search']['rng'] == two['search']['rng'] and one['search']['held_out'] == two['search']['held_out']
     names = [sorted(path.name for path in folder.glob('*.pth')) for folder in (whole, told)]
-    assert names[0] == names[1] == list(left), 'what is not needed any more is gone'
+    assert names[0] == names[1], 'what is not needed any more is gone'
+    assert [name for name in names[0] if name != 'selection.pth'] == list(left)
 
 
 @pytest.mark.parametrize('method', HOOKS)
@@ -223,12 +226,13 @@ def test_a_long_epoch_leaves_checkpoints(method, tmp_path):
 
 
 def test_the_time_counts_from_the_last_checkpoint(tmp_path, monkeypatch):
-    """A minute a step and a checkpoint after 4 without one: of 6 steps an epoch the fourth, and its end. Rejects a
-    clock that the epoch's own checkpoint does not set back, and one that begins with the machine."""
+    """A minute a step and a checkpoint after 4 without one: of 6 steps an epoch the fourth, and its end; and after the
+    selection. Rejects a clock that the epoch's own checkpoint does not set back, and one that begins with the
+    machine."""
     ticking = Ticking()
     monkeypatch.setattr('mmnas_video.search.preemption.time.monotonic', lambda: 60.0 * ticking.now)
     search(HOOKS['uniform'], tmp_path, more=[ticking], default_hooks=every(4))
-    assert ticking.saved == [4, 6, 10, 12, 16, 18]
+    assert ticking.saved == [4, 6, 10, 12, 16, 18, 18]
 
 
 def test_data_that_cannot_be_gone_on_with_has_no_checkpoint_within_an_epoch(tmp_path):
@@ -320,3 +324,12 @@ def test_a_signal_where_the_steps_of_an_epoch_have_changed(batch, tmp_path):
     with pytest.raises(ConfigError, match=rf"within an epoch of .*'batch_size': {batch}}}, expected .*: 5}}"):
         search(HOOKS['PARSEC'], tmp_path, resume=True)
     assert search(HOOKS['PARSEC'], tmp_path, resume=True, **other) is None
+
+
+@pytest.mark.slow
+def test_no_rank_goes_before_the_checkpoint_stands(tmp_path):
+    """Two ranks; Slurm ends a job's step, with SIGKILL, when one of its tasks has gone. Rejects ranks that leave the
+    first one alone with its writing."""
+    run_worlds('tests.search.told_ranks', tmp_path, [])
+    ends = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2)]
+    assert ends == [[143, str(tmp_path / 'run/within_epoch.pth')]] * 2

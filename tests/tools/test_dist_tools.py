@@ -53,11 +53,17 @@ def test_a_search_in_two_processes(videos, tiny, tmp_path):
 @pytest.mark.slow
 def test_a_training_in_two_processes(tmp_path):
     """A network on vectors. Rejects two trainings side by side (6 steps an epoch, not 3), ranks whose updates are their
-    own (synced BatchNorm: the weights of one process with the whole batch), and a script that starts another tool."""
+    own (synced BatchNorm: the weights of one process with the whole batch), and a script that starts another tool; of a
+    test, ranks that each print the figures of all."""
+    tested = dict(
+        test_dataloader=dict(loader(2, sampler=False), sampler=dict(type='SeededSampler', shuffle=False)),
+        test_cfg={},
+        test_evaluator=dict(type='ToyMetric', collect_device='gpu'),  # of the backend, not by files
+    )
     model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', arch=dict(scale=2.0, width=3)))
     saved = {}
     for ranks in (1, 2):
-        cfg = config({}, 1, str(tmp_path / str(ranks)), model=model, train_dataloader=loader(0, 10 // ranks))
+        cfg = config({}, 1, str(tmp_path / str(ranks)), model=model, train_dataloader=loader(0, 10 // ranks), **tested)
         cfg.custom_hooks, cfg.sync_bn = [], 'torch'
         cfg.custom_imports = dict(imports=['mmnas_video.testing.toy'])
         cfg.dump(tmp_path / f'{ranks}.py')
@@ -70,6 +76,8 @@ def test_a_training_in_two_processes(tmp_path):
     assert [saved[ranks]['meta']['iter'] for ranks in saved] == [3, 3]
     for name, value in saved[1]['state_dict'].items():
         torch.testing.assert_close(saved[2]['state_dict'][name], value, rtol=0, atol=1e-9, msg=name)
+    done = script('dist_run.sh', 'test.py', tmp_path / '2.py', 2, tmp_path / '2/epoch_1.pth', PYTHON=sys.executable)
+    assert done.returncode == 0 and done.stdout.count('top1') == 1, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,8 @@ def test_several_machines_find_each_other(tmp_path):
 def test_the_slurm_job(tmp_path):
     """What is asked for, and what the job then runs, with stand-ins for Slurm's own commands. Rejects a job that begins
     anew after a preemption, is not queued again or is told too late to save, one launcher a GPU (each starts all of a
-    node's processes), nodes that do not know of each other, and a config that falls apart at its space."""
+    node's processes), nodes that do not know of each other, a config that falls apart at its space, and one core for
+    all of a node (since Slurm 22.05 ``srun`` does not take over what the job has asked for)."""
     done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
     asked = [line.removeprefix('#SBATCH ') for line in done.stdout.splitlines() if line.startswith('#SBATCH')]
     assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32'} <= {*asked}
@@ -116,7 +125,7 @@ def test_the_slurm_job(tmp_path):
     place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n[1-2]'}
     ran = subprocess.run([BASH, str(job)], env=place, capture_output=True, text=True)
     tool = ROOT / 'tools/dist_search.sh'
-    command = ['--kill-on-bad-exit=1', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
+    command = ['--kill-on-bad-exit=1', '--cpus-per-task=32', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
     assert ran.stdout.splitlines() == ['2 first 7', *command], ran.stderr
     assert tool.stat().st_mode & 0o111
 
@@ -127,7 +136,7 @@ def test_names_with_blanks_in_the_slurm_job(tmp_path):
     python = f'{tmp_path}/my py/$x'
     done = script('slurm_search.sh', "my 'c.py", '--work-dir', '', DRY_RUN='1', PYTHON=python)
     assert {'#SBATCH --job-name=my__c', '#SBATCH --output=my__c-%j.log'} <= {*done.stdout.splitlines()}
-    (tmp_path / 'srun').write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$PYTHON" "${@:3}"\n')
+    (tmp_path / 'srun').write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$PYTHON" "${@:4}"\n')
     (tmp_path / 'srun').chmod(0o755)
     place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n'}
     ran = subprocess.run([BASH, '-c', done.stdout], env=place, capture_output=True, text=True)

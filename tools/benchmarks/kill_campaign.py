@@ -79,6 +79,8 @@ def toy_config(method: str, folder: Path) -> Config:
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         log_level='ERROR',
     )
+    if method == 'darts perturbation':  # checkpoints after every step, and between the choices of the selection
+        cfg.default_hooks.checkpoint.max_minutes = 0
     if method == 'staged':
         cfg.stages = [dict(name='a', opens=['scale'], fixes={'width': 3}), dict(name='b', opens=['width'], epochs=3)]
     return cfg
