@@ -177,6 +177,11 @@ def test_testing_a_search_leaves_its_files_alone(searched, tool, tiny):
     assert (folder / 'search/arch.json').read_bytes() == before and not (folder / 'search-1').exists()
 
 
+def test_searching_with_the_config_of_a_training(tool):
+    """Rejects a refusal that does not say what such a config is for."""
+    tool('tools/search.py', RETRAIN_CONFIG).refused('custom_hooks: found 0 search hooks', 'tools/train.py CONFIG')
+
+
 @pytest.mark.parametrize(
     ('name', 'loader', 'key'),
     [
