@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from .evaluated import COSTS, Evaluated, Panel, front_of
 from .recorded import RecordedSearch
@@ -54,7 +55,10 @@ def pareto_figure(
             label = 'target' if len(targets) == 1 else f'target {target / COSTS[cost][1]:,.4g} M'
             axes.axvline(target / COSTS[cost][1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         axes.margins(0.1)
-        legend(axes, loc='best')
+        # Below the words of the axis: among the points it would hide some, and its marks would be taken for others.
+        below = axes.transAxes + ScaledTranslation(0, -0.55, figure.dpi_scale_trans)
+        place = dict(loc='upper left', bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0, borderpad=0)
+        legend(axes, **place, ncols=2, frameon=False)
     return figure
 
 

@@ -85,21 +85,25 @@ def _heading(record: RecordedSearch, tag: str) -> str:
         ('Space', space.name if space else ''),
         ('Space size', f'{page.big(space.size)} networks' if space else ''),
         ('Open choices', f'{len(space.open)} of {len(space)}' if space else ''),
-        ('Space hash', space.hash if space else ''),
         (
             'Searched',
             f'{len(record.epochs)} epoch{"s" * (len(record.epochs) != 1)}, {record.steps_total:,} steps',
         ),
         ('Chosen at epoch', page.plain(info.get('epoch'))),
         ('Score when chosen', page.plain(info.get('score'))),
+    ]
+    origin = [
+        ('Space hash', space.hash if space else ''),
         ('Commit', page.plain(info.get('commit'))),
         ('Versions', page.plain(info.get('versions'))),
     ]
+    made_of = page.facts(origin) + sections.data_lists(record)
     return (
         f'<{tag}{"" if tag == "h1" else " class=search"}>{page.text(title)}</{tag}>\n'
         f'<p class="lead soft">{page.text(_result(record))}</p>\n'
         f'{page.note("Not complete", record.notes)}'
-        f'<section>{page.facts(pairs)}{sections.data_lists(record)}</section>\n'
+        f'<section>{page.facts(pairs)}<details><summary>Commit, versions, data lists</summary>{made_of}</details>'
+        '</section>\n'
     )
 
 

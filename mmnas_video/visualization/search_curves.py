@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .recorded import RecordedSearch, finite, number
-from .style import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
+from .style import AMBER, GREEN, INK, LINE, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
 
 #: Most points of one curve: as many as a page has pixels to show.
 MAX_POINTS = 240
@@ -120,7 +120,7 @@ def _draw_sampled(axes: Axes, record: RecordedSearch) -> None:
             epochs[keep],
             low[keep] / MEGA,
             high[keep] / MEGA,
-            color=BLUE,
+            color=LINE,
             alpha=0.16,
             linewidth=0,
             label='sampled networks, 10–90 %',
@@ -158,7 +158,7 @@ def certainty_figure(record: RecordedSearch) -> Figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         _epoch_axes(upper, 'How much is undecided', 'entropy [nats]', xlabel='')
         x, y = thin(*epoch_series(record, 'entropy'))
-        upper.plot(x, y, color=BLUE, marker='o' if x.size < 30 else None, markersize=3)
+        upper.plot(x, y, color=LINE, marker='o' if x.size < 30 else None, markersize=3)
         upper.set_ylim(bottom=0)
         _epoch_axes(lower, '', 'eff. sample size')
         x, y = bin_means(*step_series(record, 'ess'))
@@ -204,7 +204,7 @@ def collapse_figure(record: RecordedSearch) -> Figure:
             legend(upper, loc='upper right')
         _epoch_axes(lower, '', 'choices changed')
         x, y = thin(*changed_choices(record))
-        lower.plot(x, y, color=BLUE, linewidth=1.2, drawstyle='steps-mid')
+        lower.plot(x, y, color=LINE, linewidth=1.2, drawstyle='steps-mid')
         lower.set_ylim(0, 1.1 * max(1.0, y.max(initial=0.0)))
         lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
     return figure

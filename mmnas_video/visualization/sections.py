@@ -159,18 +159,20 @@ def curves(record: RecordedSearch, album: Album) -> str:
         (
             'score',
             score_figure(record),
-            'Score on the data held aside for the search, and how training went step by step.',
+            'Above: the score on clips held out for the search, higher is better: a log-likelihood (at most 0) or an '
+            'accuracy (0 to 1). Below: how training went, step by step.',
         ),
         (
             'certainty',
             certainty_figure(record),
-            'Entropy of the distribution over networks; effective number of samples behind each update.',
+            'Above: entropy of the distribution over networks; at 0 one is certain. Below: how many of the K sampled '
+            'networks an update rests on; at 1 a single one decides, at K all count alike.',
         ),
         (
             'collapse',
             collapse_figure(record),
-            'Share of the smallest values in the most probable network; choices '
-            'whose most probable value changed since the epoch before.',
+            'Above: share of the choices that stand at their smallest value in the most probable network, and what it '
+            'is by chance. Below: choices whose most probable value changed since the epoch before.',
         ),
     )
     html = ''.join(album.add(name, figure, caption) for name, figure, caption in figures)
