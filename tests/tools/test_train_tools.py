@@ -209,10 +209,15 @@ def test_auto_scale_lr_without_a_base(tool, tmp_path):
 # ---------------------------------------------------------------------------- dry runs
 def plans(text: str) -> dict[str, tuple[int, int, float, float]]:
     """Phase to (epochs, steps per epoch, seconds per step, hours) as a dry run prints them."""
-    pattern = r'^full (\w+): ([\d,]+) epochs of ([\d,]+) steps, (\S+) s a step on this machine: (\S+) hours$'
+    pattern = r'^full (\w+): ([\d,]+) epochs of ([\d,]+) steps, (\S+) s a step on this machine: (\S+) (hours|minutes)$'
     return {
-        name: (int(epochs.replace(',', '')), int(steps.replace(',', '')), float(seconds), float(hours))
-        for name, epochs, steps, seconds, hours in re.findall(pattern, text, re.M)
+        name: (
+            int(epochs.replace(',', '')),
+            int(steps.replace(',', '')),
+            float(seconds),
+            float(time) / (60 if unit == 'minutes' else 1),
+        )
+        for name, epochs, steps, seconds, time, unit in re.findall(pattern, text, re.M)
     }
 
 
