@@ -87,7 +87,8 @@ def _heading(record: RecordedSearch, tag: str) -> str:
         ('Open choices', f'{len(space.open)} of {len(space)}' if space else ''),
         (
             'Searched',
-            f'{len(record.epochs)} epoch{"s" * (len(record.epochs) != 1)}, {record.steps_total:,} steps',
+            f'{len(record.epochs)} epoch{"s" * (len(record.epochs) != 1)}'
+            + (f', {record.steps_total:,} recorded steps' if record.steps_total else ''),
         ),
         ('Chosen at epoch', page.plain(info.get('epoch'))),
         ('Score when chosen', page.plain(info.get('score'))),

@@ -159,7 +159,7 @@ def certainty_figure(record: RecordedSearch) -> Figure:
         _epoch_axes(upper, 'How much is undecided', 'entropy [nats]', xlabel='')
         x, y = thin(*epoch_series(record, 'entropy'))
         upper.plot(x, y, color=LINE, marker='o' if x.size < 30 else None, markersize=3)
-        upper.set_ylim(bottom=0)
+        upper.set_ylim(0, 1.06 * max(y.max(initial=0.0), 1e-3))
         _epoch_axes(lower, '', 'eff. sample size')
         x, y = bin_means(*step_series(record, 'ess'))
         lower.plot(x, y, color=PINK, linewidth=1.2)
@@ -197,7 +197,7 @@ def collapse_figure(record: RecordedSearch) -> Figure:
         _epoch_axes(upper, 'Signs of collapse', 'smallest [%]', xlabel='')
         x, y = thin(*epoch_series(record, 'smallest_share'))
         upper.plot(x, 100 * y, color=AMBER, marker='o' if x.size < 30 else None, markersize=3)
-        upper.set_ylim(0, 100)
+        upper.set_ylim(0, 106)  # a line at 100 is seen whole
         if record.space is not None and record.space.open:
             even = 100 * sum(1 / len(choice) for choice in record.space.open) / len(record.space.open)
             upper.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='by chance')

@@ -139,7 +139,7 @@ def test_heading_says_what_was_run(quick, make_search):
     ]
     facts += [
         'torch 2.11.0',
-        '5 epochs, 15 steps',
+        '5 epochs, 15 recorded steps',
         '52.35 M MACs',
         '1.235 M parameters',
         'input 3×13×160×160',

@@ -12,7 +12,9 @@ from mmnas_video.visualization.entropy_map import entropy_map_figure, entropy_ta
 from mmnas_video.visualization.recorded import read_search
 from mmnas_video.visualization.search_curves import (
     bin_means,
+    certainty_figure,
     changed_choices,
+    collapse_figure,
     epoch_series,
     macs_figure,
     sampled_range,
@@ -45,6 +47,17 @@ def test_entropy_map_shows_the_entropies_of_the_file(make_search):
     largest = np.array([[math.log(len(space[name]))] for name in labels])
     np.testing.assert_allclose(drawn * largest, expected, atol=1e-12)
     assert axes.images[0].get_extent() == [0.5, 13.5, len(names) - 0.5, -0.5]
+
+
+def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
+    """Rejects: a line along the upper edge, of which half is cut off: all choices at their smallest, all undecided."""
+    work_dir, _, _ = make_search(epochs=3, steps=1, candidates=0)
+    file = work_dir / 'search' / 'history.jsonl'
+    lines = [{**json.loads(line), 'smallest_share': 1.0, 'entropy': 15.89} for line in file.read_text().splitlines()]
+    file.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    record = read_search(work_dir)
+    for figure, top in ((collapse_figure(record), 100.0), (certainty_figure(record), 15.89)):
+        assert figure.axes[0].get_ylim() == pytest.approx((0, 1.06 * top))
 
 
 def test_entropy_map_groups_by_what_is_chosen(make_search):
