@@ -91,7 +91,7 @@ def _heading(record: RecordedSearch, tag: str) -> str:
             + (f', {record.steps_total:,} recorded steps' if record.steps_total else ''),
         ),
         ('Chosen at epoch', page.plain(info.get('epoch'))),
-        ('Score when chosen', page.plain(info.get('score'))),
+        ('Score at that epoch', page.plain(info.get('score'))),
     ]
     origin = [
         ('Space hash', space.hash if space else ''),

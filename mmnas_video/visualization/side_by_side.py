@@ -48,7 +48,7 @@ def _overview(records: Sequence[RecordedSearch]) -> str:
         'chosen: MACs [M]': [page.mega(number(r.cost, 'macs')) for r in records],
         'chosen: params [M]': [page.mega(number(r.cost, 'params'), 3) for r in records],
         'chosen: latency [ms]': [page.plain(number(r.cost, 'latency_ms')) or '–' for r in records],
-        'chosen: held-out score': [page.plain(r.info.get('score')) or '–' for r in records],
+        'held-out score': [page.plain(r.info.get('score')) or '–' for r in records],
     }
     tables = [{row.name.partition(' (')[0]: row for row in summary_rows(record.rows)} for record in records]
     for name in dict.fromkeys(name for table in tables for name in table):
