@@ -11,7 +11,7 @@ from mmnas_video.space import write_text_atomic
 
 from . import page, sections
 from .album import Album
-from .comparison import summary_rows
+from .comparison import inherited, summary_rows
 from .networks import Networks
 from .plots import pareto
 from .recorded import RecordedSearch, number, read_search, with_labels
@@ -114,12 +114,13 @@ def _result(record: RecordedSearch) -> str:
     searched = next((row for row in rows if row.name.startswith('searched')), None)
     if searched is None:
         return _alone(record)
+    alike = 'with inherited weights' if inherited(record.rows) else 'trained alike'
     others = ', '.join(f'{row.name} {page.percent(row.top1)} %' for row in rows if row is not searched)
     every = [top1 for top1 in (number(row, 'top1') for row in record.rows) if top1 is not None]
     place, shared = 1 + sum(top1 > searched.top1 for top1 in every), every.count(searched.top1) > 1
     return (
         f'The searched network reaches {page.percent(searched.top1)} % top-1 at {page.mega(searched.macs)} M '
-        f'MACs: place {place}{" (shared)" if shared else ""} of {len(every)} networks trained alike'
+        f'MACs: place {place}{" (shared)" if shared else ""} of {len(every)} networks {alike}'
         f'{"; " if others else ""}{others}.'
     )
 

@@ -24,9 +24,10 @@ def side_by_side(records: Sequence[RecordedSearch], album: Album, networks: Netw
     curves = album.add('macs', macs_figure(records), 'The most probable network of every epoch.')
     if any(epoch_series(record, 'score')[0].size for record in records):
         curves += album.add('score', scores_figure(records), 'Score on held-out clips, by epoch; higher is better.')
-    curves += album.add(
-        'entropy', entropy_figure(records), 'Entropy of the distribution over networks; at 0 one is certain.'
-    )
+    if any(epoch_series(record, 'entropy')[0].size for record in records):
+        curves += album.add(
+            'entropy', entropy_figure(records), 'Entropy of the distribution over networks; at 0 one is certain.'
+        )
     return f'<h1>{len(records)} searches side by side</h1>\n' + ''.join(
         (
             page.section('What came out', _overview(records)),

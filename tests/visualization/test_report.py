@@ -32,7 +32,7 @@ from mmnas_video.visualization.search_curves import macs_figure
 from tests.visualization.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
-VOID = {'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
+VOID = {'wbr', 'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
 
 
 @pytest.fixture
@@ -521,6 +521,20 @@ def test_lists_and_latency_stand_in_the_report(quick, make_search):
     parsed = _read(write_report(work_dir, png=False))
     assert 'data/<k>.txt' in parsed.text and digest in parsed.text and 'latency [ms]' in parsed.text
     assert '1.235 M parameters, 17.25 ms' in parsed.text and 'latency unknown' not in parsed.text
+
+
+def test_inherited_weights_are_not_called_trained_alone(quick, make_search):
+    """Rejects: a table of networks that nobody has trained again under words that say so."""
+    work_dir, _, _ = make_search(epochs=1, candidates=0, steps=0)
+    alone = 'networks trained alike', 'Every network was trained', 'Trained alone, each the same way'
+    said = 'networks with inherited weights', 'No network was trained again', 'Tested, inherited weights'
+    text = write_report(work_dir, png=False).read_text()
+    assert all(words in text for words in alone) and not any(words in text for words in said)
+    path = work_dir / 'search' / 'table.json'
+    rows = json.loads(path.read_text())['rows']
+    path.write_text(json.dumps({'rows': [{**row, 'weights': 'inherited'} for row in rows]}))
+    text = write_report(work_dir, png=False).read_text()
+    assert all(words in text for words in said) and not any(words in text for words in alone)
 
 
 def test_agreement_of_several_searches(quick, make_search):

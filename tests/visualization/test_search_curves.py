@@ -60,6 +60,23 @@ def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
         assert figure.axes[0].get_ylim() == pytest.approx((0, 1.06 * top))
 
 
+def test_what_has_no_point_is_not_drawn(make_search):
+    """Rejects: empty axes with a scale, under words about what is not there: effective samples of a search by
+    gradients, and all but the score of an evolution."""
+    work_dir, _, _ = make_search(epochs=3, steps=2, candidates=0)
+    file, keys = work_dir / 'search' / 'history.jsonl', ('ess', 'weights', 'entropy', 'smallest_share', 'most_probable')
+
+    def drawn(*left_out):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        lines = [{k: v for k, v in line.items() if k not in left_out} for line in lines]
+        file.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        figures = certainty_figure(record := read_search(work_dir)), collapse_figure(record), score_figure(record)
+        return [figure and [axes.get_ylabel() for axes in figure.axes] for figure in figures]
+
+    assert drawn(*keys[:2]) == [['entropy [nats]'], ['smallest [%]', 'choices changed'], ['score', 'loss']]
+    assert drawn(*keys, 'loss', 'scores') == [None, None, ['score']]
+
+
 def test_entropy_map_groups_by_what_is_chosen(make_search):
     """Rejects: the space's own order, in which the four kinds alternate and no pattern is seen."""
     work_dir, _, _ = make_search(epochs=2, stages=AUTOX3D_STAGES)
