@@ -49,7 +49,7 @@ def pareto_figure(
             if others and others[i]:
                 _draw_others(axes, others[i], cost, SERIES[i % len(SERIES)])
             front = [found[k] for k in front_of(panel, found, cost)]
-            _draw_front(axes, front, cost, SERIES[i % len(SERIES)])
+            _draw_front(axes, front, cost, SERIES[i % len(SERIES)], dots=panel.name != 'trained')
         targets = sorted({record.target for record in records if record.target and cost == 'macs'})
         for target in targets:
             label = 'target' if len(targets) == 1 else f'target {target / COSTS[cost][1]:,.4g} M'
@@ -120,7 +120,8 @@ def _kind(name: str) -> str:
     return word if word in MARKS else name
 
 
-def _draw_front(axes: Axes, front: Sequence[Evaluated], cost: str, colour: str) -> None:
+def _draw_front(axes: Axes, front: Sequence[Evaluated], cost: str, colour: str, dots: bool) -> None:
     if front:
         axes.step(*_xy(front, cost).T, where='post', color=colour, linewidth=1.4)
+    if front and dots:  # the marks of rows say what they are, and stay as they are
         axes.plot(*_xy(front, cost).T, linestyle='none', marker='o', markersize=4, color=colour, zorder=2)

@@ -94,7 +94,7 @@ def network(record: RecordedSearch, album: Album) -> str:
         source += f', written at epoch {page.plain(record.info.get("epoch"))} of a search that is still under way'
     figures = _figures(*(number(record.cost, key) for key in ('macs', 'params', 'latency_ms')))
     shape = page.plain(record.cost.get('shape')).replace(', ', '×')
-    known = [source, figures, shape and f'input {shape}', _latency_words(record)]
+    known = [source, figures + _trained_size(record), shape and f'input {shape}', _latency_words(record)]
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
     name = 'The chosen network' if record.final else 'The most probable network so far'
     drawn = diagram(record.arch, record.drawn_with, _titled(name, figures))
@@ -105,6 +105,15 @@ def network(record: RecordedSearch, album: Album) -> str:
         grid = f'<details><summary>Every choice and how sure the search was</summary>{grid}</details>'
     file = arch_to_json(record.arch, record.space.identity if record.space else {}, {'cost': dict(record.cost)})
     return f'{html}{grid}<details><summary>As JSON</summary>{page.command(file)}</details>'
+
+
+def _trained_size(record: RecordedSearch) -> str:
+    """What the trained network of this architecture costs, where it has another size than that of the search (P3D: more
+    cells)."""
+    row = next((row for row in summary_rows(record.rows) if row.name.startswith('searched')), None)
+    if row is None or row.macs in (None, number(record.cost, 'macs')):
+        return ''
+    return f' in the search (as trained: {_figures(row.macs, row.params, None)})'
 
 
 def _latency_words(record: RecordedSearch) -> str:

@@ -523,6 +523,19 @@ def test_lists_and_latency_stand_in_the_report(quick, make_search):
     assert '1.235 M parameters, 17.25 ms' in parsed.text and 'latency unknown' not in parsed.text
 
 
+def test_a_network_that_is_trained_larger_has_both_sizes(quick, make_search):
+    """Rejects: two costs of one network without a word why, as of a cell that is trained in a larger network."""
+    work_dir, _, _ = make_search(epochs=1, candidates=0, steps=0)
+    same = _read(write_report(work_dir, png=False)).text
+    assert '52.35 M MACs, 1.235 M parameters; input' in same and '(as trained' not in same
+    path = work_dir / 'search' / 'table.json'
+    rows = json.loads(path.read_text())['rows']
+    rows[0].update(macs=97_530_000, params=7_654_321)
+    path.write_text(json.dumps({'rows': rows}))
+    text = _read(write_report(work_dir, png=False)).text
+    assert '1.235 M parameters in the search (as trained: 97.53 M MACs, 7.654 M parameters); input' in text
+
+
 def test_inherited_weights_are_not_called_trained_alone(quick, make_search):
     """Rejects: a table of networks that nobody has trained again under words that say so."""
     work_dir, _, _ = make_search(epochs=1, candidates=0, steps=0)
