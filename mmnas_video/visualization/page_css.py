@@ -118,6 +118,7 @@ footer { color: var(--soft); margin-top: 20px }
   th:first-child, td:first-child { min-width: 6.4rem }
   th:last-child, td:last-child, th:has(+ .bar), td:has(+ .bar) { padding-right: 0 }
   .code pre { padding: 38px 12px 9px }
+  .tip .small-plot { display: none }
 }
 @media print { body { background: #fff } section { break-inside: avoid } }
 """

@@ -254,6 +254,11 @@ def test_what_matters_is_seen_on_a_phone(show):
     button = command.find_element(By.XPATH, '../button')
     top = command.location['y'] + float(command.value_of_css_property('padding-top').removesuffix('px'))
     assert button.location['y'] + button.size['height'] <= top  # and no word lies under it
+    centre(browser, at := point(browser, 'candidate 3'))
+    ActionChains(browser).move_to_element(at).perform()
+    tip = browser.find_element(By.CSS_SELECTOR, '.tip')
+    until(browser, lambda _: tip.is_displayed() and tip.find_elements(By.TAG_NAME, 'p'))
+    assert not tip.find_element(By.TAG_NAME, 'svg').is_displayed()  # its words would be too small to be read
     assert 'space hash' not in browser.find_element(By.TAG_NAME, 'main').text.lower()
     browser.find_element(By.XPATH, '//summary[.="Commit, versions, data lists"]').click()
     assert 'space hash' in browser.find_element(By.TAG_NAME, 'main').text.lower()
