@@ -58,7 +58,8 @@ def pareto_figure(
         # Below the words of the axis: among the points it would hide some, and its marks would be taken for others.
         below = axes.transAxes + ScaledTranslation(0, -0.55, figure.dpi_scale_trans)
         place = dict(loc='upper left', bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0, borderpad=0)
-        legend(axes, **place, ncols=2, frameon=False)
+        short = all(len(label) <= 18 for label in axes.get_legend_handles_labels()[1])
+        legend(axes, **place, ncols=2 if short else 1, frameon=False)
     return figure
 
 

@@ -8,7 +8,7 @@ through it. Here a figure is an object that is drawn by the Agg canvas and then 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import matplotlib
@@ -104,7 +104,20 @@ def legend(axes: Axes, **options: object) -> None:
     """A legend of the labelled artists, if there are any."""
     if axes.get_legend_handles_labels()[0]:
         look = dict(labelcolor=INK, fancybox=False, facecolor=CARD, edgecolor=MUTED)
-        axes.legend(**look, **options).get_frame().set_linewidth(0.6)
+        made = axes.legend(**look, **options)
+        made.get_frame().set_linewidth(0.6)
+        for text, name in zip(made.get_texts(), shortened([text.get_text() for text in made.get_texts()]), strict=True):
+            text.set_text(name)
+
+
+def shortened(names: Sequence[str], most: int = 36) -> list[str]:
+    """Names for a legend, where longer ones leave the plot no room: without what long ones begin with alike, so that
+    they are still told apart."""
+    long = [name for name in names if len(name) > most]
+    differ = (i for i, letters in enumerate(zip(*long, strict=False)) if len({*letters}) > 1)
+    alike = max(next(differ, 0) - 6, 0)
+    kept = [name if len(name) <= most else f'{"…" * (alike > 0)}{name[alike:]}' for name in names]
+    return [name if len(name) <= most else f'{name[: most - 1]}…' for name in kept]
 
 
 def kernel_colour(kernel: object) -> str:

@@ -9,6 +9,9 @@ import pytest
 from mmnas_video.space import AUTOX3D_STAGES
 from mmnas_video.visualization import entropy_map, recorded
 from mmnas_video.visualization.entropy_map import entropy_map_figure, entropy_table, settled_on
+from mmnas_video.visualization.figure_io import svg_text
+from mmnas_video.visualization.pareto import pareto_figure
+from mmnas_video.visualization.plots import read_plots
 from mmnas_video.visualization.recorded import read_search
 from mmnas_video.visualization.search_curves import (
     bin_means,
@@ -58,6 +61,19 @@ def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
     record = read_search(work_dir)
     for figure, top in ((collapse_figure(record), 100.0), (certainty_figure(record), 15.89)):
         assert figure.axes[0].get_ylim() == pytest.approx((0, 1.06 * top))
+
+
+def test_long_names_leave_room_for_the_plot(make_search):
+    """Rejects: a legend that is wider than its figure, beside axes that shrink to nothing."""
+    names = [f'autox3d_parsec_kinetics200_budget_2gmacs_run_of_november_29_seed_{seed}_again' for seed in 'ab']
+    records = [read_search(make_search(name=name, epochs=2, steps=1)[0]) for name in names]
+    plot = read_plots(records)[0]
+    for figure in macs_figure(records), pareto_figure(plot.panel, records, plot.points):
+        svg_text(figure)  # finds the layout
+        axes, whole = figure.axes[0], figure.bbox
+        legend, words = axes.get_legend().get_window_extent(), axes.get_legend().get_texts()
+        assert axes.bbox.width > 0.75 * whole.width and legend.x0 >= 0 and legend.x1 <= whole.x1
+        assert words[0].get_text() != words[1].get_text() and max(len(word.get_text()) for word in words) <= 36
 
 
 def test_what_has_no_point_is_not_drawn(make_search):
