@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -114,7 +115,7 @@ def shortened(names: Sequence[str], most: int = 36) -> list[str]:
     """Names for a legend, where longer ones leave the plot no room: without what long ones begin with alike, so that
     they are still told apart."""
     long = [name for name in names if len(name) > most]
-    differ = (i for i, letters in enumerate(zip(*long, strict=False)) if len({*letters}) > 1)
+    differ = (i for i, letters in enumerate(zip_longest(*long)) if len({*letters}) > 1)
     alike = max(next(differ, 0) - 6, 0)
     kept = [name if len(name) <= most else f'{"…" * (alike > 0)}{name[alike:]}' for name in names]
     return [name if len(name) <= most else f'{name[: most - 1]}…' for name in kept]
