@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -131,8 +132,14 @@ def _alone(record: RecordedSearch) -> str:
         return 'The search has not come to its end; below is as far as it has got.'
     if not record.tested:
         return 'The search has come to its end; there is no test result of the network trained from scratch.'
-    metrics = ', '.join(f'{name} {page.plain(value)}' for name, value in sorted(record.tested.items()))
+    metrics = ', '.join(_metric(name, value) for name, value in sorted(record.tested.items()))
     return f'Trained from scratch and tested, the network that was found reaches {metrics}.'
+
+
+def _metric(name: str, value: float) -> str:
+    """``acc/top1: 0.913`` as a reader has it; other metrics by their own names."""
+    found = re.fullmatch(r'acc/top(\d+)', name)
+    return f'{page.percent(value)} % top-{found[1]}' if found else f'{name} {page.plain(value)}'
 
 
 def _search_body(record: RecordedSearch, album: Album, networks: Networks, share: int = 1) -> str:

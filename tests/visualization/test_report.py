@@ -223,10 +223,10 @@ def test_a_search_without_a_comparison_lacks_nothing(quick, make_search):
     text = _read(write_report(work_dir, png=False)).text
     assert 'Not complete' not in text and 'no test result of the network trained from scratch' in text
     (work_dir / 'retrain').mkdir()
-    (work_dir / 'retrain' / 'tested.json').write_text('{"acc/top1": 0.7125}')
+    (work_dir / 'retrain' / 'tested.json').write_text('{"acc/top1": 0.712, "f1": 0.5}')
     for network, told in ((dict(arch), True), ({**arch, next(iter(arch)): 't9_s9'}, False)):
         (work_dir / 'retrain' / 'trained.json').write_text(json.dumps({'network': network}))
-        assert ('reaches acc/top1 0.7125' in report._result(read_search(work_dir))) == told
+        assert ('reaches 71.2 % top-1, f1 0.5.' in report._result(read_search(work_dir))) == told
 
 
 @pytest.mark.parametrize(
