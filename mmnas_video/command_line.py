@@ -167,7 +167,6 @@ def check_work_dir(work_dir: str | os.PathLike[str], key: str = 'work_dir') -> N
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
     """What :func:`dry_run` returns, in words."""
-    return (
-        '{epochs:,} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step on this machine: '
-        '{hours:.3g} hours'.format(**plan)
-    )
+    takes = '{hours:.3g} hours' if plan['hours'] >= 1 else '{minutes:.3g} minutes'
+    words = '{epochs:,} epochs of {steps_per_epoch:,} steps, {seconds_per_step:.3g} s a step on this machine: '
+    return (words + takes).format(**plan, minutes=60 * plan['hours'])

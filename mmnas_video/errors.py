@@ -7,6 +7,7 @@ an exception from its type and its text.
 import difflib
 import math
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 #: Longest message of a ConfigError (characters): what it refuses may be a megabyte, and be quoted.
@@ -96,6 +97,11 @@ def shown(value: object, most: int = 80) -> str:
     except Exception:  # Python prints no integer of more than 4,300 digits, and a repr may be anything
         return f'a {type(value).__name__} that cannot be printed'
     return text if len(text) <= 2 * most else f'{text[: 2 * most]}...'
+
+
+def named(path: str | Path) -> str:
+    """A path for a message: with the folder that it starts from, which may be another one than the user thinks."""
+    return f"'{path}'" if Path(path).is_absolute() else f"'{path}' in the folder {Path.cwd()}"
 
 
 def check_dataset_names(key: str, names: Iterable[object]) -> None:

@@ -99,7 +99,9 @@ class Exporter:
             torch.export.save(self.program, str(to), extra_files={'network.json': json.dumps(self.about())})
 
         def run() -> Callable[[Tensor], Sequence[Tensor]]:
-            return torch.export.load(str(path)).module()
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # as above
+                return torch.export.load(str(path)).module()
 
         return self._written(Path(path), write, run)
 

@@ -24,7 +24,7 @@ from mmnas_video.building import FULL, building
 from mmnas_video.config_keys import check_keys, check_options
 from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.datasets import LabelHook
-from mmnas_video.errors import ConfigError, RunError, StackError, shown
+from mmnas_video.errors import ConfigError, RunError, StackError, named, shown
 from mmnas_video.registry import RUNNERS, hook_class
 from mmnas_video.search import (
     build_hook,
@@ -49,7 +49,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """
     if not Path(path).is_file():
         raise ConfigError(
-            f'config: found no file {path!r}, expected the path of a config such as configs/demo/autox3d.py'
+            f'config: found no file {named(path)}, expected the path of a config such as configs/demo/autox3d.py'
         )
     with _reading(f'config: found in {path!r} what cannot be read', 'a config file (.py)'):
         cfg = unformatted(Config.fromfile(path))

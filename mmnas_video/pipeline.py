@@ -21,7 +21,7 @@ from mmnas_video.errors import ConfigError, refuse_unknown, shown
 from mmnas_video.launch import AUTO, LOOPS, dry_run, join_ranks, load_config, train
 from mmnas_video.search import Calibration, SearchHook, extract_model, is_named, save_extracted, search_hook_index
 from mmnas_video.space import read_arch_file, write_text_atomic
-from mmnas_video.staged import dry_stages, run_stages, set_aside
+from mmnas_video.staged import dry_stages, leave_report, run_stages, set_aside
 from mmnas_video.visualization import ReportHook
 from mmnas_video.visualization.recorded import TESTED, TRAINED
 
@@ -60,6 +60,9 @@ def run_search(cfg: Config, retrain: bool = True) -> dict[str, Any]:
         cfg = search_once(cfg).runner.cfg  # where resume='auto' is settled: after a search that began, this begins too
     if retrain and cfg.get('retrain'):
         found.update(retrain_arch(cfg.retrain, found['arch'], Path(cfg.work_dir) / 'retrain', cfg))
+        if is_main_process():
+            leave_report(Path(cfg.work_dir))
+        barrier()
     return found
 
 

@@ -185,7 +185,7 @@ def run_stages(cfg: Config, search: Search) -> list[Finished]:
         done.append(before)
     if is_main_process():
         _collect(work_dir, done, cfg.get('retrain'))
-        _report(work_dir)
+        leave_report(work_dir)
     barrier()
     return done
 
@@ -256,7 +256,8 @@ def _collect(work_dir: Path, done: Sequence[Finished], retrain: Mapping[str, Any
     write_text_atomic(target / STAGES, json.dumps(said, indent=1, default=str) + '\n')
 
 
-def _report(work_dir: Path) -> None:
+def leave_report(work_dir: Path) -> None:
+    """Write the report with what has come to it since: the stages before, the test after the retraining."""
     from mmnas_video.visualization.report import write_report  # loads the plotting library
 
     try:

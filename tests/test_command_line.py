@@ -5,7 +5,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmnas_video.command_line import _merge_arguments, add_arguments, check_work_dir
+from mmnas_video.command_line import _merge_arguments, add_arguments, check_work_dir, describe_plan
 from mmnas_video.errors import ConfigError
 
 
@@ -60,3 +60,10 @@ def test_a_folder_below_a_file_is_refused_by_its_option(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ConfigError, match=r'--out: cannot write to .*file/x'):
         check_work_dir(tmp_path / 'file' / 'x', '--out')
+
+
+@pytest.mark.parametrize(('hours', 'words'), [(0.156, '9.36 minutes'), (17.43, '17.4 hours')])
+def test_how_long_a_run_takes(hours, words):
+    """Rejects minutes that are told as a fraction of an hour."""
+    plan = {'epochs': 1009, 'steps_per_epoch': 7, 'seconds_per_step': 0.5632, 'hours': hours}
+    assert describe_plan(plan) == f'1,009 epochs of 7 steps, 0.563 s a step on this machine: {words}'

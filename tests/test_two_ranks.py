@@ -91,7 +91,7 @@ def rank_main(rank):
 
 
 compat.apply()
-for name in ('set_aside', '_collect', '_report'):
+for name in ('set_aside', '_collect', 'leave_report'):
     noting(name)
 with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
@@ -128,7 +128,7 @@ def test_one_rank_alone_touches_the_files_of_a_staged_search(ended):
     none waits, so that a resume with all stages finished collected on all of them at once, and a new start set folders
     aside that another rank had already moved."""
     folder, ranks = ended
-    assert [rank['resumed'] for rank in ranks] == [[0, '_collect', '_report'], [1]]
+    assert [rank['resumed'] for rank in ranks] == [[0, '_collect', 'leave_report'], [1]]
     assert [rank['new'] for rank in ranks] == [[0, 'set_aside', 'set_aside'], [1]]
     assert sorted(path.name for path in (folder / 'run').iterdir()) == ['1_all-1', 'search-1']
 

@@ -83,7 +83,8 @@ def tested(runner: Runner, arch: Arch, name: str, shape: tuple[int, ...]) -> dic
         metrics = runner.test()
     top1 = {task: metrics[f'{task}/top1'] for task in (*SETS, 'mean')}
     cost = total_cost(runner.model, searchable, arch, shape)
-    return {'name': name, **cost._asdict(), 'top1': top1['mean'], 'sets': top1, 'arch': dict(arch)}
+    figures = {**cost._asdict(), 'top1': top1['mean'], 'sets': top1}
+    return {'name': name, 'weights': 'inherited', **figures, 'arch': dict(arch)}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -4,11 +4,19 @@
 # From the environment: NNODES (1), NODE_RANK (0), MASTER_ADDR and MASTER_PORT (of the machine with NODE_RANK 0; on one
 # machine any free port is taken), RDZV_ID (of the job: machines find each other by it and need no NODE_RANK), PYTHON.
 set -euo pipefail
+tools=$(cd "$(dirname "$0")" && pwd)
+name=${1:-run}
+script=dist_${name%.py}.sh
+case ${2:-} in
+-h | --help)
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$tools/$script"
+    exit
+    ;;
+esac
 if [ $# -lt 3 ]; then
-    echo "usage: $0 TOOL.py CONFIG PROCESSES [options]" >&2
+    echo "usage: tools/$script CONFIG PROCESSES [options]; --help says more" >&2
     exit 2
 fi
-tools=$(cd "$(dirname "$0")" && pwd)
 tool=$1 config=$2 processes=$3
 shift 3
 if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then

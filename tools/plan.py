@@ -178,11 +178,15 @@ def main() -> None:
     parser.add_argument('--gpus', type=int, help="how many (default: what the config's auto_scale_lr is for, else 1)")
     parser.add_argument('--clips-per-second', type=float, help='measured: training clips a second of one GPU')
     parser.add_argument(
-        '--measured-macs', type=float, help='multiply-adds of the network that was measured, without with_cp'
+        '--measured-macs', type=float, help='multiply-adds of the network that was measured (without with_cp)'
     )
     parser.add_argument('--gpus-per-node', type=int, default=8, help='of one machine (default: 8)')
     parser.add_argument(
-        '--decode-frames-per-second', type=float, default=205.0, help='of one core (default: 13 frames 15.8 times)'
+        '--decode-frames-per-second',
+        type=float,
+        default=205.0,
+        metavar='FRAMES',
+        help='that one core decodes in a second (default: %(default)g, clips of 13 frames 15.8 times)',
     )
     parser.add_argument(
         '--clips', nargs='+', default=[], metavar='LIST=NUMBER', help='size of a list that is not there'

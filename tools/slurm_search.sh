@@ -9,10 +9,16 @@
 # From the environment: PARTITION, NODES (1), GPUS_PER_NODE (8), CPUS_PER_GPU (8), TIME (7-00:00:00), JOB_NAME, PYTHON, and
 # SBATCH_ARGS for anything else. DRY_RUN=1 prints the job and submits nothing.
 set -euo pipefail
-if [ $# -lt 1 ]; then
-    echo "usage: PARTITION=... NODES=... GPUS_PER_NODE=... $0 CONFIG [options]" >&2
+case ${1:-} in
+-h | --help)
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+    exit
+    ;;
+'' | -*)
+    echo "usage: PARTITION=... NODES=... GPUS_PER_NODE=... tools/slurm_search.sh CONFIG [options]; --help says more" >&2
     exit 2
-fi
+    ;;
+esac
 tools=$(cd "$(dirname "$0")" && pwd)
 config=$1
 shift

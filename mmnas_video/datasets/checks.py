@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, named
 
 HOW = 'docs/data.md says how to prepare the data (python tools/data/make_demo.py makes the demo data).'
 PROBED = 64  # files looked for, evenly spread over the list, before it is believed
@@ -23,6 +23,11 @@ def read_text(place: Path, key: str) -> str:
         return place.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ConfigError(f"{key}: cannot read '{place}' ({error.reason}), expected text in UTF-8.") from None
+
+
+def no_list(key: str, path: Path) -> ConfigError:
+    """The error for a list, at a config key or option, that is not there."""
+    return ConfigError(f'{key}: found no file {named(path)}, expected an annotation list. {HOW}')
 
 
 def check_not_empty(parts: Mapping[str, Sequence[str]]) -> None:
@@ -81,12 +86,13 @@ def check_sources(cfg: Mapping[str, Any], key: str) -> None:
     for name, prefix in ({'img_path': prefixes} if isinstance(prefixes, str) else prefixes).items():
         if prefix and is_local(root) and is_local(prefix) and not (Path(root) / prefix).is_dir():
             place = Path(root) / prefix
-            raise ConfigError(f"{key}.data_prefix.{name}: found no folder '{place}', expected the data in it. {HOW}")
+            key = f'{key}.data_prefix.{name}'
+            raise ConfigError(f'{key}: found no folder {named(place)}, expected the data in it. {HOW}')
 
 
 def _check_list(path: Path, key: str) -> None:
     if not path.is_file():
-        raise ConfigError(f"{key}: found no file '{path}', expected an annotation list. {HOW}")
+        raise no_list(key, path)
     with path.open('rb') as lines:
         if lines.read(len(BOM_UTF8)) == BOM_UTF8:  # to MMAction2 a part of the first path
             raise ConfigError(

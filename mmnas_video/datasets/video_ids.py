@@ -16,7 +16,7 @@ import numpy as np
 
 from mmnas_video.errors import ConfigError
 
-from .checks import HOW, read_text
+from .checks import HOW, no_list, read_text
 
 KINETICS = re.compile(r'([\w-]{11})_(\d{6})_(\d{6})')  # <youtube id>_<start>_<end>, in seconds, as it is downloaded
 IMAGES = frozenset(('jpg', 'jpeg', 'png', 'ppm', 'bmp', 'pgm', 'tif', 'tiff', 'webp'))
@@ -71,7 +71,7 @@ def read_list(path: str | Path, key: str) -> list[str]:
     """
     place = Path(path)
     if not place.is_file():
-        raise ConfigError(f"{key}: found no file '{place}', expected an annotation list. {HOW}")
+        raise no_list(key, place)
     reader = {'.csv': _read_csv, '.json': _read_json}.get(place.suffix.lower(), _read_text)
     names = reader(place, key)
     if not names:

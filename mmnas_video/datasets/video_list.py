@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmnas_video.errors import ConfigError
 
-from .checks import HOW, read_text
+from .checks import HOW, no_list, read_text
 from .video_ids import LABELS
 
 
@@ -32,7 +32,7 @@ def read_lines(source: str | Path, key: str, delimiter: str | None = None) -> li
     """
     place = Path(source)
     if not place.is_file():
-        raise ConfigError(f"{key}: found no file '{place}', expected an annotation list. {HOW}")
+        raise no_list(key, place)
     rows = [row.strip() for row in read_text(place, key).split('\n')]
     if delimiter is not None:
         delimiter = delimiter.replace('\\t', '\t')

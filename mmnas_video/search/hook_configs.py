@@ -55,7 +55,9 @@ def search_hook_index(cfg: Config) -> int:
     """
     found = [*search_hooks_of(cfg)]
     if len(found) != 1:
+        hint = '' if found else '. A config without a search hook is a training: tools/train.py CONFIG'
         raise ConfigError(
-            f"custom_hooks: found {len(found)} search hooks, expected one such as dict(type='PARSECSearchHook', ...)"
+            f'custom_hooks: found {len(found)} search hooks, expected one such as '
+            f"dict(type='PARSECSearchHook', ...){hint}"
         )
     return found[0]

@@ -47,7 +47,9 @@ def describe_arch(groups: tuple[GroupGlyph, ...]) -> str:
         )
     ratios = [g.expansion for g in groups if g.expansion]
     if ratios:
-        parts.append(f'Expansion: {min(ratios):g} to {max(ratios):g}, mean {sum(ratios) / len(ratios):.2f}.')
+        low, high = min(ratios), max(ratios)
+        several = f' to {high:g}, mean {sum(ratios) / len(ratios):.2f}' if low < high else ''
+        parts.append(f'Expansion: {low:g}{several}.')
     at = {kind: [g.name for g in groups if g.attention == kind] for kind in dict.fromkeys(g.attention for g in groups)}
     placed = [
         f'{ATTENTION_STARS.get(k, (k, True))[0]} after {", ".join(names)}' for k, names in at.items() if k != 'none'

@@ -33,6 +33,11 @@ class Row:
     latency_ms: float | None = None
 
 
+def inherited(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the rows are of networks with the weights of their supernet: no figures of networks trained alone."""
+    return any(row.get('weights') == 'inherited' for row in rows)
+
+
 def read_row(data: Mapping[str, Any], name: str | None = None) -> Row:
     """A row from its JSON form."""
     return Row(

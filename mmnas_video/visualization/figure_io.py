@@ -15,8 +15,10 @@ from matplotlib.text import Text
 
 from mmnas_video.space import write_text_atomic
 
-from .style import INK, MUTED, PAPER, drawing
+from .style import CARD, INK, LINE, MUTED, PAPER, drawing
 
+#: What a page puts in the place of a colour.
+OF_PAGE = {INK: 'currentColor', PAPER: 'none', CARD: 'var(--card)', MUTED: 'var(--soft)', LINE: 'var(--blue)'}
 #: Pixels per inch of the PNG files: sharp on a slide, about 100 KB.
 PNG_DPI = 144
 #: Pixels that the smallest words of a figure have in a page at least: below that it is scrolled, not shrunk.
@@ -52,7 +54,8 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'url\(#([^)]+)\)', rf'url(#{prefix}-\1)', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
-    text = text.replace(INK, 'currentColor').replace(PAPER, 'none').replace(MUTED, 'var(--soft)')
+    for colour, of_page in OF_PAGE.items():
+        text = text.replace(colour, of_page)
     text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r'\1', text, count=1)
     text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r'\1', text, count=1)
     return text.replace('<svg', f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()

@@ -45,6 +45,7 @@ def section(title: str, body: str) -> str:
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """A definition list of (name, plain text); empty values are left out."""
     items = ''.join(f'<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>' for name, value in pairs if value)
+    items = items.replace('SearchHook</dd>', '<wbr>SearchHook</dd>')  # where a narrow column may break it
     return f'<dl class="facts">{items}</dl>'
 
 

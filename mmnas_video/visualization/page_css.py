@@ -3,12 +3,14 @@
 CSS = """
 :root {
   color-scheme: light dark; --bg: #f6f7f9; --card: #fff; --ink: #1f2328; --soft: #5b6470; --line: #dfe3e8;
-  --accent: #0b62a8; --bar: #cfe3f5; --warn: #fff6e0; --warnline: #e2b63f; --code: #f0f2f5
+  --accent: #0b62a8; --bar: #cfe3f5; --warn: #fff6e0; --warnline: #e2b63f; --code: #f0f2f5;
+  --edge: rgb(0 0 0 / 22%); --blue: #0072b2
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --bg: #0f1216; --card: #171b21; --ink: #e3e7ec; --soft: #9aa4b0; --line: #2b323b;
-    --accent: #74b7f2; --bar: #1f4568; --warn: #2b2412; --warnline: #8a6d1f; --code: #20262e
+    --accent: #74b7f2; --bar: #1f4568; --warn: #2b2412; --warnline: #8a6d1f; --code: #20262e;
+    --edge: rgb(255 255 255 / 28%); --blue: #4fa9e6
   }
 }
 * { box-sizing: border-box }
@@ -35,8 +37,16 @@ section {
 }
 .facts dt { color: var(--soft); font-size: .78rem; text-transform: uppercase; letter-spacing: .04em }
 .facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere }
-.facts + .scroll { margin-top: 14px }
-.scroll { overflow-x: auto }
+details .facts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); margin-top: 10px }
+.facts + .scroll, .facts + details { margin-top: 14px }
+.scroll {
+  overflow-x: auto;
+  background:  /* a shade where there is more beyond an edge; covers in the card's colour move with what is scrolled */
+    linear-gradient(to right, var(--card) 40%, transparent) 0 0 / 36px 100% local no-repeat,
+    linear-gradient(to left, var(--card) 40%, transparent) 100% 0 / 36px 100% local no-repeat,
+    linear-gradient(to right, var(--edge), transparent) 0 0 / 12px 100% scroll no-repeat,
+    linear-gradient(to left, var(--edge), transparent) 100% 0 / 12px 100% scroll no-repeat
+}
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td {
   padding: 7px 12px 7px 0; border-bottom: 1px solid var(--line); text-align: right;
@@ -44,6 +54,7 @@ th, td {
 }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem }
 th { color: var(--soft); font-weight: 500; font-size: .87rem }
+table.left th, table.left td { text-align: left }
 tbody tr:last-child td { border-bottom: 0 }
 tr.first td { font-weight: 600 }
 tr.first td:first-child { color: var(--accent) }
@@ -103,6 +114,11 @@ footer { color: var(--soft); margin-top: 20px }
   .detail { padding: 12px }
   h1 { font-size: 1.35rem }
   td.bar, th.bar { display: none }
+  th, td { padding-right: 9px; font-size: .87rem }
+  th:first-child, td:first-child { min-width: 6.4rem }
+  th:last-child, td:last-child, th:has(+ .bar), td:has(+ .bar) { padding-right: 0 }
+  .code pre { padding: 38px 12px 9px }
+  .tip .small-plot { display: none }
 }
 @media print { body { background: #fff } section { break-inside: avoid } }
 """

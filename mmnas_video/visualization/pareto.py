@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from .evaluated import COSTS, Evaluated, Panel, front_of
 from .recorded import RecordedSearch
@@ -48,13 +49,17 @@ def pareto_figure(
             if others and others[i]:
                 _draw_others(axes, others[i], cost, SERIES[i % len(SERIES)])
             front = [found[k] for k in front_of(panel, found, cost)]
-            _draw_front(axes, front, cost, SERIES[i % len(SERIES)])
+            _draw_front(axes, front, cost, SERIES[i % len(SERIES)], dots=panel.name != 'trained')
         targets = sorted({record.target for record in records if record.target and cost == 'macs'})
         for target in targets:
             label = 'target' if len(targets) == 1 else f'target {target / COSTS[cost][1]:,.4g} M'
             axes.axvline(target / COSTS[cost][1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         axes.margins(0.1)
-        legend(axes, loc='best')
+        # Below the words of the axis: among the points it would hide some, and its marks would be taken for others.
+        below = axes.transAxes + ScaledTranslation(0, -0.55, figure.dpi_scale_trans)
+        place = dict(loc='upper left', bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0, borderpad=0)
+        short = all(len(label) <= 18 for label in axes.get_legend_handles_labels()[1])
+        legend(axes, **place, ncols=2 if short else 1, frameon=False)
     return figure
 
 
@@ -116,7 +121,8 @@ def _kind(name: str) -> str:
     return word if word in MARKS else name
 
 
-def _draw_front(axes: Axes, front: Sequence[Evaluated], cost: str, colour: str) -> None:
+def _draw_front(axes: Axes, front: Sequence[Evaluated], cost: str, colour: str, dots: bool) -> None:
     if front:
         axes.step(*_xy(front, cost).T, where='post', color=colour, linewidth=1.4)
+    if front and dots:  # the marks of rows say what they are, and stay as they are
         axes.plot(*_xy(front, cost).T, linestyle='none', marker='o', markersize=4, color=colour, zorder=2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from matplotlib.figure import Figure
 
 from . import page
 from .album import Album
+from .comparison import inherited
 from .evaluated import PANELS, Evaluated, Panel, cost_of, front_of, shown
 from .networks import Networks
 from .pareto import pareto_figure, positions
@@ -40,6 +41,8 @@ def read_plots(records: Sequence[RecordedSearch], share: int = 1) -> list[Plot]:
     """The panels that have anything to show; ``share``: as in :func:`pareto`."""
     plots = []
     for panel in PANELS:
+        if panel.name == 'trained' and any(inherited(record.rows) for record in records):
+            panel = replace(panel, title='Tested, inherited weights')
         found, most = [panel.read(record) for record in records], (POINTS if panel.ranked else UNRANKED_POINTS) // share
         plot = Plot(panel, cost=cost_of(records, [*chain.from_iterable(found)]))
         for every in found:

@@ -43,7 +43,7 @@ class RecordedSearch:
         steps_total: number of step lines in the file.
         epochs: epoch lines in order, one per epoch.
         candidates: candidate lines, all of them.
-        rows: rows of the comparison table.
+        rows: rows of the comparison table; one of a network that was not trained again has ``"weights": "inherited"``.
         stages: of a search in stages, what each of them ended with (``stages.json``); the rest is then the last one's.
         retrain: of a search in stages, how its config wants what is found trained (``stages.json``).
         tested: test metrics of the retraining, if it is of this arch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mmnas_video.space import write_text_atomic
 
 from . import page, sections
 from .album import Album
-from .comparison import summary_rows
+from .comparison import inherited, summary_rows
 from .networks import Networks
 from .plots import pareto
 from .recorded import RecordedSearch, number, read_search, with_labels
@@ -85,21 +86,26 @@ def _heading(record: RecordedSearch, tag: str) -> str:
         ('Space', space.name if space else ''),
         ('Space size', f'{page.big(space.size)} networks' if space else ''),
         ('Open choices', f'{len(space.open)} of {len(space)}' if space else ''),
-        ('Space hash', space.hash if space else ''),
         (
             'Searched',
-            f'{len(record.epochs)} epoch{"s" * (len(record.epochs) != 1)}, {record.steps_total:,} steps',
+            f'{len(record.epochs)} epoch{"s" * (len(record.epochs) != 1)}'
+            + (f', {record.steps_total:,} recorded steps' if record.steps_total else ''),
         ),
         ('Chosen at epoch', page.plain(info.get('epoch'))),
-        ('Score when chosen', page.plain(info.get('score'))),
+        ('Score at that epoch', page.plain(info.get('score'))),
+    ]
+    origin = [
+        ('Space hash', space.hash if space else ''),
         ('Commit', page.plain(info.get('commit'))),
         ('Versions', page.plain(info.get('versions'))),
     ]
+    made_of = page.facts(origin) + sections.data_lists(record)
     return (
         f'<{tag}{"" if tag == "h1" else " class=search"}>{page.text(title)}</{tag}>\n'
         f'<p class="lead soft">{page.text(_result(record))}</p>\n'
         f'{page.note("Not complete", record.notes)}'
-        f'<section>{page.facts(pairs)}{sections.data_lists(record)}</section>\n'
+        f'<section>{page.facts(pairs)}<details><summary>Commit, versions, data lists</summary>{made_of}</details>'
+        '</section>\n'
     )
 
 
@@ -109,12 +115,13 @@ def _result(record: RecordedSearch) -> str:
     searched = next((row for row in rows if row.name.startswith('searched')), None)
     if searched is None:
         return _alone(record)
+    alike = 'with inherited weights' if inherited(record.rows) else 'trained alike'
     others = ', '.join(f'{row.name} {page.percent(row.top1)} %' for row in rows if row is not searched)
     every = [top1 for top1 in (number(row, 'top1') for row in record.rows) if top1 is not None]
     place, shared = 1 + sum(top1 > searched.top1 for top1 in every), every.count(searched.top1) > 1
     return (
         f'The searched network reaches {page.percent(searched.top1)} % top-1 at {page.mega(searched.macs)} M '
-        f'MACs: place {place}{" (shared)" if shared else ""} of {len(every)} networks trained alike'
+        f'MACs: place {place}{" (shared)" if shared else ""} of {len(every)} networks {alike}'
         f'{"; " if others else ""}{others}.'
     )
 
@@ -125,8 +132,14 @@ def _alone(record: RecordedSearch) -> str:
         return 'The search has not come to its end; below is as far as it has got.'
     if not record.tested:
         return 'The search has come to its end; there is no test result of the network trained from scratch.'
-    metrics = ', '.join(f'{name} {page.plain(value)}' for name, value in sorted(record.tested.items()))
+    metrics = ', '.join(_metric(name, value) for name, value in sorted(record.tested.items()))
     return f'Trained from scratch and tested, the network that was found reaches {metrics}.'
+
+
+def _metric(name: str, value: float) -> str:
+    """``acc/top1: 0.913`` as a reader has it; other metrics by their own names."""
+    found = re.fullmatch(r'acc/top(\d+)', name)
+    return f'{page.percent(value)} % top-{found[1]}' if found else f'{name} {page.plain(value)}'
 
 
 def _search_body(record: RecordedSearch, album: Album, networks: Networks, share: int = 1) -> str:

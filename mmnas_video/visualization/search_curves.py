@@ -6,7 +6,8 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,11 +16,33 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .recorded import RecordedSearch, finite, number
-from .style import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
+from .style import AMBER, GREEN, INK, LINE, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
 
 #: Most points of one curve: as many as a page has pixels to show.
 MAX_POINTS = 240
 MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve of a figure that has several, one above the other.
+
+    Attributes:
+        label: of the vertical axis.
+        x, y: epochs and values, both (P,).
+        colour: of the line.
+        dots: whether a few points are marked, or a thin line is drawn of many.
+        drawstyle: matplotlib's.
+        finish: what else its axes get.
+    """
+
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    dots: bool = True
+    drawstyle: str = 'default'
+    finish: Callable[[Axes], object] = lambda axes: None
 
 
 def epoch_series(record: RecordedSearch, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -120,26 +143,22 @@ def _draw_sampled(axes: Axes, record: RecordedSearch) -> None:
             epochs[keep],
             low[keep] / MEGA,
             high[keep] / MEGA,
-            color=BLUE,
+            color=LINE,
             alpha=0.16,
             linewidth=0,
             label='sampled networks, 10–90 %',
         )
 
 
-def score_figure(record: RecordedSearch) -> Figure:
+def score_figure(record: RecordedSearch) -> Figure | None:
     """Score per epoch; per step the training loss, or the samples' mean score where no loss is recorded."""
-    with drawing():
-        figure = new_figure(4.3, 3.0)
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, 'Score', 'score', xlabel='')
-        x, y = thin(*epoch_series(record, 'score'))
-        upper.plot(x, y, color=GREEN, marker='o' if x.size < 30 else None, markersize=3)
-        name = 'loss' if any(number(line, 'loss') is not None for line in record.steps) else 'sampled score'
-        x, y = bin_means(*(step_series(record, 'loss') if name == 'loss' else mean_scores(record)))
-        _epoch_axes(lower, '', name)
-        lower.plot(x, y, color=ORANGE, linewidth=1.2)
-    return figure
+    named = any(number(line, 'loss') is not None for line in record.steps)
+    steps = step_series(record, 'loss') if named else mean_scores(record)
+    return _stacked(
+        'Score',
+        Curve('score', *thin(*epoch_series(record, 'score')), GREEN),
+        Curve('loss' if named else 'sampled score', *bin_means(*steps), ORANGE, dots=False),
+    )
 
 
 def mean_scores(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
@@ -151,28 +170,23 @@ def mean_scores(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
     return step_positions(record)[keep], means
 
 
-def certainty_figure(record: RecordedSearch) -> Figure:
+def certainty_figure(record: RecordedSearch) -> Figure | None:
     """Entropy of the whole distribution per epoch, and the effective sample size 1/Σw² per step."""
-    with drawing():
-        figure = new_figure(4.3, 3.0)
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, 'How much is undecided', 'entropy [nats]', xlabel='')
-        x, y = thin(*epoch_series(record, 'entropy'))
-        upper.plot(x, y, color=BLUE, marker='o' if x.size < 30 else None, markersize=3)
-        upper.set_ylim(bottom=0)
-        _epoch_axes(lower, '', 'eff. sample size')
-        x, y = bin_means(*step_series(record, 'ess'))
-        lower.plot(x, y, color=PINK, linewidth=1.2)
-        sampled = max(
-            (len(line['weights']) for line in record.steps if isinstance(line.get('weights'), list)),
-            default=0,
-        )
+    sampled = max((len(line['weights']) for line in record.steps if isinstance(line.get('weights'), list)), default=0)
+    entropy = Curve('entropy [nats]', *thin(*epoch_series(record, 'entropy')), LINE)
+
+    def number_sampled(axes: Axes) -> None:
         if sampled:
             # 1 = one arch takes the whole gradient; K = all count alike, and the scores teach nothing.
-            lower.axhline(sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f'K = {sampled} sampled')
-            lower.set_ylim(0, sampled * 1.12)
-            legend(lower, loc='lower right')
-    return figure
+            axes.axhline(sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f'K = {sampled} sampled')
+            axes.set_ylim(0, sampled * 1.12)
+            legend(axes, loc='lower right')
+
+    return _stacked(
+        'How much is undecided',
+        replace(entropy, finish=lambda axes: axes.set_ylim(0, 1.06 * max(entropy.y.max(initial=0.0), 1e-3))),
+        Curve('eff. sample size', *bin_means(*step_series(record, 'ess')), PINK, dots=False, finish=number_sampled),
+    )
 
 
 def changed_choices(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
@@ -189,24 +203,44 @@ def changed_choices(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 0], table[:, 1]
 
 
-def collapse_figure(record: RecordedSearch) -> Figure:
+def collapse_figure(record: RecordedSearch) -> Figure | None:
     """What shows a collapse: the share of smallest values in the most probable arch, and how it changes."""
-    with drawing():
-        figure = new_figure(4.3, 3.0)
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        _epoch_axes(upper, 'Signs of collapse', 'smallest [%]', xlabel='')
-        x, y = thin(*epoch_series(record, 'smallest_share'))
-        upper.plot(x, 100 * y, color=AMBER, marker='o' if x.size < 30 else None, markersize=3)
-        upper.set_ylim(0, 100)
+    x, share = thin(*epoch_series(record, 'smallest_share'))
+    changed = Curve('choices changed', *thin(*changed_choices(record)), LINE, dots=False)
+
+    def by_chance(axes: Axes) -> None:
+        axes.set_ylim(0, 106)  # a line at 100 is seen whole
         if record.space is not None and record.space.open:
             even = 100 * sum(1 / len(choice) for choice in record.space.open) / len(record.space.open)
-            upper.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='by chance')
-            legend(upper, loc='upper right')
-        _epoch_axes(lower, '', 'choices changed')
-        x, y = thin(*changed_choices(record))
-        lower.plot(x, y, color=BLUE, linewidth=1.2, drawstyle='steps-mid')
-        lower.set_ylim(0, 1.1 * max(1.0, y.max(initial=0.0)))
-        lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
+            axes.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='by chance')
+            legend(axes, loc='upper right')
+
+    def whole(axes: Axes) -> None:
+        axes.set_ylim(0, 1.1 * max(1.0, changed.y.max(initial=0.0)))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
+
+    return _stacked(
+        'Signs of collapse',
+        Curve('smallest [%]', x, 100 * share, AMBER, finish=by_chance),
+        replace(changed, drawstyle='steps-mid', finish=whole),
+    )
+
+
+def _stacked(title: str, *curves: Curve) -> Figure | None:
+    """The curves that have a point, one above the other; None if none has."""
+    shown = [curve for curve in curves if curve.x.size]
+    if not shown:
+        return None
+    with drawing():
+        figure = new_figure(4.3, 3.0)
+        every = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
+        for axes, curve in zip(every, shown, strict=True):
+            _epoch_axes(axes, title if axes is every[0] else '', curve.label, 'epoch' if axes is every[-1] else '')
+            marked = (
+                dict(marker='o' if curve.x.size < 30 else None, markersize=3) if curve.dots else dict(linewidth=1.2)
+            )
+            axes.plot(curve.x, curve.y, color=curve.colour, drawstyle=curve.drawstyle, **marked)
+            curve.finish(axes)
     return figure
 
 

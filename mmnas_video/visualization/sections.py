@@ -11,11 +11,11 @@ from . import page
 from .album import Album
 from .choice_grid import choices_figure
 from .commands import TOOLS, next_commands, typed
-from .comparison import Row, read_row, summary_rows
+from .comparison import Row, inherited, read_row, summary_rows
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
 from .recorded import RecordedSearch, number
-from .search_curves import certainty_figure, collapse_figure, macs_figure, score_figure
+from .search_curves import certainty_figure, collapse_figure, epoch_series, macs_figure, score_figure
 
 
 def comparison(record: RecordedSearch) -> str:
@@ -24,9 +24,11 @@ def comparison(record: RecordedSearch) -> str:
         return ''
     rows = summary_rows(record.rows)
     every = [read_row(row) for row in record.rows]
+    alike = 'Every network was trained and tested the same way.'
+    if inherited(record.rows):
+        alike = 'No network was trained again: each was tested with the weights that it has in the supernet.'
     html = _table(rows) + (
-        '<p class="soft small">MACs are multiply-adds of convolutions, linears and attention products. '
-        'Every network was trained and tested the same way.</p>'
+        f'<p class="soft small">MACs are multiply-adds of convolutions, linears and attention products. {alike}</p>'
     )
     if len(every) != len(rows) or {row.name for row in every} != {row.name for row in rows}:
         html += f'<details><summary>All {len(every)} networks</summary>{_table(every)}</details>'
@@ -92,7 +94,7 @@ def network(record: RecordedSearch, album: Album) -> str:
         source += f', written at epoch {page.plain(record.info.get("epoch"))} of a search that is still under way'
     figures = _figures(*(number(record.cost, key) for key in ('macs', 'params', 'latency_ms')))
     shape = page.plain(record.cost.get('shape')).replace(', ', '×')
-    known = [source, figures, shape and f'input {shape}', _latency_words(record)]
+    known = [source, figures + _trained_size(record), shape and f'input {shape}', _latency_words(record)]
     html = f'<p class="soft small">{page.text("; ".join(part for part in known if part))}</p>'
     name = 'The chosen network' if record.final else 'The most probable network so far'
     drawn = diagram(record.arch, record.drawn_with, _titled(name, figures))
@@ -103,6 +105,15 @@ def network(record: RecordedSearch, album: Album) -> str:
         grid = f'<details><summary>Every choice and how sure the search was</summary>{grid}</details>'
     file = arch_to_json(record.arch, record.space.identity if record.space else {}, {'cost': dict(record.cost)})
     return f'{html}{grid}<details><summary>As JSON</summary>{page.command(file)}</details>'
+
+
+def _trained_size(record: RecordedSearch) -> str:
+    """What the trained network of this architecture costs, where it has another size than that of the search (P3D: more
+    cells)."""
+    row = next((row for row in summary_rows(record.rows) if row.name.startswith('searched')), None)
+    if row is None or row.macs in (None, number(record.cost, 'macs')):
+        return ''
+    return f' in the search (as trained: {_figures(row.macs, row.params, None)})'
 
 
 def _latency_words(record: RecordedSearch) -> str:
@@ -146,35 +157,37 @@ def _alternatives(record: RecordedSearch, album: Album) -> str:
     return f'<details><summary>The alternatives, drawn alike</summary>{html}</details>' if html else ''
 
 
+#: What a curve shows, by the words at its axis.
+CURVES = {
+    'MACs [M]': 'The most probable network of every epoch.',
+    'score': 'Score on clips held out for the search, higher is better: a log-likelihood (at most 0) or an accuracy '
+    '(0 to 1).',
+    'loss': 'Loss of the training, step by step.',
+    'sampled score': 'Mean score of the networks that were sampled, step by step.',
+    'entropy [nats]': 'Entropy of the distribution over networks; at 0 one is certain.',
+    'eff. sample size': 'How many of the K sampled networks an update rests on: at 1 a single one decides, at K all '
+    'count alike.',
+    'smallest [%]': 'Share of the choices that stand at their smallest value in the most probable network.',
+    'choices changed': 'Choices whose most probable value changed since the epoch before.',
+}
+
+
 def curves(record: RecordedSearch, album: Album) -> str:
-    """The four curves and the map of entropies."""
+    """The curves that the search has points for, and the map of entropies."""
     if not record.epochs and not record.steps:
         return ''
-    figures = (
-        (
-            'macs',
-            macs_figure([record]),
-            'The most probable network of every epoch, and what was sampled on the way.',
-        ),
-        (
-            'score',
-            score_figure(record),
-            'Score on the data held aside for the search, and how training went step by step.',
-        ),
-        (
-            'certainty',
-            certainty_figure(record),
-            'Entropy of the distribution over networks; effective number of samples behind each update.',
-        ),
-        (
-            'collapse',
-            collapse_figure(record),
-            'Share of the smallest values in the most probable network; choices '
-            'whose most probable value changed since the epoch before.',
-        ),
+    figures = {
+        'macs': macs_figure([record]) if epoch_series(record, 'macs')[0].size else None,
+        'score': score_figure(record),
+        'certainty': certainty_figure(record),
+        'collapse': collapse_figure(record),
+    }
+    html = ''.join(
+        album.add(name, figure, ' '.join(CURVES[axes.get_ylabel()] for axes in figure.axes))
+        for name, figure in figures.items()
+        if figure
     )
-    html = ''.join(album.add(name, figure, caption) for name, figure, caption in figures)
-    html = f'<div class="grid">{html}</div>'
+    html = f'<div class="grid">{html}</div>' if html else ''
     if any('entropies' in line for line in record.epochs):
         caption = 'Left: the choice. Right: its most probable value at the last epoch, and that probability.'
         html += album.add('entropy_map', entropy_map_figure(record), caption)

@@ -23,8 +23,11 @@ def side_by_side(records: Sequence[RecordedSearch], album: Album, networks: Netw
     """What stands above the searches' own parts."""
     curves = album.add('macs', macs_figure(records), 'The most probable network of every epoch.')
     if any(epoch_series(record, 'score')[0].size for record in records):
-        curves += album.add('score', scores_figure(records), 'Score on the data held aside, by epoch.')
-    curves += album.add('entropy', entropy_figure(records), 'Entropy of the distribution over networks.')
+        curves += album.add('score', scores_figure(records), 'Score on held-out clips, by epoch; higher is better.')
+    if any(epoch_series(record, 'entropy')[0].size for record in records):
+        curves += album.add(
+            'entropy', entropy_figure(records), 'Entropy of the distribution over networks; at 0 one is certain.'
+        )
     return f'<h1>{len(records)} searches side by side</h1>\n' + ''.join(
         (
             page.section('What came out', _overview(records)),
@@ -46,7 +49,7 @@ def _overview(records: Sequence[RecordedSearch]) -> str:
         'chosen: MACs [M]': [page.mega(number(r.cost, 'macs')) for r in records],
         'chosen: params [M]': [page.mega(number(r.cost, 'params'), 3) for r in records],
         'chosen: latency [ms]': [page.plain(number(r.cost, 'latency_ms')) or '–' for r in records],
-        'chosen: held-out score': [page.plain(r.info.get('score')) or '–' for r in records],
+        'held-out score': [page.plain(r.info.get('score')) or '–' for r in records],
     }
     tables = [{row.name.partition(' (')[0]: row for row in summary_rows(record.rows)} for record in records]
     for name in dict.fromkeys(name for table in tables for name in table):
@@ -55,6 +58,7 @@ def _overview(records: Sequence[RecordedSearch]) -> str:
     body = ''.join(
         f'<tr><td>{page.text(name)}</td>' + ''.join(f'<td>{page.text(value)}</td>' for value in values) + '</tr>'
         for name, values in lines.items()
+        if {*values} != {'–'}
     )
     head = f'<thead><tr><th></th>{head}</tr></thead>'
     return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
@@ -77,6 +81,7 @@ def _agreement(records: Sequence[RecordedSearch]) -> str:
         return '<p class="soft">Not compared: the searches have not all got a network of one and the same space.</p>'
     shares = agreement(space, [arch for arch in archs if arch is not None])
     mean, unanimous = sum(shares.values()) / len(shares), sum(share == 1 for share in shares.values())
+    every = 'both' if len(records) == 2 else f'all {len(records)}'
     body = ''.join(
         f'<tr><td>{page.text(name)}</td>'
         + ''.join(f'<td>{page.text(page.plain(arch[name]))}</td>' for arch in archs if arch is not None)
@@ -85,7 +90,7 @@ def _agreement(records: Sequence[RecordedSearch]) -> str:
     )
     head = ''.join(f'<th>{page.text(record.name)}</th>' for record in records)
     return (
-        f'<p>Of the {len(shares)} open choices {unanimous} are the same in all {len(records)} searches. A pair of '
+        f'<p>{unanimous} of the {len(shares)} open choices are the same in {every} searches. A pair of '
         f'searches agrees in {page.percent(mean)} % of the choices on average; drawn at random it would in '
         f'{page.percent(chance_agreement(space))} %.</p><details{" open" if len(shares) <= MOST_ROWS else ""}>'
         f'<summary>Choice by choice</summary><div class="scroll"><table><thead><tr><th>choice</th>{head}'

@@ -8,8 +8,9 @@ through it. Here a figure is an object that is drawn by the Agg canvas and then 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,12 +23,17 @@ from matplotlib.patches import FancyBboxPatch
 INK = '#1f2328'
 #: Paper under a figure. ``figure_io`` turns it into ``none`` in a page.
 PAPER = '#fefefe'
+#: Behind a legend. ``figure_io`` turns it into the card's colour in a page.
+CARD = '#fdfdfd'
 #: Grid lines and remarks: a grey that reads on white and on near-black (4.1 : 1 and 4.6 : 1).
 MUTED = '#7b848f'
 
 #: Series colours: Okabe and Ito (2008), "Color universal design", the ones that read on both page colours.
 BLUE, ORANGE, GREEN, PINK, SKY, AMBER = '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00'
-SERIES: tuple[str, ...] = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER)
+#: The blue of lines and points. ``figure_io`` makes it lighter in a dark page, where BLUE has a contrast of 3.4; it
+#: must not be used where words stand on it.
+LINE = '#0073b3'
+SERIES: tuple[str, ...] = (LINE, ORANGE, GREEN, PINK, SKY, AMBER)
 
 #: Kernel colours: the hue says how far it looks in time (grey 1, blue 3, orange 5 frames), the shade how far
 #: in space (light 3x3, dark 5x5). Grey, blue and orange stay apart for all common colour deficiencies.
@@ -56,7 +62,7 @@ _RC = {
     'xtick.labelsize': 8.0,
     'ytick.labelsize': 8.0,
     'legend.fontsize': 8.0,
-    'legend.frameon': False,
+    'legend.framealpha': 0.9,
     'lines.linewidth': 1.6,
     'text.parse_math': False,  # names come from files: a '$' in one is a dollar sign
     'path.simplify': True,
@@ -98,7 +104,21 @@ def dress(axes: Axes, title: str = '', xlabel: str = '', ylabel: str = '') -> Ax
 def legend(axes: Axes, **options: object) -> None:
     """A legend of the labelled artists, if there are any."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(labelcolor=INK, **options)
+        look = dict(labelcolor=INK, fancybox=False, facecolor=CARD, edgecolor=MUTED)
+        made = axes.legend(**look, **options)
+        made.get_frame().set_linewidth(0.6)
+        for text, name in zip(made.get_texts(), shortened([text.get_text() for text in made.get_texts()]), strict=True):
+            text.set_text(name)
+
+
+def shortened(names: Sequence[str], most: int = 36) -> list[str]:
+    """Names for a legend, where longer ones leave the plot no room: without what long ones begin with alike, so that
+    they are still told apart."""
+    long = [name for name in names if len(name) > most]
+    differ = (i for i, letters in enumerate(zip_longest(*long)) if len({*letters}) > 1)
+    alike = max(next(differ, 0) - 6, 0)
+    kept = [name if len(name) <= most else f'{"…" * (alike > 0)}{name[alike:]}' for name in names]
+    return [name if len(name) <= most else f'{name[: most - 1]}…' for name in kept]
 
 
 def kernel_colour(kernel: object) -> str:

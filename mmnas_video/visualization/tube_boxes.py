@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch, Polygon, Rectangle
 from matplotlib.path import Path
 
-from .style import INK, MUTED, SERIES
+from .style import BLUE, INK, MUTED, SERIES
 from .vit_glyphs import Extent, TubeGlyph, by
 
 #: Inches: longer side of a frame, what the last frame lies to the right of and above the first, a tick, room left of,
@@ -64,7 +64,7 @@ class ClipView:
 
 def tube_colour(number: int) -> str:
     """Colour of a tube, counted from 1."""
-    return SERIES[(number - 1) % len(SERIES)]
+    return (BLUE, *SERIES[1:])[(number - 1) % len(SERIES)]
 
 
 def draw_tube(axes: Axes, tube: TubeGlyph, x: float, top: float, name: str, title: str, sized: bool = True) -> None:

@@ -190,6 +190,8 @@ def test_missing_data_is_one_error(tmp_path, video_cfg):
     fails({**video_cfg, 'data_prefix': prefix}, key, 'none of the 28 listed', '.mp4', 'prepare', config_key=key)
     relative = {**video_cfg, 'ann_file': 'none.txt', 'data_root': str(tmp_path)}
     fails(relative, str(tmp_path / 'none.txt'))
+    for cfg in ({'ann_file': 'none.txt'}, {'data_prefix': dict(video='none/')}):  # the wrong folder to run in
+        fails({**video_cfg, 'data_root': '', **cfg}, "'none", f' in the folder {Path.cwd()}, expected')
 
 
 def test_lists_that_cannot_be_read(tmp_path, video_cfg):

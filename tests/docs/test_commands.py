@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,6 +183,23 @@ def test_links_lead_to_files(page):
     """Rejects a link to what was renamed. (Sphinx looks at links between pages only, and not at README.md.)"""
     links = re.findall(r'\]\((?!https?:|#)([^)#\s]+)', page.read_text(encoding='utf-8'))
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a forge and MyST call the headings of a page."""
+    text = re.sub(r'^```.*?^```', '', page.read_text(encoding='utf-8'), flags=re.M | re.S)
+    named: Counter[str] = Counter()
+    for heading in re.findall(r'^#+ (.*)$', text, re.M):
+        named[re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')] += 1
+    return {f'{name}-{n}' if n else name for name, times in named.items() for n in range(times)}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_links_lead_to_headings(page):
+    """Rejects a link to a heading that was worded anew."""
+    links = re.findall(r'\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)', page.read_text(encoding='utf-8'))
+    assert not [(to, name) for to, name in links if name not in anchors(page.parent / to if to else page)]
+    assert page.name != 'papers.md' or {'the-search', 'the-search-1'} <= anchors(page)
 
 
 class Captured(BaseException):

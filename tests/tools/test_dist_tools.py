@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,16 +84,25 @@ def test_a_training_in_two_processes(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'args', 'env', 'words'),
     [
-        ('dist_train.sh', ('configs/x.py',), {}, 'usage:'),
+        ('dist_train.sh', ('configs/x.py',), {}, 'usage: tools/dist_train.sh CONFIG PROCESSES'),
         ('dist_search.sh', ('configs/x.py', 'eight'), {}, "PROCESSES: found 'eight'"),
         ('dist_train.sh', ('configs/x.py', 2), {'NNODES': '2'}, 'MASTER_ADDR: found none with NNODES=2'),
         ('slurm_search.sh', (), {}, 'usage:'),
+        ('slurm_search.sh', ('--seed', 3), {}, 'usage:'),
     ],
 )
 def test_what_is_missing_is_said(name, args, env, words):
     """Rejects torchrun's own words for a wrong command line, or a wait for machines that nobody named."""
     done = script(name, *args, **env)
     assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize('name', ['dist_search.sh', 'dist_train.sh', 'slurm_search.sh'])
+def test_a_script_explains_itself(name):
+    """Rejects ``--help`` that is taken for a config (a job in Slurm's queue), and the name of the script below."""
+    done = script(name, '--help')
+    assert done.returncode == 0 and f'tools/{name} CONFIG' in done.stdout, done.stderr
+    assert not re.search('^#|dist_run|set -', done.stdout, re.M)
 
 
 def test_several_machines_find_each_other(tmp_path):

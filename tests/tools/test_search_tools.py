@@ -129,7 +129,8 @@ def test_a_search_leaves_what_it_says(searched):
     assert {k: v.shape for k, v in retrained.items()} == {k: v.shape for k, v in weights.state_dict().items()}
     top1 = json.loads((folder / 'retrain/tested.json').read_text())['acc/top1']
     assert 0 <= top1 <= 1 and f"'acc/top1': {top1}" in said['metrics']
-    assert 'search' in (folder / 'search/report.html').read_text()
+    report = (folder / 'search/report.html').read_text()  # written again after the test, of which it tells
+    assert f'the network that was found reaches {100 * top1:.1f} % top-1.' in report
     assert {json.loads(line)['kind'] for line in (folder / 'search/history.jsonl').read_text().splitlines()} == {
         'step',
         'epoch',
@@ -175,6 +176,11 @@ def test_testing_a_search_leaves_its_files_alone(searched, tool, tiny):
     done = tool(HOST_TOOLS / 'test.py', *words).ok()
     assert 'found a validation or test without a search' in done.out + done.err
     assert (folder / 'search/arch.json').read_bytes() == before and not (folder / 'search-1').exists()
+
+
+def test_searching_with_the_config_of_a_training(tool):
+    """Rejects a refusal that does not say what such a config is for."""
+    tool('tools/search.py', RETRAIN_CONFIG).refused('custom_hooks: found 0 search hooks', 'tools/train.py CONFIG')
 
 
 @pytest.mark.parametrize(

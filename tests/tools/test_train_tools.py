@@ -36,6 +36,7 @@ def test_help_explains_every_argument(name, tool):
     first = (ROOT / name).read_text().split('"""')[1].strip().splitlines()[0]
     assert re.sub(r'\s+', ' ', first) in re.sub(r'\s+', ' ', text)
     assert f'python {name}' in text or 'make demo' in text, f'{name}: no example'
+    assert max(map(len, text.splitlines())) <= 120, f'{name}: lines of its text have become one'
     entries = re.split(r'\n(?=  \S)', text[re.search(r'^(positional arguments|options):', text, re.M).start() :])[1:]
     assert entries
     for entry in entries:  # "  --name VALUE  what it is", or what it is on the next line
@@ -99,7 +100,7 @@ def test_a_supernet_shows_its_size_and_range(tool, tmp_path):
 @pytest.mark.parametrize(
     ('args', 'words'),
     [
-        (['configs/nothing.py'], ['configs/nothing.py', 'found no file']),
+        (['configs/nothing.py'], [f"config: found no file 'configs/nothing.py' in the folder {ROOT}, expected"]),
         ([SEARCH_CONFIG, '--arch', 'nothing.json'], ['nothing.json']),
         (
             [SEARCH_CONFIG, '--arch', 'configs/autox3d/archs/x3d.json'],
@@ -208,10 +209,15 @@ def test_auto_scale_lr_without_a_base(tool, tmp_path):
 # ---------------------------------------------------------------------------- dry runs
 def plans(text: str) -> dict[str, tuple[int, int, float, float]]:
     """Phase to (epochs, steps per epoch, seconds per step, hours) as a dry run prints them."""
-    pattern = r'^full (\w+): ([\d,]+) epochs of ([\d,]+) steps, (\S+) s a step on this machine: (\S+) hours$'
+    pattern = r'^full (\w+): ([\d,]+) epochs of ([\d,]+) steps, (\S+) s a step on this machine: (\S+) (hours|minutes)$'
     return {
-        name: (int(epochs.replace(',', '')), int(steps.replace(',', '')), float(seconds), float(hours))
-        for name, epochs, steps, seconds, hours in re.findall(pattern, text, re.M)
+        name: (
+            int(epochs.replace(',', '')),
+            int(steps.replace(',', '')),
+            float(seconds),
+            float(time) / (60 if unit == 'minutes' else 1),
+        )
+        for name, epochs, steps, seconds, time, unit in re.findall(pattern, text, re.M)
     }
 
 

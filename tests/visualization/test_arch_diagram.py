@@ -93,6 +93,15 @@ def test_description_counts_kernels():
     assert '3×5² in 3, 1×3² in 2 of 5 groups' in describe_arch(read_groups(arch, {'s1.g1': 7}))
 
 
+@pytest.mark.parametrize(
+    ('ratios', 'words'), [((1.5, 1.5, 1.5), 'Expansion: 1.5. '), ((3.0, 1.5, 1.5), 'Expansion: 1.5 to 3, mean 2.00. ')]
+)
+def test_description_of_expansions(ratios, words):
+    """Rejects: a range from a value to itself."""
+    arch = {f's1.g{i}.expansion': ratio for i, ratio in enumerate(ratios, start=1)}
+    assert words in describe_arch(read_groups(arch))
+
+
 @pytest.mark.parametrize('arch', [{}, {'depth': 11}, {'layer0.heads.extra': 3}, {'a.b.channels': 5}])
 def test_other_spaces_have_no_diagram(arch):
     """Rejects: an empty picture for a space that has no groups."""

@@ -126,6 +126,27 @@ def test_what_is_left_out_is_never_on_the_front():
     assert set(shown(PANELS[1], networks, 2)) == front
 
 
+def test_no_point_lies_under_the_legend(make_search):
+    """Rejects: a legend among the points, of which it hides some and whose marks are taken for others."""
+    record = read_search(make_search(epochs=1)[0])
+    for plot in read_plots([record]):
+        figure = pareto_figure(plot.panel, [record], plot.points, plot.others)
+        svg_text(figure)  # finds the layout
+        axes = figure.axes[0]
+        legend, words = axes.get_legend().get_window_extent(), axes.xaxis.label.get_window_extent()
+        assert legend.y1 <= words.y0 < axes.bbox.y0 and legend.y0 >= 0 and legend.x1 <= figure.bbox.x1
+
+
+def test_a_network_on_the_front_keeps_its_mark(make_search):
+    """Rejects: a dot over the circle of a random network, which is then of no kind that the legend names."""
+    record = read_search(make_search(epochs=1)[0])
+    plot = read_plots([record])[0]
+    assert plot.panel.name == 'trained'
+    axes = pareto_figure(plot.panel, [record], plot.points).axes[0]
+    marks = [line.get_marker() for line in axes.lines if line.get_marker() not in (None, 'None', '')]
+    assert sorted(marks) == sorted(['*', 's', *'ooooo'])
+
+
 def test_positions_are_those_of_the_drawn_markers(make_search):
     """Rejects: an overlay that is upside down, in other units, or of the layout before the last."""
     work_dir, _, _ = make_search(candidates=11, epochs=2, steps=1)

@@ -32,7 +32,7 @@ from mmnas_video.visualization.search_curves import macs_figure
 from tests.visualization.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
-VOID = {'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
+VOID = {'wbr', 'meta', 'br', 'hr', 'img', 'input', 'link', 'use', 'path'}
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_heading_says_what_was_run(quick, make_search):
     ]
     facts += [
         'torch 2.11.0',
-        '5 epochs, 15 steps',
+        '5 epochs, 15 recorded steps',
         '52.35 M MACs',
         '1.235 M parameters',
         'input 3×13×160×160',
@@ -223,10 +223,10 @@ def test_a_search_without_a_comparison_lacks_nothing(quick, make_search):
     text = _read(write_report(work_dir, png=False)).text
     assert 'Not complete' not in text and 'no test result of the network trained from scratch' in text
     (work_dir / 'retrain').mkdir()
-    (work_dir / 'retrain' / 'tested.json').write_text('{"acc/top1": 0.7125}')
+    (work_dir / 'retrain' / 'tested.json').write_text('{"acc/top1": 0.712, "f1": 0.5}')
     for network, told in ((dict(arch), True), ({**arch, next(iter(arch)): 't9_s9'}, False)):
         (work_dir / 'retrain' / 'trained.json').write_text(json.dumps({'network': network}))
-        assert ('reaches acc/top1 0.7125' in report._result(read_search(work_dir))) == told
+        assert ('reaches 71.2 % top-1, f1 0.5.' in report._result(read_search(work_dir))) == told
 
 
 @pytest.mark.parametrize(
@@ -523,6 +523,33 @@ def test_lists_and_latency_stand_in_the_report(quick, make_search):
     assert '1.235 M parameters, 17.25 ms' in parsed.text and 'latency unknown' not in parsed.text
 
 
+def test_a_network_that_is_trained_larger_has_both_sizes(quick, make_search):
+    """Rejects: two costs of one network without a word why, as of a cell that is trained in a larger network."""
+    work_dir, _, _ = make_search(epochs=1, candidates=0, steps=0)
+    same = _read(write_report(work_dir, png=False)).text
+    assert '52.35 M MACs, 1.235 M parameters; input' in same and '(as trained' not in same
+    path = work_dir / 'search' / 'table.json'
+    rows = json.loads(path.read_text())['rows']
+    rows[0].update(macs=97_530_000, params=7_654_321)
+    path.write_text(json.dumps({'rows': rows}))
+    text = _read(write_report(work_dir, png=False)).text
+    assert '1.235 M parameters in the search (as trained: 97.53 M MACs, 7.654 M parameters); input' in text
+
+
+def test_inherited_weights_are_not_called_trained_alone(quick, make_search):
+    """Rejects: a table of networks that nobody has trained again under words that say so."""
+    work_dir, _, _ = make_search(epochs=1, candidates=0, steps=0)
+    alone = 'networks trained alike', 'Every network was trained', 'Trained alone, each the same way'
+    said = 'networks with inherited weights', 'No network was trained again', 'Tested, inherited weights'
+    text = write_report(work_dir, png=False).read_text()
+    assert all(words in text for words in alone) and not any(words in text for words in said)
+    path = work_dir / 'search' / 'table.json'
+    rows = json.loads(path.read_text())['rows']
+    path.write_text(json.dumps({'rows': [{**row, 'weights': 'inherited'} for row in rows]}))
+    text = write_report(work_dir, png=False).read_text()
+    assert all(words in text for words in said) and not any(words in text for words in alone)
+
+
 def test_agreement_of_several_searches(quick, make_search):
     """Rejects: agreement with itself, of the most probable value, of choices with one value; a table of two spaces."""
     choices = [Choice('a', (2, 3)), Choice('b', (5,)), Choice('c', (7, 11, 13, 17))]
@@ -535,9 +562,10 @@ def test_agreement_of_several_searches(quick, make_search):
     html = write_report(work_dirs, png=False).read_text()
     # a: one pair of three agrees, c: none; by chance 1/2 and 1/4.
     assert 'agrees in 16.7 % of the choices on average; drawn at random it would in 37.5 %' in html
-    assert 'Of the 2 open choices 0 are the same in all 3 searches' in html
+    assert '0 of the 2 open choices are the same in all 3 searches' in html
     assert '<td>a</td><td>2</td><td>2</td><td>3</td><td>0.33</td>' in html and '<td>b</td>' not in html
     other = make_search(name='other', epochs=1, candidates=0, steps=0)[0]
+    assert 'latency [ms]' not in html  # which none of them knows
     assert 'Not compared' in write_report([work_dirs[0], other], png=False).read_text()
 
 

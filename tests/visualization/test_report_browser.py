@@ -1,6 +1,7 @@
 """The report in a real browser: it opens from disk alone, answers pointer and keys, and can be read."""
 
 import json
+import re
 
 import pytest
 
@@ -222,6 +223,45 @@ def test_it_can_be_read(show, name, width, dark):
     small = [t for t in texts if t[2] < {'html': 12, 'svg': 8.95}[t[0]]]
     faint = [t for t in texts if t[3] < 4.5]
     assert not small and not faint, (small[:5], faint[:5])
+
+
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
+def test_lines_are_seen(show, dark):
+    """Rejects: curves in the one blue for both pages, which is 3.4 to 1 on the dark one."""
+    browser = show('one', dark=dark)
+    path = browser.find_element(By.CSS_SELECTOR, '#macs-axes_1 path[style*="stroke: var(--blue)"]')
+    card = browser.find_element(By.TAG_NAME, 'section')
+    drawn, behind = path.value_of_css_property('stroke'), card.value_of_css_property('background-color')
+
+    def luminance(colour):
+        parts = [int(part) / 255 for part in re.findall(r'\d+', colour)[:3]]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(drawn), luminance(behind)))
+    assert (high + 0.05) / (low + 0.05) > 4.5
+
+
+def test_what_matters_is_seen_on_a_phone(show):
+    """Rejects: the accuracies of the table beyond the edge, commands that are broken to leave room for a button, and a
+    page that begins with hashes."""
+    browser = show('one', 390)
+    table = browser.find_element(By.XPATH, '//h2[.="The searched network beside the alternatives"]/..//table')
+    assert table.size['width'] <= table.find_element(By.XPATH, '..').size['width']
+    command = browser.find_element(By.CSS_SELECTOR, '.code pre')
+    inner = 'const s = getComputedStyle(arguments[0]); return parseFloat(s.paddingLeft) + parseFloat(s.paddingRight)'
+    assert browser.execute_script(inner, command) < 0.1 * command.size['width']
+    button = command.find_element(By.XPATH, '../button')
+    top = command.location['y'] + float(command.value_of_css_property('padding-top').removesuffix('px'))
+    assert button.location['y'] + button.size['height'] <= top  # and no word lies under it
+    centre(browser, at := point(browser, 'candidate 3'))
+    ActionChains(browser).move_to_element(at).perform()
+    tip = browser.find_element(By.CSS_SELECTOR, '.tip')
+    until(browser, lambda _: tip.is_displayed() and tip.find_elements(By.TAG_NAME, 'p'))
+    assert not tip.find_element(By.TAG_NAME, 'svg').is_displayed()  # its words would be too small to be read
+    assert 'space hash' not in browser.find_element(By.TAG_NAME, 'main').text.lower()
+    browser.find_element(By.XPATH, '//summary[.="Commit, versions, data lists"]').click()
+    assert 'space hash' in browser.find_element(By.TAG_NAME, 'main').text.lower()
 
 
 @pytest.mark.parametrize('family', ['tsnet', 'vit', 'p3d'])

@@ -9,10 +9,15 @@ import pytest
 from mmnas_video.space import AUTOX3D_STAGES
 from mmnas_video.visualization import entropy_map, recorded
 from mmnas_video.visualization.entropy_map import entropy_map_figure, entropy_table, settled_on
+from mmnas_video.visualization.figure_io import svg_text
+from mmnas_video.visualization.pareto import pareto_figure
+from mmnas_video.visualization.plots import read_plots
 from mmnas_video.visualization.recorded import read_search
 from mmnas_video.visualization.search_curves import (
     bin_means,
+    certainty_figure,
     changed_choices,
+    collapse_figure,
     epoch_series,
     macs_figure,
     sampled_range,
@@ -45,6 +50,47 @@ def test_entropy_map_shows_the_entropies_of_the_file(make_search):
     largest = np.array([[math.log(len(space[name]))] for name in labels])
     np.testing.assert_allclose(drawn * largest, expected, atol=1e-12)
     assert axes.images[0].get_extent() == [0.5, 13.5, len(names) - 0.5, -0.5]
+
+
+def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
+    """Rejects: a line along the upper edge, of which half is cut off: all choices at their smallest, all undecided."""
+    work_dir, _, _ = make_search(epochs=3, steps=1, candidates=0)
+    file = work_dir / 'search' / 'history.jsonl'
+    lines = [{**json.loads(line), 'smallest_share': 1.0, 'entropy': 15.89} for line in file.read_text().splitlines()]
+    file.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    record = read_search(work_dir)
+    for figure, top in ((collapse_figure(record), 100.0), (certainty_figure(record), 15.89)):
+        assert figure.axes[0].get_ylim() == pytest.approx((0, 1.06 * top))
+
+
+def test_long_names_leave_room_for_the_plot(make_search):
+    """Rejects: a legend that is wider than its figure, beside axes that shrink to nothing."""
+    names = [f'autox3d_parsec_kinetics200_budget_2gmacs_run_of_november_29_seed_{seed}_again' for seed in 'ab']
+    records = [read_search(make_search(name=name, epochs=2, steps=1)[0]) for name in names]
+    plot = read_plots(records)[0]
+    for figure in macs_figure(records), pareto_figure(plot.panel, records, plot.points):
+        svg_text(figure)  # finds the layout
+        axes, whole = figure.axes[0], figure.bbox
+        legend, words = axes.get_legend().get_window_extent(), axes.get_legend().get_texts()
+        assert axes.bbox.width > 0.75 * whole.width and legend.x0 >= 0 and legend.x1 <= whole.x1
+        assert words[0].get_text() != words[1].get_text() and max(len(word.get_text()) for word in words) <= 36
+
+
+def test_what_has_no_point_is_not_drawn(make_search):
+    """Rejects: empty axes with a scale, under words about what is not there: effective samples of a search by
+    gradients, and all but the score of an evolution."""
+    work_dir, _, _ = make_search(epochs=3, steps=2, candidates=0)
+    file, keys = work_dir / 'search' / 'history.jsonl', ('ess', 'weights', 'entropy', 'smallest_share', 'most_probable')
+
+    def drawn(*left_out):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        lines = [{k: v for k, v in line.items() if k not in left_out} for line in lines]
+        file.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        figures = certainty_figure(record := read_search(work_dir)), collapse_figure(record), score_figure(record)
+        return [figure and [axes.get_ylabel() for axes in figure.axes] for figure in figures]
+
+    assert drawn(*keys[:2]) == [['entropy [nats]'], ['smallest [%]', 'choices changed'], ['score', 'loss']]
+    assert drawn(*keys, 'loss', 'scores') == [None, None, ['score']]
 
 
 def test_entropy_map_groups_by_what_is_chosen(make_search):

@@ -1,4 +1,4 @@
-"""Look for videos that training and validation lists share, by video id, and write training lists without them.
+r"""Look for videos that training and validation lists share, by video id, and write training lists without them.
 
     python tools/data/check_overlap.py --train data/kinetics600/kinetics600_train_list_videos.txt \
         --val data/kinetics400/kinetics400_val_list_videos.txt data/kinetics600/kinetics600_val_list_videos.txt

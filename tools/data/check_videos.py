@@ -1,4 +1,4 @@
-"""Read a few frames of every video of a list as training would, and name those that cannot be read.
+r"""Read a few frames of every video of a list as training would, and name those that cannot be read.
 
     python tools/data/check_videos.py data/kinetics400/kinetics400_train_list_videos.txt \
         --root data/kinetics400/videos_train --processes 16 --out bad.jsonl --clean clean.txt
