@@ -189,6 +189,12 @@ def test_scores_by_likelihood(supernet, tmp_path):
     assert best.score == pytest.approx(-sum(losses) / len(losses), abs=1e-12)
 
 
+def test_the_clips_of_a_video_reach_the_held_out_pipeline(supernet):
+    """Rejects a number of clips that is taken and never set: accuracy of single clips."""
+    hook = evolution(supernet, indicator=dict(type='VideoAccuracy', num_clips=2))
+    refuse(hook, 'found 0 SampleFrames', 'num_clips=2')
+
+
 def test_the_score_of_several_datasets_is_the_mean_of_theirs(supernet):
     """Rejects the mean over clips, in which the largest dataset decides."""
     _, hook = prepared(evolution(supernet))

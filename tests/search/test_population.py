@@ -109,6 +109,9 @@ def test_parents_are_the_best_of_all():
     first, rng = [SPACE.largest, SPACE.smallest, SPACE.decode([1] * len(SPACE))], random.Random(0)
     search.tell(first, [0.5, 0.5, 0.7])
     assert [parent.arch for parent in search.parents] == [first[2], first[1]] and search.best.arch == first[2]
+    equal = Evolution(SPACE, EvolutionOptions(3, 2), cost, canonical=canonical)
+    equal.tell(first, [0.5, 0.5, 0.1])
+    assert equal.best.arch == first[1]
     asked = search.ask(rng)
     search.tell(asked, [0.1, float('nan'), 0.2])
     assert [parent.arch for parent in search.parents] == [first[2], first[1]]

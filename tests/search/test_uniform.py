@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from mmnas_video.entangle.sync_norm import several_ranks
 from mmnas_video.registry import MODELS
 from mmnas_video.search import Likelihood
 from mmnas_video.search.candidates import CandidateScorer, random_search, sample_admitted
@@ -83,6 +84,18 @@ def test_a_score_is_that_of_recalibrated_statistics():
         ):
             torch.testing.assert_close(found[: arch['width']], by_hand, rtol=0, atol=1e-13)
             assert not found[arch['width'] :].any()
+
+
+def test_recalibration_waits_for_no_other_rank(monkeypatch):
+    """Rejects synced statistics of what each rank runs by itself: ranks score other architectures, or have other
+    numbers of them, and would wait for one another for ever."""
+    _, hook = prepared(UNIFORM)
+    shared, _ = [], hook.calibration.batches()
+    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+    monkeypatch.setattr('torch.distributed.get_world_size', lambda *group: 2)
+    monkeypatch.setattr(hook.calibration, '_forward', lambda batch: shared.append(several_ranks()))
+    assert several_ranks() and hook.calibration._recalibrate() > 0
+    assert shared and not any(shared) and several_ranks()
 
 
 @MODELS.register_module()
