@@ -92,18 +92,20 @@ def test_drop_path_grows_through_the_network(small):
     assert [b.drop_path for g in model.groups for b in g.blocks] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_checkpointing_gives_the_same_gradients(small):
-    """Rejects a recomputation with other windows, or one that never happens."""
+@pytest.mark.parametrize('training', [False, True])
+def test_checkpointing_gives_the_same_gradients(training, small):
+    """Rejects a recomputation with other windows, one that never happens, and running statistics that it moves a second
+    time."""
     x = torch.randn(2, *small.shape, dtype=torch.float64)
     grads = []
     for with_cp in (False, True):
-        model = small.build(with_cp=with_cp).eval()
+        model = small.build(with_cp=with_cp).train(training)
         calls = []
         for group in model.groups:
             group.blocks[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         with model.use(model.space.decode([1] * 12)):
             model(x).square().sum().backward()
-        grads.append([p.grad for p in model.parameters() if p.grad is not None])
+        grads.append([*(p.grad for p in model.parameters() if p.grad is not None), *model.buffers()])
         assert len(calls) == (6 if with_cp else 3)
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*grads, strict=True))
 

@@ -251,6 +251,9 @@ def test_drop_path_grows_over_the_depth_and_keeps_the_mean():
     dropped = layer.train()._dropped(y)
     assert set(dropped.unique().tolist()) == {0.0, 2.0} and abs(dropped.mean() - 1) < 0.03
     assert layer.eval()._dropped(y) is y
+    layer.drop_path, at = 1 - 1e-9, model.windows.sampled(model.space.largest).layers[2]  # both of a layer's branches
+    x = inputs((3, 13))
+    assert torch.equal(layer.train()(x, at), x) and not torch.equal(layer.eval()(x, at), x)
 
 
 def test_canonical_archs_are_the_same_network():
