@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 import torch
 
-from mmnas_video.entangle import Mixture, Window
+from mmnas_video.entangle import Mixture, Window, whole
 from mmnas_video.models.backbones import SuperMBConv3D
-from mmnas_video.models.blocks import SuperGloRe, SuperNonLocal
+from mmnas_video.models.blocks import JoinedInput, SuperGloRe, SuperNonLocal
 from mmnas_video.testing import check_mixture
 from mmnas_video.testing.mixture import random_weights
 
@@ -78,6 +78,20 @@ def test_the_shortcuts_shares(small):
     move = at.first.shortcut.move
     assert torch.isclose(move[0, 0], p[2] * q[2]) and torch.isclose(move[5, 5], p[1] * q[1] + p[2] * q[2])
     assert torch.equal(move, move.diag().diag()) and at.rest.shortcut is None
+
+
+def test_the_shortcuts_shares_where_another_stream_joins(small):
+    """The identity holds where nothing joins and the widths are the same; all else is convolved. Rejects an identity of
+    full weight beside the joined channels, and other widths that count again where something joins."""
+    model = small.build()
+    at = model.groups[1].at(Mixture(model.space, random_weights(model.space, seed=4)), 's1.g1.channels')
+    move, convolved = at.first.shortcut
+    alone, beside = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    joined = at.joined_by(JoinedInput((('fused', whole(2)),), alone, beside)).first.shortcut
+    assert torch.equal(joined.move, 0.25 * move) and convolved > 0.1
+    assert torch.isclose(joined.convolved, 0.75 + 0.25 * convolved, rtol=1e-12)
+    always = at.joined_by(JoinedInput((('fused', whole(2)),), None, alone + beside)).first.shortcut
+    assert always.move is None and always.convolved == 1
 
 
 def counted(module, counts, name):

@@ -143,8 +143,9 @@ def test_alpha_is_never_in_the_weights_optimiser():
     owned = [p for group in made.optim_wrapper.optimizer.param_groups for p in group['params']]
     assert all(p is not alpha for p in [*owned, *made.model.parameters()])
     assert {id(p) for p in owned} == {id(p) for p in made.model.parameters()}
-    assert search.alpha_optimizer.param_groups[0]['params'] == [alpha]
-    assert search.alpha_optimizer.param_groups[0]['betas'] == (0.5, 0.999)
+    (group,) = search.alpha_optimizer.param_groups
+    assert group['params'] == [alpha]
+    assert (group['lr'], group['betas'], group['weight_decay']) == (3e-4, (0.5, 0.999), 1e-3), 'that of DARTS'
 
 
 def test_alpha_starts_small_random_and_seeded():

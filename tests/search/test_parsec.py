@@ -470,6 +470,10 @@ def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
         hook.after_train_epoch(made)
         assert len(warned) == expected
     assert 'far below the target' in warned[0]
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2))
+    with torch.no_grad():
+        hook.distribution.alpha[:, 0] = 20.0
+    hook.after_train_epoch(made)  # without a target there is nothing to be far below of
 
 
 @pytest.mark.parametrize(('fixed', 'share', 'expected'), [({}, 0.8, 1), ({}, 0.7, 0), ({'scale': 1.0}, 0.8, 0)])
@@ -490,6 +494,13 @@ def test_collapse_guard_counts_open_choices_and_its_own_share(fixed, share, expe
     assert (0.1 < entropy < 0.2) if fixed else entropy < 0.1
     hook.after_train_epoch(made)
     assert len(warned) == expected
+
+
+def test_the_papers_setting_is_the_default():
+    """AutoX3D, Sec. 5.1.2. Rejects a K, a mode, or an optimiser of α that is another's."""
+    hook = PARSECSearchHook()
+    assert (hook.num_archs, hook.mode, hook.cost_term, hook.warmup_epochs) == (13, 'joint', 'weight', 0)
+    assert hook.arch_optimizer == dict(type='Adam', lr=0.02, weight_decay=0) and not hook.control_variate
 
 
 def test_one_architecture_is_refused():
