@@ -17,6 +17,7 @@ CASES = {
     'stem width': dict(stem_channels=6),
     'fixed width': dict(fixed={'s1.g1.channels': 6}),
     'no stride': dict(stages=(((3, 9, 3), (1, 2)), ((6, 15, 3), (2,))), spatial_strides=(1, 1)),
+    'widths on both sides of a stride': dict(stages=(((3, 9, 3), (1,)), ((6, 15, 3), (1,))), spatial_strides=(1, 2)),
     'no SE': dict(se_ratio=None, stem_temporal_kernel=3),
     'recomputed': dict(with_cp=True, stages=(((3, 6, 3), (1,)),), spatial_strides=(1,), kernels=('t1_s3', 't3_s5')),
 }
@@ -25,7 +26,8 @@ CASES = {
 @pytest.mark.parametrize('case', CASES)
 def test_one_hot_is_the_sampled_network_and_gradients_are_right(case, small):
     """Rejects a shortcut that is run as the convolution where it is an identity (or the other way round), one that
-    leaves the channels where they are although equal widths have other windows, and middle windows by expansion alone;
+    leaves the channels where they are although equal widths have other windows, or halves no picture where the stride
+    is 2, and middle windows by expansion alone;
     and weights whose gradient is cut or doubled."""
     make = partial(SuperMBConv3D, **{**small.cfg, 'zero_init_residual': False, **CASES[case]})
     x = torch.randn(2, *small.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))

@@ -51,6 +51,16 @@ def test_se_alternates_through_the_stage():
     assert not any(hasattr(group, name) for group in model.groups for name in ('glore', 'nonlocal_block'))
 
 
+def test_a_network_starts_as_if_it_had_no_attention(small):
+    """Rejects features that are added to an attention block's, which has them in it: it starts as the identity."""
+    model, x = SuperMBConv3D(**small.cfg).double().eval(), torch.randn(1, *small.shape, dtype=torch.float64)
+    outputs = []
+    for attention in ('none', 'glore', 'nonlocal'):
+        with torch.no_grad(), model.use({**model.space.largest, 's1.g2.attention': attention}):
+            outputs.append(model(x))
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2]) and outputs[0].any()
+
+
 def test_output_shape_and_strides(small):
     """Rejects a stride in time, strides rounded down, and a stride at another block than a stage's first."""
     model = small.build().eval()
@@ -167,6 +177,7 @@ def test_a_crop_smaller_than_the_strides_is_refused(size, small):
         with pytest.raises(ConfigError, match=text):
             ask()
     assert model(torch.zeros(1, 3, 1, 4, 4, dtype=torch.float64)).shape == (1, 11, 1, 1, 1)
+    assert small.build(stem_stride=1, spatial_strides=(1, 2, 7)).total_stride == 2  # of two stages
     assert model.cost(model.arch, (3, 1, 4, 4)).macs > 0
 
 

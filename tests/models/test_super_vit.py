@@ -233,6 +233,20 @@ def test_learned_positions_are_of_the_first_tube_alone():
     assert wide.cls_token.std().item() == pytest.approx(0.02, rel=0.1)
 
 
+def test_the_middle_width_is_rounded_down():
+    """int(embedding x ratio), as in AutoFormer. Rejects 28 for 27.5."""
+    assert SuperViT(**SMALL).windows.layers[0].hidden[11, 2.5].length == 27
+
+
+def test_the_mean_is_of_the_tokens_without_the_class_token():
+    """Rejects the class token among those that are averaged."""
+    model, seen = SuperViT(**SMALL, pool='mean').double().eval(), []
+    model.norm.register_forward_hook(lambda module, args, y: seen.append(y))
+    found = model(inputs(CLIP))
+    assert torch.allclose(found, seen[0][:, 1:].mean(1), atol=1e-12)
+    assert not torch.allclose(found, seen[0].mean(1), atol=1e-6)
+
+
 def test_layers_that_are_not_run_need_not_be_offered_to_be_inherited():
     """Rejects a network of two layers that a supernet does not take over, because of what stands in its architecture
     for the third."""
