@@ -60,7 +60,6 @@ class _MaskedLayerNorm(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         given, share = ctx.saved_tensors  # read once: under activation checkpointing they are gone afterwards
         with torch.autocast(grad.device.type, enabled=False):
-            grad = grad.to(share.dtype)
             centred, scale, x = _moments(given, share, ctx.eps)
             by_variance = (grad * centred).sum(-1, keepdim=True) * scale.pow(3) * -0.5
             by_centred = grad * scale + (2 * by_variance) * (centred * share)

@@ -471,7 +471,6 @@ class SearchHook(Hook):
         if self.is_set_up:
             arch = self._found or self.choose()
             self._validation.enter_context(self.inherited(arch))
-            runner.model.eval()
             return arch
         if find_searchable(bare_model(runner.model))[1].space.open:
             runner.logger.warning(

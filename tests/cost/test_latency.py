@@ -306,6 +306,7 @@ def test_the_range_is_that_of_all_architectures():
         (dict(rates=[1]), ['rates = [1]', 'an object']),
         (dict(network={'macs': 49, 'params': 63}), ["{'macs': 49", "{'macs': 50"]),
         (dict(rates={'block': {'ms': [1]}}), ["'network'", 'a block of this network']),
+        (dict(rates={'network': {'ms': [0.5, 0.25]}}), ["'network'", 'a block of this network']),  # of three amounts
     ],
 )
 def test_a_table_of_something_else_is_refused(changes, words, tmp_path):

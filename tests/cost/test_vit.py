@@ -40,6 +40,18 @@ def test_range_equals_brute_force(shape):
             assert getattr(model.cost(model.space.check(arch), shape), quantity) == cost
 
 
+@pytest.mark.parametrize('shape', [CLIP, IMAGE], ids=['clip', 'image'])
+def test_range_where_fewest_tokens_cost_most(shape):
+    """Of a kernel of 81 taps or more 2 tokens are dearer than 12 of one tap, layer included. Rejects an end of the
+    range that looks at the fewest (or most) tokens alone: a budget that can be met would be refused."""
+    tubes = [dict(kernels=('1x1x1', f'{frames}x9x9'), strides=('5x4x4',)) for frames in (1, 5)]
+    model = SuperViT(dict(embed_dims=(5,), depths=(1,), heads=(2,), qkv_dims=(2,), mlp_ratios=(0.5,)), tubes)
+    every = [model.cost(model.space.decode(i), shape).macs for i in product(*(range(len(c)) for c in model.space))]
+    (low, cheapest), (high, dearest) = model.cost_range(shape)['macs']
+    assert (low, high) == (min(every), max(every)) and len(set(every)) > 1
+    assert cheapest['tube1.kernel'] == '1x1x1' and dearest['tube1.kernel'] == '1x9x9'
+
+
 @pytest.mark.parametrize('size', ['vimnas-tiny', 'vimnas-base', 'autoformer-small'])
 @pytest.mark.parametrize('frames', [32, 1])
 def test_published_spaces_equal_the_counter(size, frames):

@@ -148,10 +148,13 @@ def test_a_batch_of_bad_ones_draws_another(bad_cfg):
         assert torch.equal(one['inputs'][0], other['inputs'][0]) and one['bad_samples'] == other['bad_samples']
 
 
-def test_no_clip_counts_twice_in_a_validation(bad_cfg):
-    """Rejects a metric over clips that were drawn in place of bad ones."""
+def test_no_clip_counts_twice_in_a_validation(bad_cfg, video_cfg):
+    """Rejects a metric over clips that were drawn in place of bad ones, of one dataset or of several joined."""
     (batch,) = batches(dict(bad_cfg, test_mode=True), [[(0, 2), (0, 3)]])
     assert batch['inputs'] == [] and len(batch['bad_samples']) == 2
+    joint = JointDataset(dict(bad=dict(bad_cfg, test_mode=True), whole=video_cfg), seed=5)
+    samples = joint.__getitems__([('bad', 0, 2), ('bad', 0, 3)])
+    assert len(samples) == 2 and all(isinstance(sample, BadSample) for sample in samples)
 
 
 def test_what_is_drawn_is_of_the_same_dataset(bad_cfg, video_cfg):

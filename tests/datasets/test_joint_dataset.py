@@ -43,7 +43,8 @@ def test_a_sample_is_that_of_its_dataset_alone(demo_root, joint):
 
 
 def test_datasets_have_seeds_of_their_own(demo_root, joint):
-    """Rejects one seed for all (their crops would go together), and a run's seed that is not handed on."""
+    """Rejects one seed for all (their crops would go together), a run's seed that is not handed on, and one that takes
+    the place of a dataset's own."""
     assert len({part.seed for part in joint.parts.values()}) == 3
     draws = {joint[task, 1, 2]['data_samples'].draw for task in joint.tasks}
     assert len(draws) == 3
@@ -52,6 +53,9 @@ def test_datasets_have_seeds_of_their_own(demo_root, joint):
     assert torch.equal(other['scene', 1, 2]['inputs'], joint['scene', 1, 2]['inputs'])
     other.seed = 12
     assert not torch.equal(other['scene', 1, 2]['inputs'], joint['scene', 1, 2]['inputs'])
+    own = dict(type='SeededDataset', dataset=video_part(demo_root, 'scene', 'train'), seed=5)
+    fixed = JointDataset(dict(scene=own, motion=video_part(demo_root, 'motion', 'train')), seed=11)
+    assert fixed.parts['scene'].seed == 5 and fixed.parts['motion'].seed == joint.parts['motion'].seed
 
 
 @pytest.mark.parametrize('place', ['of all', 'its own'])

@@ -3,9 +3,11 @@
 import copy
 
 import pytest
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
+from mmnas_video.registry import HOOKS
 
 from .joint import CLASSES, model, parts, run, run_config
 
@@ -95,6 +97,20 @@ def test_validation_gives_every_datasets_accuracy(tmp_path, demo_root, monkeypat
     log = next(tmp_path.rglob('*.log')).read_text()
     assert 'model.cls_head.heads.scene.num_classes: found 5, but the labels' in log
     assert 'not be bit for bit' not in log
+
+
+@HOOKS.register_module()
+class Still(Hook):
+    """As a search that trains nothing (an evolution)."""
+
+    trains_weights = False
+
+
+def test_a_run_that_trains_nothing_has_nothing_to_leave_out(tmp_path, demo_root):
+    """Rejects the config of a supernet's evolution, whose few steps are all within the time of the first dataset."""
+    cfg = run_config(tmp_path, demo_root, kill_at=0, first=dict(dataset='image', epochs=2))
+    cfg.custom_hooks.append(dict(type='Still'))
+    assert len(run(cfg)[0]) == 1
 
 
 def test_bad_files_are_skipped_and_named(tmp_path, demo_root):

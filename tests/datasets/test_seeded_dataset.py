@@ -53,13 +53,15 @@ def test_same_pixels_with_any_workers_batches_and_history(video_cfg):
 
 
 def test_samples_of_an_epoch_draw_apart(video_cfg, tmp_path):
-    """One video, listed five times. Rejects one seed for all samples of an epoch: each batch would have one crop."""
+    """One video, listed five times. Rejects one seed for all samples of an epoch: each batch would have one crop; and
+    the crops of an epoch that come again in the next, one sample further on."""
     line = Path(video_cfg['ann_file']).read_text().splitlines()[0]
     video_cfg['ann_file'] = str(tmp_path / 'list.txt')
     Path(video_cfg['ann_file']).write_text(f'{line}\n' * 5)
     dataset = SeededDataset(video_cfg, seed=5)
     drawn = [dataset[2, index]['inputs'] for index in range(5)]
     assert not any(torch.equal(one, other) for one, other in itertools.combinations(drawn, 2))
+    assert len({dataset.sample_seed(epoch, index) for epoch in range(7) for index in range(5)}) == 35
 
 
 def test_generators_are_given_back(video_cfg):
@@ -171,6 +173,17 @@ def fails(cfg: dict, *words: str, **options) -> None:
     with pytest.raises(ConfigError) as info:
         SeededDataset(cfg, **options)
     assert all(word in str(info.value) for word in words), str(info.value)
+
+
+def test_each_class_is_split_by_itself():
+    """Rejects a split that moves when another class gets more clips, and a class of two of which none is held out."""
+    names = [f'{label}/{number}' for label, count in (('a', 7), ('b', 23), ('c', 2)) for number in range(count)]
+    labels, split = [name[0] for name in names], HeldOut(0.2, 'held_out')
+    found = [names[row] for row in split.indices(names, labels)]
+    assert [sum(name[0] == label for name in found) for label in 'abc'] == [1, 5, 1]
+    for label in 'abc':
+        own = [name for name in names if name[0] == label]
+        assert [own[row] for row in split.indices(own, [label] * len(own))] == [n for n in found if n[0] == label]
 
 
 def test_missing_data_is_one_error(tmp_path, video_cfg):

@@ -14,6 +14,7 @@ from mmnas_video.entangle import (
     SuperAttention,
     SuperLayerNorm,
     SuperLinear,
+    TubeEmbed,
     Window,
     lay_windows,
     mix_heads,
@@ -45,6 +46,15 @@ def test_linear_equals_a_plain_one(plain):
         x = torch.randn(2, 3, inp.length, dtype=torch.float64)
         weight, bias = plain.gather(layer.weight, out, inp), plain.gather(layer.bias, out)
         assert close(layer(x, out, inp), torch.einsum('bni,oi->bno', x, weight) + bias)
+
+
+def test_weights_start_as_those_of_a_vision_transformer():
+    """Rejects torch's own initialisation, or another size of it: normal numbers of 0.02, and biases of 0."""
+    torch.manual_seed(0)
+    attention = SuperAttention(101, 5, 19)
+    layers = [SuperLinear(101, 97), attention.qkv, attention.proj, TubeEmbed(3, 101, [(2, 5, 7), (3, 3, 5)])]
+    assert [float(layer.weight.detach().std()) for layer in layers] == pytest.approx([0.02] * 4, rel=0.05)
+    assert not any(layer.bias.any() for layer in layers)
 
 
 def test_layer_norm_by_its_formula(plain):

@@ -136,6 +136,15 @@ def test_without_groups_nothing_is_there():
     assert pinned.local_weights is None
 
 
+def test_assignments_start_by_the_runs_seed():
+    """Rejects one start for every seed: runs of several seeds would not tell how far a search depends on it."""
+    tables = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        tables.append(SuperViT(**SMALL, local_weights=dict(groups=2)).local_weights.table)
+    assert torch.equal(tables[0], tables[1]) and not torch.equal(tables[0], tables[2])
+
+
 @pytest.mark.parametrize('pinned', [{'depth': 2}, {'depth': 1, 'layer3.heads': 5}])
 def test_a_pinned_depth_leaves_no_choice_that_does_nothing(pinned):
     """Rejects choices of layers beyond a depth that the config pins: they would be sampled, learned and selected, and

@@ -84,13 +84,13 @@ def test_a_new_block_is_the_identity(name):
 
 @pytest.mark.parametrize(('channels', 'nodes', 'params'), [(32, 16, 3968), (64, 32, 15616), (512, 128, 411136)])
 def test_glore_has_the_published_parameters(channels, nodes, params):
-    """Rejects other biases, state widths or an affine-free norm: 5CM + 5M² + 4M + 2C, measured on the
-    authors' unit.
+    """Rejects other biases, state widths, an affine-free norm or one with torch's epsilon: 5CM + 5M² + 4M + 2C,
+    measured on the authors' unit.
     """
     assert params == 5 * channels * nodes + 5 * nodes**2 + 4 * nodes + 2 * channels
     block = SuperGloRe(channels, nodes)
     assert sum(p.numel() for p in block.parameters()) == params
-    assert block.cost(channels, (3, 5, 7)).params == params
+    assert block.cost(channels, (3, 5, 7)).params == params and block.extend_norm.eps == 1e-4
 
 
 def test_glore_keeps_its_scale_when_the_clip_grows():

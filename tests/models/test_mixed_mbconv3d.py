@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 import torch
 
-from mmnas_video.entangle import Mixture, Window
+from mmnas_video.entangle import Mixture, Window, whole
 from mmnas_video.models.backbones import SuperMBConv3D
-from mmnas_video.models.blocks import SuperGloRe, SuperNonLocal
+from mmnas_video.models.blocks import JoinedInput, SuperGloRe, SuperNonLocal
 from mmnas_video.testing import check_mixture
 from mmnas_video.testing.mixture import random_weights
 
@@ -17,6 +17,7 @@ CASES = {
     'stem width': dict(stem_channels=6),
     'fixed width': dict(fixed={'s1.g1.channels': 6}),
     'no stride': dict(stages=(((3, 9, 3), (1, 2)), ((6, 15, 3), (2,))), spatial_strides=(1, 1)),
+    'widths on both sides of a stride': dict(stages=(((3, 9, 3), (1,)), ((6, 15, 3), (1,))), spatial_strides=(1, 2)),
     'no SE': dict(se_ratio=None, stem_temporal_kernel=3),
     'recomputed': dict(with_cp=True, stages=(((3, 6, 3), (1,)),), spatial_strides=(1,), kernels=('t1_s3', 't3_s5')),
 }
@@ -25,7 +26,8 @@ CASES = {
 @pytest.mark.parametrize('case', CASES)
 def test_one_hot_is_the_sampled_network_and_gradients_are_right(case, small):
     """Rejects a shortcut that is run as the convolution where it is an identity (or the other way round), one that
-    leaves the channels where they are although equal widths have other windows, and middle windows by expansion alone;
+    leaves the channels where they are although equal widths have other windows, or halves no picture where the stride
+    is 2, and middle windows by expansion alone;
     and weights whose gradient is cut or doubled."""
     make = partial(SuperMBConv3D, **{**small.cfg, 'zero_init_residual': False, **CASES[case]})
     x = torch.randn(2, *small.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -78,6 +80,20 @@ def test_the_shortcuts_shares(small):
     move = at.first.shortcut.move
     assert torch.isclose(move[0, 0], p[2] * q[2]) and torch.isclose(move[5, 5], p[1] * q[1] + p[2] * q[2])
     assert torch.equal(move, move.diag().diag()) and at.rest.shortcut is None
+
+
+def test_the_shortcuts_shares_where_another_stream_joins(small):
+    """The identity holds where nothing joins and the widths are the same; all else is convolved. Rejects an identity of
+    full weight beside the joined channels, and other widths that count again where something joins."""
+    model = small.build()
+    at = model.groups[1].at(Mixture(model.space, random_weights(model.space, seed=4)), 's1.g1.channels')
+    move, convolved = at.first.shortcut
+    alone, beside = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    joined = at.joined_by(JoinedInput((('fused', whole(2)),), alone, beside)).first.shortcut
+    assert torch.equal(joined.move, 0.25 * move) and convolved > 0.1
+    assert torch.isclose(joined.convolved, 0.75 + 0.25 * convolved, rtol=1e-12)
+    always = at.joined_by(JoinedInput((('fused', whole(2)),), None, alone + beside)).first.shortcut
+    assert always.move is None and always.convolved == 1
 
 
 def counted(module, counts, name):

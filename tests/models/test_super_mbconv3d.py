@@ -51,6 +51,16 @@ def test_se_alternates_through_the_stage():
     assert not any(hasattr(group, name) for group in model.groups for name in ('glore', 'nonlocal_block'))
 
 
+def test_a_network_starts_as_if_it_had_no_attention(small):
+    """Rejects features that are added to an attention block's, which has them in it: it starts as the identity."""
+    model, x = SuperMBConv3D(**small.cfg).double().eval(), torch.randn(1, *small.shape, dtype=torch.float64)
+    outputs = []
+    for attention in ('none', 'glore', 'nonlocal'):
+        with torch.no_grad(), model.use({**model.space.largest, 's1.g2.attention': attention}):
+            outputs.append(model(x))
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2]) and outputs[0].any()
+
+
 def test_output_shape_and_strides(small):
     """Rejects a stride in time, strides rounded down, and a stride at another block than a stage's first."""
     model = small.build().eval()
@@ -92,18 +102,20 @@ def test_drop_path_grows_through_the_network(small):
     assert [b.drop_path for g in model.groups for b in g.blocks] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_checkpointing_gives_the_same_gradients(small):
-    """Rejects a recomputation with other windows, or one that never happens."""
+@pytest.mark.parametrize('training', [False, True])
+def test_checkpointing_gives_the_same_gradients(training, small):
+    """Rejects a recomputation with other windows, one that never happens, and running statistics that it moves a second
+    time."""
     x = torch.randn(2, *small.shape, dtype=torch.float64)
     grads = []
     for with_cp in (False, True):
-        model = small.build(with_cp=with_cp).eval()
+        model = small.build(with_cp=with_cp).train(training)
         calls = []
         for group in model.groups:
             group.blocks[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         with model.use(model.space.decode([1] * 12)):
             model(x).square().sum().backward()
-        grads.append([p.grad for p in model.parameters() if p.grad is not None])
+        grads.append([*(p.grad for p in model.parameters() if p.grad is not None), *model.buffers()])
         assert len(calls) == (6 if with_cp else 3)
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*grads, strict=True))
 
@@ -165,6 +177,7 @@ def test_a_crop_smaller_than_the_strides_is_refused(size, small):
         with pytest.raises(ConfigError, match=text):
             ask()
     assert model(torch.zeros(1, 3, 1, 4, 4, dtype=torch.float64)).shape == (1, 11, 1, 1, 1)
+    assert small.build(stem_stride=1, spatial_strides=(1, 2, 7)).total_stride == 2  # of two stages
     assert model.cost(model.arch, (3, 1, 4, 4)).macs > 0
 
 

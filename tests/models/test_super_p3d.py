@@ -83,6 +83,17 @@ def test_a_mixed_edge_by_hand():
     torch.testing.assert_close(cell(older, newer, terms), torch.cat(states[2:], 1), rtol=1e-12, atol=1e-12)
 
 
+def test_a_node_without_connections_is_zeros():
+    """Rejects one that passes an input on; beside it the other node is as it was."""
+    model = SuperP3D(nodes=2, cells=1, channels=3, reductions=(0,)).double().eval()
+    arch = dict.fromkeys(model.space.names, 'conv_1')
+    x = torch.randn(2, 3, 5, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cut = {name: 'zero' if name.startswith('cell.n0.') or name == 'cell.n1.e2' else op for name, op in arch.items()}
+    with torch.no_grad(), model.use(cut):
+        y = model(x)
+    assert y.shape == (2, 2 * 6, 5, 4, 3) and not y[:, :6].any() and y[:, 6:].any()
+
+
 def test_an_operator_of_weight_zero_is_not_run():
     """Rejects a mixture that pays for what has been taken out."""
     model, ran = built(), []

@@ -9,10 +9,10 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmnas_video.cost import RestCost, count, total_cost
-from mmnas_video.entangle import copy_slices, extract_state
+from mmnas_video.entangle import copy_slices, extract_state, inherit
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperViT
-from mmnas_video.models.blocks import tube_positions
+from mmnas_video.models.blocks import TubeTokenizer, tube_positions
 from mmnas_video.registry import MODELS
 from mmnas_video.search.extraction import pinned_config
 from mmnas_video.testing import check_searchable
@@ -217,6 +217,46 @@ def test_an_image_is_cut_by_the_first_tube_alone():
         assert torch.equal(later.eval()(image), expected)
 
 
+def test_learned_positions_are_of_the_first_tube_alone():
+    """Rejects learned positions of patches, resized, on the tokens of 3-D tubes too, or on the class token; and a class
+    token that starts as zeros."""
+    torch.manual_seed(0)
+    model = SuperViT(**SMALL, patch_grid=(3, 4)).double()
+    at, found = model.windows.sampled(model.space.largest), []
+    for value in (0.0, 1.0):
+        nn.init.constant_(model.tokenizer.patch_position, value)
+        found.append(model.tokenizer(inputs(CLIP), at.embed, at.tubes).x)
+    own, other = (model.tokenizer.counts(i, at.tubes[i][0].at, CLIP[1:]) for i in range(2))
+    moved = (found[1] - found[0]).abs().amax((0, 2)) > 0.5
+    assert moved.tolist() == [False, *[True] * own, *[False] * other] and own and other
+    wide = TubeTokenizer(3, 997, [[(1, 2, 3)]])
+    assert wide.cls_token.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_the_middle_width_is_rounded_down():
+    """int(embedding x ratio), as in AutoFormer. Rejects 28 for 27.5."""
+    assert SuperViT(**SMALL).windows.layers[0].hidden[11, 2.5].length == 27
+
+
+def test_the_mean_is_of_the_tokens_without_the_class_token():
+    """Rejects the class token among those that are averaged."""
+    model, seen = SuperViT(**SMALL, pool='mean').double().eval(), []
+    model.norm.register_forward_hook(lambda module, args, y: seen.append(y))
+    found = model(inputs(CLIP))
+    assert torch.allclose(found, seen[0][:, 1:].mean(1), atol=1e-12)
+    assert not torch.allclose(found, seen[0].mean(1), atol=1e-6)
+
+
+def test_layers_that_are_not_run_need_not_be_offered_to_be_inherited():
+    """Rejects a network of two layers that a supernet does not take over, because of what stands in its architecture
+    for the third."""
+    before, wide = SuperViT(**SMALL).double(), SuperViT(**SMALL, fixed={'layer3.heads': 3}).double()
+    arch = {**before.space.smallest, 'depth': 2, 'layer3.heads': 5}
+    assert inherit(wide, extract_state(before, arch), arch) == ()
+    with before.use(arch), wide.use(wide.canonical(arch)):
+        assert torch.equal(wide(inputs(CLIP)), before(inputs(CLIP)))
+
+
 def test_recomputing_layers_changes_nothing():
     """Rejects a checkpointed layer that forgets its windows or draws another drop path in the backward pass."""
     found = []
@@ -251,6 +291,9 @@ def test_drop_path_grows_over_the_depth_and_keeps_the_mean():
     dropped = layer.train()._dropped(y)
     assert set(dropped.unique().tolist()) == {0.0, 2.0} and abs(dropped.mean() - 1) < 0.03
     assert layer.eval()._dropped(y) is y
+    layer.drop_path, at = 1 - 1e-9, model.windows.sampled(model.space.largest).layers[2]  # both of a layer's branches
+    x = inputs((3, 13))
+    assert torch.equal(layer.train()(x, at), x) and not torch.equal(layer.eval()(x, at), x)
 
 
 def test_canonical_archs_are_the_same_network():

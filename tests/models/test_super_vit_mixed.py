@@ -141,6 +141,9 @@ def test_tubes_are_weighed_as_tokens(pool):
     expected = run(model, weights, x)
     half = {**weights, 'tube2.kernel': weights['tube2.kernel'] * 0.25}  # it alone: its share is 1
     assert torch.allclose(run(model, half, x), expected, atol=1e-10)
+    both = {**weights, 'tube2.kernel': torch.tensor([0.5, 0.25], dtype=torch.float64)}
+    fewer = {**both, 'tube2.kernel': both['tube2.kernel'] / 4}  # as where a third value has been taken out
+    assert torch.allclose(run(model, fewer, x), run(model, both, x), atol=1e-10)
     mixed = model.windows.mixed
     at = mixed(Mixture(model.space, weights))
     (only,) = at.tubes[1]

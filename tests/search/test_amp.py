@@ -53,7 +53,14 @@ def test_scaled_search_equals_unscaled(scaler_on_cpu, accumulate, method, monkey
         torch.testing.assert_close(one, two, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize('hook', [dict(type='PARSECSearchHook', num_archs=2), dict(type='DARTSSearchHook', order=2)])
+@pytest.mark.parametrize(
+    'hook',
+    [
+        dict(type='PARSECSearchHook', num_archs=2),
+        dict(type='DARTSSearchHook', order=2),
+        dict(type='EntanglementSearchHook', arch_mode='sampled', arch_samples=2, weight_mode='mixed'),
+    ],
+)
 def test_bf16_autocast_runs_and_learns(scaler_on_cpu, hook):
     """A real bf16 forward pass through the hook: the loss falls, weights stay in float32. Rejects autocast that does
     not

@@ -77,6 +77,24 @@ def test_dropping_the_second_order_term_fails(quadratic):
     assert torch.allclose(first, tiny, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize('slope', [1e-4, 1e4])
+def test_the_way_of_the_finite_difference_is_as_long_as_darts(slope, quadratic):
+    """0.01 to either side of Θ, whatever the slopes. Rejects an ε that is not divided by their length: of small slopes
+    float32 would see no difference, and that of large ones would be no derivative."""
+    train, valid, weights, alpha, *_ = quadratic
+    seen = []
+
+    def noted(weights, alpha):
+        seen.append(torch.cat([weight.detach() for weight in weights]))
+        return train(weights, alpha)
+
+    bilevel = Bilevel(noted, lambda weights, alpha: slope * valid(weights, alpha))
+    bilevel.second_order(weights, alpha, VirtualStep.plain(weights, RATE))
+    here, one, other = seen
+    assert [float((end - here).norm()) for end in (one, other)] == pytest.approx([0.01, 0.01])
+    torch.testing.assert_close(one + other, 2 * here)
+
+
 def test_exact_through_attention():
     """Rejects an exact product through an attention kernel that cannot be differentiated twice (float32 takes one), and
     a bias of the keys through which α has no second derivative."""
@@ -210,6 +228,15 @@ def test_a_step_without_slope():
         weights, alpha, VirtualStep.plain(weights, RATE)
     )
     assert found.tolist() == [2.0, 2.0]
+
+
+def test_slopes_that_are_no_number():
+    """Rejects a second-order part that is then left out without a word, as if the slopes were 0: the update has to be
+    seen as one that is not finite."""
+    weights, alpha = [torch.zeros(3, requires_grad=True)], torch.ones(2, requires_grad=True)
+    bilevel = Bilevel(lambda w, a: w[0].sum() * a.sum(), lambda w, a: a.sum() + (0 * w[0].sum()).sqrt())
+    found, loss = bilevel.second_order(weights, alpha, VirtualStep.plain(weights, RATE))
+    assert loss == 2 and not found.isfinite().any()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
@@ -190,6 +191,27 @@ def test_the_best_so_far_stands_until_a_better_one_does(tmp_path, monkeypatch):
     with pytest.raises(RunError, match='full'):
         search.train()
     assert [name for name in checkpoints(tmp_path) if name.startswith('best')] == ['best_top1_epoch_2.pth']
+
+
+@pytest.mark.parametrize('keys', ['top1', ['top1', 'top5']])
+def test_the_best_of_a_copied_work_dir_is_its_own(keys, tmp_path, monkeypatch):
+    """Copied after an epoch and gone on with there, where the next epoch is better. Rejects a resume that removes the
+    best checkpoint of the work dir that it was copied from, and leaves its own old one."""
+    changes = dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    hooks = dict(checkpoint=dict(type='AtomicCheckpointHook', interval=1, save_best=keys, rule='greater'))
+    monkeypatch.setattr(Evaluator, 'evaluate', lambda self, size: dict.fromkeys(('top1', 'top5'), next(scores)))
+    scores = iter([0.2, 0.4])
+    for folder, epochs in (('one', 1), ('two', 2)):
+        forget_runs()
+        cfg = config(PARSEC, work_dir=str(tmp_path / folder), epochs=epochs, default_hooks=hooks, **changes)
+        cfg.resume = folder == 'two'
+        type(runner(PARSEC)).from_cfg(cfg).train()
+        if folder == 'one':
+            shutil.copytree(tmp_path / 'one', tmp_path / 'two')
+    left = [
+        {name[-5] for name in checkpoints(tmp_path / folder) if name.startswith('best')} for folder in ('one', 'two')
+    ]
+    assert left == [{'1'}, {'2'}]
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,14 @@ def settled(norm=False):
     return {name: value.detach().clone() for name, value in made.model.state_dict().items()}
 
 
+def loss_of(model, data, arch):
+    with model.backbone.use(arch):
+        return model(**data, mode='loss')['loss_cls']
+
+
 def gradient_of(model, data, archs):
     """Gradient of the mean over four networks of the losses of ``archs``, by plain autograd."""
-    total = 0.0
-    for arch in archs:
-        with model.backbone.use(arch):
-            total = total + model(**data, mode='loss')['loss_cls'] / 4
+    total = sum(loss_of(model, data, arch) / 4 for arch in archs)
     return torch.autograd.grad(total, list(model.parameters()))
 
 
@@ -91,7 +93,10 @@ def test_step_equals_the_projection_by_hand(per):
         data = made.model.data_preprocessor(copy.deepcopy(batch), True)
         before = [p.detach().clone() for p in made.model.parameters()]
         directions, count = by_hand(made.model, data, per)
+        losses = [float(loss_of(made.model, data, arch)) for arch in ARCHS]
         logged = made.model.train_step(batch, made.optim_wrapper)
+        assert float(logged['loss']) == pytest.approx(losses[0], rel=1e-6)
+        assert float(logged['subnet_loss']) == pytest.approx(sum(losses[1:]) / 3, rel=1e-6)
         assert float(logged['conflict']) == pytest.approx(count / 3)
         for parameter, was, direction in zip(made.model.parameters(), before, directions, strict=True):
             torch.testing.assert_close(parameter.detach(), was - 0.1 * direction, rtol=0, atol=1e-13)

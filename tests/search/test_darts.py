@@ -143,8 +143,9 @@ def test_alpha_is_never_in_the_weights_optimiser():
     owned = [p for group in made.optim_wrapper.optimizer.param_groups for p in group['params']]
     assert all(p is not alpha for p in [*owned, *made.model.parameters()])
     assert {id(p) for p in owned} == {id(p) for p in made.model.parameters()}
-    assert search.alpha_optimizer.param_groups[0]['params'] == [alpha]
-    assert search.alpha_optimizer.param_groups[0]['betas'] == (0.5, 0.999)
+    (group,) = search.alpha_optimizer.param_groups
+    assert group['params'] == [alpha]
+    assert (group['lr'], group['betas'], group['weight_decay']) == (3e-4, (0.5, 0.999), 1e-3), 'that of DARTS'
 
 
 def test_alpha_starts_small_random_and_seeded():
@@ -181,6 +182,24 @@ def test_accumulation_adds_up_alphas_gradient(monkeypatch):
     assert torch.allclose(search.distribution.alpha, expected, rtol=1e-12, atol=1e-14)
 
 
+def test_alpha_moves_first_and_the_weights_follow_it(monkeypatch):
+    """Rejects weights that are trained before α has moved (Algorithm 1 of DARTS: α first), or through the mixture of
+    the α before."""
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', norm=False))  # a norm undoes what α does
+    made, search = prepared({**DARTS, 'arch_optimizer': dict(type='SGD', lr=5.0), 'init_std': 0.5}, model=model)
+    start, seen, step = search.distribution.alpha.detach().clone(), [], search.sampled_step
+
+    def noting(archs, *args):
+        seen.append((search.distribution.alpha.detach().clone(), archs[0]['width']))
+        return step(archs, *args)
+
+    monkeypatch.setattr(search, 'sampled_step', noting)
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    ((alpha, width),) = seen
+    assert not torch.equal(alpha, start) and torch.equal(alpha, search.distribution.alpha)
+    torch.testing.assert_close(width, alpha[1].softmax(0), rtol=0, atol=1e-15)
+
+
 def test_an_overflow_is_left_out_and_counted(monkeypatch):
     """Rejects one infinite gradient that makes α, and Adam's moments, not a number for ever."""
     made, search = prepared(DARTS)
@@ -193,9 +212,10 @@ def test_an_overflow_is_left_out_and_counted(monkeypatch):
     assert not search.alpha_optimizer.state
 
 
-def test_warm_up_leaves_alpha_alone():
-    """Rejects a warm-up in which α moves, or in which the weights do not."""
-    made, search = prepared({**DARTS, 'warmup_epochs': 1})
+@pytest.mark.parametrize('method', ['DARTSSearchHook', 'EntanglementSearchHook'])
+def test_warm_up_leaves_alpha_alone(method):
+    """Rejects a warm-up in which α moves, one in which the weights do not, and one that is an epoch too long."""
+    made, search = prepared({**DARTS, 'type': method, 'warmup_epochs': 1})
     start, weight = search.distribution.alpha.detach().clone(), made.model.backbone.weight.detach().clone()
     batch = next(iter(made.train_dataloader))
     made.model.train_step(batch, made.optim_wrapper)
@@ -231,6 +251,29 @@ def test_cost_term_estimates_the_gradient_of_the_expected_hinge(macs, hinges):
     draws = 1500
     mean = sum(torch.autograd.grad(search.cost_term(), [alpha])[0] for _ in range(draws)) / draws
     assert (mean - 0.8 * expected).norm() < 0.15 * expected.norm() and expected.norm() > 0.01
+
+
+def test_the_cost_weighs_as_it_is_told(monkeypatch):
+    """With SGD α moves by its rate times the gradient plus λ times that of the cost. Rejects a ``cost_weight`` that is
+    checked and left out; under Adam, which a test of where α ends has, its size hardly shows."""
+    options = dict(budget=dict(macs=40), cost_weight=3.0, arch_optimizer=dict(type='SGD', lr=0.7), init_std=0.5)
+    made, search = prepared({**DARTS, **options})
+    alpha, toward = search.distribution.alpha, torch.arange(6, dtype=torch.float64).view(2, 3)
+    start = alpha.detach().clone()
+    monkeypatch.setattr(search, 'arch_gradient', lambda *args: (torch.full_like(start, 0.25), torch.ones(())))
+    monkeypatch.setattr(search, 'cost_term', lambda: (alpha * toward).sum())
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    torch.testing.assert_close(alpha.detach(), start - 0.7 * (0.25 + 3 * toward), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(('width', 'within'), [(3, True), (5, False)])
+def test_an_epochs_architecture_is_held_against_the_budget(width, within):
+    """Of 36 and 50 MACs under a bound of 40. Rejects epochs that all count as within it: with ``derive='best'`` the
+    search would end with the dearest network that scores well."""
+    made, search = prepared({**DARTS, 'budget': dict(macs=40)})
+    biased(search, {'scale': 1.0, 'width': width})
+    search.after_train_epoch(made)
+    assert [(line['epoch'], line['within']) for line in search.epochs.lines] == [(1, within)]
 
 
 def test_the_budget_moves_alpha():

@@ -24,6 +24,7 @@ from mmnas_video.search.config_text import unformatted
 from mmnas_video.search.drawn import DrawnValues
 from mmnas_video.search.indicator import Likelihood
 from mmnas_video.search.perturbation import PerturbationSelection
+from mmnas_video.search.tuning import Tuning
 from mmnas_video.space import Arch, Choice, SearchSpace
 from mmnas_video.testing.method import Killed, Killer
 
@@ -303,6 +304,21 @@ def test_the_share_of_bad_files_holds_for_all_that_a_search_loads(root, tmp_path
         close_runner_workers(runner)
 
 
+def test_tuning_on_joint_data_draws_as_the_training(root, tmp_path):
+    """Rejects batches of one size for all datasets where the training's differ, and datasets that come alike where the
+    training's weights say otherwise."""
+    cfg = joint_config(root, tmp_path, dict(selection='argmax', calibration_clips=0), *BACKBONES['SuperMBConv3D'])
+    cfg.train_dataloader.batch_sampler.weights = dict(image=0.0, scene=0.75, motion=0.25)
+    search = begun(cfg)
+    tuning, seen = Tuning(search, search.runner, 1), Counter()
+    for _ in range(24):
+        samples = tuning._next()['data_samples']
+        seen[samples[0].task] += 1
+        assert len(samples) == {'scene': 4, 'motion': 5}[samples[0].task]
+    tuning.close()
+    assert 12 < seen['scene'] < 24 and seen['scene'] + seen['motion'] == 24
+
+
 # ---------------------------------------------------------------------------- what a joint score is
 def begun(cfg):
     """The entanglement hook of a run that stands before its first step."""
@@ -425,6 +441,20 @@ def test_sampled_gradient_estimates_that_of_the_expected_loss():
     assert (found - 0.8 * expected).norm() < 0.2 * expected.norm() and expected.norm() > 0.01
 
 
+def test_sampled_networks_leave_the_statistics_alone():
+    """Rejects α's held-out batches in BatchNorm's running statistics, and scores by these."""
+    made, search = prepared({**HOOK, 'arch_mode': 'sampled', 'init_std': 1.0})
+    batch, held_out = batches(made, search)
+    norm, found = made.model.backbone.norm, []
+    for mean in (0.0, 7.0):
+        norm.running_mean.fill_(mean)
+        before = copy.deepcopy(norm.state_dict())
+        search.rng.seed(1)
+        found.append(search.arch_gradient(batch, held_out, made.optim_wrapper)[0])
+        assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    assert torch.equal(*found) and found[0].any() and made.model.training
+
+
 # ---------------------------------------------------------------------------- what a step runs
 def test_what_is_sampled_and_mixed(monkeypatch):
     """Rejects sampling from α where Algorithm 1 says uniform (and the reverse), and modes that are ignored."""
@@ -499,6 +529,14 @@ def test_draws(number, shapes):
     assert len({tuple(map(tuple, table.tolist())) for table in tables}) > 30
 
 
+def test_draws_of_a_choice_with_as_many_values():
+    """Rejects a choice that is passed over where the number would take all of its values."""
+    space = SearchSpace('pair', [Choice('tube1.kernel', (1, 2)), Choice('tube1.stride', (1, 2, 3))])
+    drawn, rng = DrawnValues(space, {'tube*': 2}, 'Hook.drawn'), random.Random(0)
+    assert {tuple(drawn.draw(rng).sum(1).tolist()) for _ in range(40)} == {(2, 1), (1, 2)}
+    assert drawn.draw(rng).shape == (2, 3)
+
+
 def test_strongest_of_a_group():
     """Rejects combinations of several choices at once, and the weakest values."""
     weights = {choice.name: [(i * 3 % 7) / 7 for i in range(len(choice))] for choice in GROUPS}
@@ -520,6 +558,14 @@ def test_perturbation_against_argmax():
         with torch.no_grad():
             search.distribution.alpha[0].copy_(torch.tensor([0.5, 0.2, 0.0]))
         assert search.select(made)['view'] == value
+
+
+@pytest.mark.parametrize(('own', 'expected'), [(None, 2), (3, 3)])
+def test_batches_that_a_selection_scores_on(own, expected):
+    """Rejects ``eval_batches`` that are taken and ignored, and a selection without it on other clips than an epoch."""
+    _, search = prepared({**HOOK, 'score_batches': 2, 'eval_batches': own})
+    assert [len(batches) for batches in search.selection_score()._batches.values()] == [expected]
+    assert [len(batches) for batches in search._scoring()._batches.values()] == [2]
 
 
 def test_a_value_without_weight_is_no_candidate():

@@ -112,6 +112,16 @@ def test_each_network_is_scored_once_and_the_best_is_named(supernet, tmp_path, m
     assert [line['score'] for line in epochs] == so_far
 
 
+def test_one_network_by_several_names_is_one_candidate(supernet, monkeypatch):
+    """Rejects candidates that are told apart by their values, where the network says that they are the same."""
+    canonical = lambda self, arch: self.space.check(arch).replace({'scale': 1.0})  # noqa: E731
+    monkeypatch.setattr('mmnas_video.testing.toy.ToyBackbone.canonical', canonical)
+    made, hook = prepared(evolution(supernet))
+    for _ in range(3):
+        hook.step({}, made.optim_wrapper)
+    assert sorted(found.arch['width'] for found in hook.evolution.seen.values()) == [2, 3, 5]
+
+
 def test_over_budget_is_never_run(supernet, tmp_path, monkeypatch):
     """Rejects a budget that is looked at after the scoring: no forward pass of an architecture outside it."""
     run_with, forward, step = set(), ToyRecognizer.forward, EvolutionSearchHook.step
@@ -159,8 +169,11 @@ def test_a_resume_before_the_first_checkpoint_starts_from_the_supernet(supernet,
 
 
 def test_pareto_mode_writes_the_whole_front(supernet, tmp_path):
-    """Rejects the best architecture alone, members that another one beats, and files that are no arch files."""
-    run(evolution(supernet, population=9, pareto='macs'), tmp_path / 'w', generations=1)
+    """Rejects the best architecture alone, members that another one beats, files that are no arch files, and some that
+    an earlier front has left."""
+    runner = run(evolution(supernet, population=9, pareto='macs'), tmp_path / 'w', generations=1)
+    (tmp_path / 'w/search/front/99.json').write_text('of a front that had more members')
+    next(h for h in runner.hooks if isinstance(h, EvolutionSearchHook)).select(runner)
     lines = history(tmp_path / 'w')
     assert len(lines) == 9
     best: dict[int, float] = {}
@@ -189,6 +202,12 @@ def test_scores_by_likelihood(supernet, tmp_path):
     assert best.score == pytest.approx(-sum(losses) / len(losses), abs=1e-12)
 
 
+def test_the_clips_of_a_video_reach_the_held_out_pipeline(supernet):
+    """Rejects a number of clips that is taken and never set: accuracy of single clips."""
+    hook = evolution(supernet, indicator=dict(type='VideoAccuracy', num_clips=2))
+    refuse(hook, 'found 0 SampleFrames', 'num_clips=2')
+
+
 def test_the_score_of_several_datasets_is_the_mean_of_theirs(supernet):
     """Rejects the mean over clips, in which the largest dataset decides."""
     _, hook = prepared(evolution(supernet))
@@ -202,10 +221,10 @@ def test_the_score_of_several_datasets_is_the_mean_of_theirs(supernet):
     assert score(arch) == pytest.approx((apart['images'] + 5 * apart['videos']) / 6)
 
 
-@pytest.mark.parametrize('room, times', [(2**30, 1), (0, 3)])
+@pytest.mark.parametrize('room, times', [(2**30, 4), (2 * 5 * 7 * 8 + 1, 2 + 3 * 2), (0, 3 * 4)])
 def test_clips_are_prepared_once_for_all_candidates(supernet, monkeypatch, room, times):
-    """Rejects clips that are normalised again for every candidate, some that are kept where there is no room, and a
-    score that depends on it."""
+    """Four batches (of 5 vectors of 7 float64), three candidates. Rejects clips that are normalised again for every
+    candidate, some that are kept where there is no room (any more), and a score that depends on it."""
     _, hook = prepared(evolution(supernet))
     monkeypatch.setattr('mmnas_video.search.candidates.KEPT_READY', room)
     score, calls = CandidateScorer(hook, 4), []
@@ -214,7 +233,7 @@ def test_clips_are_prepared_once_for_all_candidates(supernet, monkeypatch, room,
     prepare, score = hook.prepare, CandidateScorer(hook, 4)
     monkeypatch.setattr(hook, 'prepare', lambda batch: calls.append(1) or prepare(batch))
     assert [score(arch) for arch in archs] == expected and expected[0] != expected[1]
-    assert len(calls) == 4 * times
+    assert len(calls) == times
 
 
 def test_held_out_clips_count_once(supernet, capsys):

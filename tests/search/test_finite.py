@@ -91,6 +91,22 @@ def test_a_step_without_a_number_changes_no_weight(method, gradient, tmp_path):
     )
 
 
+def test_a_lost_update_is_counted_like_any_other():
+    """With accumulation over 2 steps, of which both are lost: the next update is that of the next two. Rejects a count
+    that stands still, after which every step would be an update, with half a gradient."""
+    wrapper = dict(type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=0.1))
+    made, hook = prepared(METHODS['uniform'], optim_wrapper=wrapper)
+    batches, moved, original = iter(made.train_dataloader), [], made.model.forward
+    break_loss(made.model, lambda arch: True)
+    for step in range(6):
+        before = weights(made.model)['head.weight']
+        made.model.train_step(next(batches), made.optim_wrapper)
+        moved.append(not torch.equal(weights(made.model)['head.weight'], before))
+        if step == 1:
+            made.model.forward = original
+    assert moved == [False, False, False, True, False, True] and hook.finite.dropped > 0
+
+
 def test_one_bad_architecture_is_left_out_and_named(tmp_path):
     """Two are averaged, one of them is infinite: the update is that of the other. Rejects both being dropped, and a
     log of the infinite one's loss."""
@@ -144,12 +160,13 @@ def test_what_was_dropped_is_counted_in_one_place(method):
     """Rejects a second count in the method's own state; and a checkpoint that has one, as they had, that cannot be
     gone on from, or whose count is taken from there."""
     made, hook = prepared(METHODS[method])
-    hook.finite.dropped, checkpoint = 3, {'meta': {'epoch': 1}}
+    hook.finite.dropped, hook.finite.in_a_row, checkpoint = 3, 2, {'meta': {'epoch': 1}}
     hook.before_save_checkpoint(made, checkpoint)
     assert 'dropped' not in {**checkpoint['search']['state'], **hook.epoch_summary()}
     checkpoint['search']['state']['dropped'], hook.finite.dropped, made._resume = 7, 0, True
+    hook.finite.in_a_row = 0
     hook.after_load_checkpoint(made, checkpoint)
-    assert hook.finite.dropped == 3
+    assert hook.finite.dropped == 3 and hook.finite.in_a_row == 2, 'or a resume would begin to count anew'
 
 
 def test_weights_that_are_no_numbers_are_not_written(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmnas_video.models.backbones import SuperViT
 from mmnas_video.search.freeze import frozen_unsampled
 from mmnas_video.space import Arch
 
@@ -64,6 +65,21 @@ def test_what_no_architecture_uses_is_passed_by(name):
     optimizer = OPTIMISERS[name]([model.weight, model.spare])
     step(model, optimizer, NARROW, True)
     assert model.spare.tolist() == [1, 1, 1] and not optimizer.state.get(model.spare)
+
+
+def test_a_head_reads_the_columns_of_every_sampled_width():
+    """Decay moves what any of two networks fills of 13 output channels, 7 and 11, and nothing beside. Rejects the
+    columns of the first of them alone, and those of all."""
+    table = dict(embed_dims=(7, 11, 13), depths=(1,), heads=(2,), qkv_dims=(6,), mlp_ratios=(1.5,))
+    model = torch.nn.Module()
+    model.backbone, model.head = SuperViT(table, [dict(kernels=('1x2x3',), strides=('1x2x3',))]), torch.nn.Linear(13, 3)
+    archs = [{**model.backbone.space.smallest, 'embed_dim': width} for width in (7, 11)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5)
+    model.head.weight.grad, before = torch.zeros(3, 13), model.head.weight.detach().clone()
+    with frozen_unsampled(model.backbone, archs, optimizer, model):
+        optimizer.step()
+    assert (model.head.weight.detach() != before).all(0).tolist() == [True] * 11 + [False] * 2
+    assert torch.equal(model.head.weight.detach()[:, 11:], before[:, 11:])
 
 
 def test_used_by_the_hook_over_all_sampled_architectures(monkeypatch):

@@ -107,6 +107,13 @@ def test_sampling_and_log_prob_follow_the_softmax():
     assert distribution.most_probable() == Arch({'scale': 0.5, 'width': 3})
 
 
+def test_the_smallest_share_is_of_open_choices():
+    """Rejects a choice of one value, which always is at its smallest, among those that could be."""
+    distribution = ArchDistribution(SPACE.fix({'scale': 0.5}))
+    archs = [Arch({'scale': 0.5, 'width': width}) for width in (2, 3)]
+    assert [distribution.summary(arch)['smallest_share'] for arch in archs] == [1.0, 0.0]
+
+
 @pytest.mark.parametrize(('cost_term', 'macs', 'lost'), [
     ('weight', 36, 2), ('score', 36, 2), ('weight', (36, None), 0), ('score', (36, None), 0),
 ])  # fmt: skip
@@ -463,12 +470,56 @@ def test_collapse_guard_warns_below_the_target(caplog, tmp_path):
         hook.after_train_epoch(made)
         assert len(warned) == expected
     assert 'far below the target' in warned[0]
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=2))
+    with torch.no_grad():
+        hook.distribution.alpha[:, 0] = 20.0
+    hook.after_train_epoch(made)  # without a target there is nothing to be far below of
+
+
+@pytest.mark.parametrize(('fixed', 'share', 'expected'), [({}, 0.8, 1), ({}, 0.7, 0), ({'scale': 1.0}, 0.8, 0)])
+def test_collapse_guard_counts_open_choices_and_its_own_share(fixed, share, expected):
+    """A network of 36 MMACs under a target of 50, each choice at 0.08 nats, is below 0.8 times that and not below 0.7.
+    Rejects a guard that compares with the target itself, and a mean over choices of one value, whose entropy is 0: with
+    one of two fixed, 0.16 nats would count as 0.08."""
+    model = dict(type='ToyRecognizer', backbone=dict(type='ToyBackbone', fixed=fixed))
+    guard = dict(entropy=0.1, macs=share)
+    made, hook = prepared(
+        dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=50), collapse_guard=guard), model=model
+    )
+    warned = []
+    made.logger.warning = lambda text, *args: warned.append(text)
+    with torch.no_grad():
+        hook.distribution.alpha[:, hook.space['width'].index(3)] = 4.2 if fixed else 5.0
+    entropy = hook.distribution.entropies()['width']
+    assert (0.1 < entropy < 0.2) if fixed else entropy < 0.1
+    hook.after_train_epoch(made)
+    assert len(warned) == expected
+
+
+def test_the_papers_setting_is_the_default():
+    """AutoX3D, Sec. 5.1.2. Rejects a K, a mode, or an optimiser of α that is another's."""
+    hook = PARSECSearchHook()
+    assert (hook.num_archs, hook.mode, hook.cost_term, hook.warmup_epochs) == (13, 'joint', 'weight', 0)
+    assert hook.arch_optimizer == dict(type='Adam', lr=0.02, weight_decay=0) and not hook.control_variate
 
 
 def test_one_architecture_is_refused():
     """K = 1 has importance weight 1 always."""
     with pytest.raises(ConfigError, match='num_archs: found 1, expected a whole number from 2: with K = 1'):
         PARSECSearchHook(num_archs=1)
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_weighs_nothing(bad):
+    """Rejects a weight of 1 for an infinite score, weights that are all NaN for one that is none, and an epoch whose
+    mean score is no number because one was."""
+    made, hook = prepared(dict(type='PARSECSearchHook', num_archs=3))
+    archs = [SPACE.smallest, SPACE.decode([1, 1]), SPACE.largest]
+    hook.score = lambda archs, wrapper: ([-0.25, bad, -0.75], 5)
+    weights, _ = hook._arch_step(archs, made.optim_wrapper)
+    better = 1 / (1 + math.exp(-0.5))
+    assert weights.tolist() == pytest.approx([better, 0.0, 1 - better])
+    assert hook.epoch_summary()['score'] == -0.5 and hook.finite.dropped == 1
 
 
 def test_an_architecture_whose_loss_is_infinite_is_dropped(tmp_path):

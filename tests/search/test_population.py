@@ -72,6 +72,16 @@ def test_the_front_of_one_run_is_the_true_front(archs):
     assert sum(shares) / 5 > 0.9, shares
 
 
+def test_parents_of_a_front_are_its_lonely_ones():
+    """Four on one front, three of them close together: NSGA-II breeds from its ends. Rejects parents by accuracy alone,
+    which hardly show where nearly all of a generation are parents."""
+    line = SearchSpace('line', [Choice('a', (10, 98, 99, 100))])
+    search = Evolution(line, EvolutionOptions(4, 2, pareto='macs'), lambda arch: Cost(arch['a'], 1))
+    archs = [line.decode([i]) for i in (1, 3, 0, 2)]
+    search.tell(archs, [0.88, 0.9, 0.1, 0.89])
+    assert {parent.arch['a'] for parent in search.parents} == {10, 100} and len(search.front) == 4
+
+
 def test_the_front_is_exact_where_everything_is_scored():
     """Rejects any front but that of brute force: the run goes on until a small space is used up, then asks for
     nothing more."""
@@ -109,6 +119,9 @@ def test_parents_are_the_best_of_all():
     first, rng = [SPACE.largest, SPACE.smallest, SPACE.decode([1] * len(SPACE))], random.Random(0)
     search.tell(first, [0.5, 0.5, 0.7])
     assert [parent.arch for parent in search.parents] == [first[2], first[1]] and search.best.arch == first[2]
+    equal = Evolution(SPACE, EvolutionOptions(3, 2), cost, canonical=canonical)
+    equal.tell(first, [0.5, 0.5, 0.1])
+    assert equal.best.arch == first[1]
     asked = search.ask(rng)
     search.tell(asked, [0.1, float('nan'), 0.2])
     assert [parent.arch for parent in search.parents] == [first[2], first[1]]
@@ -180,11 +193,12 @@ def test_a_budget_that_was_narrowed_since(pareto):
             two.tell(asked, [score(arch) for arch in asked])
 
 
-def test_scores_that_are_no_number_rank_last():
-    """Rejects NaN at the head of a sort, and on the front."""
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+def test_scores_that_are_no_number_rank_last(bad):
+    """Rejects NaN, or an infinite score, at the head of a sort, and on the front."""
     search = Evolution(SPACE, EvolutionOptions(3, 3, pareto='macs'), cost)
     archs = [SPACE.smallest, SPACE.decode([1] * len(SPACE)), SPACE.largest]
-    search.tell(archs, [float('nan'), 0.1, 0.2])
+    search.tell(archs, [bad, 0.1, 0.2])
     assert search.best.arch == archs[2] and [found.arch for found in search.front] == archs[1:]
 
 

@@ -163,6 +163,14 @@ def test_at_the_last_step_of_an_epoch_the_epoch_is_ended(interval, tmp_path):
         assert (whole / 'search' / file).read_bytes() == (told / 'search' / file).read_bytes(), file
 
 
+def test_after_a_whole_epoch_a_resume_may_have_other_batches(tmp_path):
+    """Rejects a checkpoint of a preemption at an epoch's end that is taken for one within it."""
+    hooks = dict(checkpoint=dict(type='AtomicCheckpointHook', interval=5), reproducible=dict(type='ReproducibleHook'))
+    assert search(HOOKS['uniform'], tmp_path, ('step', 12), default_hooks=hooks) == 143
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('within_epoch.pth')
+    assert search(HOOKS['uniform'], tmp_path, resume=True, train_dataloader=loader(0, batch=3)) is None
+
+
 @pytest.mark.parametrize(
     ('hook', 'told', 'changes', 'left'),
     [
@@ -271,6 +279,13 @@ def test_checkpoints_of_steps_go_on_within_an_epoch(method, at, last, tmp_path):
     assert (killed / 'last_checkpoint').read_text() == str(killed / f'iter_{last}.pth')
     assert search(HOOKS[method], killed, resume=True, default_hooks=BY_STEPS) is None
     same(whole, killed, 'iter_18.pth', ['iter_16.pth', 'iter_18.pth'])
+
+
+def test_what_was_due_at_the_end_of_an_epoch_is_due_once(tmp_path):
+    """Every 12 of 18 steps, without the last. Rejects a checkpoint at the end of each epoch from then on."""
+    checkpoints = dict(BY_STEPS['checkpoint'], interval=12, save_last=False)
+    search(HOOKS['uniform'], tmp_path, default_hooks=dict(BY_STEPS, checkpoint=checkpoints))
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_12.pth']
 
 
 def test_checkpoints_of_steps_and_a_signal(tmp_path):

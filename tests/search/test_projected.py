@@ -43,6 +43,12 @@ def test_projection_of_each_parameter():
         torch.testing.assert_close(g.flatten(), normal_part(was.flatten(), o.flatten()), rtol=0, atol=1e-12)
 
 
+def test_what_is_orthogonal_is_in_no_conflict():
+    """Rejects a share of conflicts that counts parameters whose gradient is 0, in one or in both."""
+    one, zero = torch.tensor([3.0, 0.0]), torch.zeros(2)
+    assert project([one, zero, zero], [one.roll(1), one, zero], 'parameter').tolist() == [False] * 3
+
+
 @pytest.mark.parametrize('sign', [-1, 1])
 def test_projection_of_the_network_as_one_vector(sign):
     """Single tensors may point either way: what counts is their sum. Rejects products tensor by tensor, and |o|² of one

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from mmnas_video.entangle.sync_norm import several_ranks
 from mmnas_video.registry import MODELS
 from mmnas_video.search import Likelihood
 from mmnas_video.search.candidates import CandidateScorer, random_search, sample_admitted
@@ -37,16 +38,30 @@ def test_step_is_the_mean_of_the_sampled_losses(monkeypatch):
 
 
 def test_candidates_are_admitted_and_the_best_is_named(tmp_path):
-    """Rejects a selection that ignores the budget, scores on running statistics, or names another than the best."""
+    """Rejects a selection that ignores the budget, scores on running statistics, names another than the best, or draws
+    as many candidates as it has batches to score on."""
     made = runner({**UNIFORM, 'budget': dict(macs=40)}, work_dir=str(tmp_path), epochs=2)
     made.train()
     lines = [json.loads(x) for x in (tmp_path / 'search/history.jsonl').read_text().splitlines()]
     candidates = [x for x in lines if x['kind'] == 'candidate']
-    assert 1 < len(candidates) <= 6 and all(c['macs'] <= 40 for c in candidates)
+    assert 2 < len(candidates) <= 6 and all(c['macs'] <= 40 for c in candidates)
     assert len({tuple(c['arch']) for c in candidates}) == len(candidates)
     found = json.loads((tmp_path / 'search/arch.json').read_text())
     best = max(candidates, key=lambda c: c['score'])
     assert list(SPACE.encode(found['arch'])) == best['arch']
+
+
+def test_one_network_by_several_names_is_scored_once(monkeypatch):
+    """Rejects candidates that are told apart by their values, where the network says that they are the same."""
+    canonical = lambda self, arch: self.space.check(arch).replace({'scale': 1.0})  # noqa: E731
+    monkeypatch.setattr('mmnas_video.testing.toy.ToyBackbone.canonical', canonical)
+    _, hook = prepared(UNIFORM)
+    scored, inherited = [], hook.inherited
+    monkeypatch.setattr(hook, 'inherited', lambda arch: scored.append(arch) or inherited(arch))
+    found = CandidateScorer(hook, 1).score_all([SPACE.decode(i) for i in ([0, 1], [2, 1], [1, 2])])
+    assert found[0] == found[1] and len(found) == 3 and len(scored) == 2
+    random_search(hook, 23, 1)
+    assert hook.record.length() and hook.record.history.read_text().count('"kind": "candidate"') == 3
 
 
 def test_scoring_leaves_the_statistics_as_they_were():
@@ -83,6 +98,18 @@ def test_a_score_is_that_of_recalibrated_statistics():
         ):
             torch.testing.assert_close(found[: arch['width']], by_hand, rtol=0, atol=1e-13)
             assert not found[arch['width'] :].any()
+
+
+def test_recalibration_waits_for_no_other_rank(monkeypatch):
+    """Rejects synced statistics of what each rank runs by itself: ranks score other architectures, or have other
+    numbers of them, and would wait for one another for ever."""
+    _, hook = prepared(UNIFORM)
+    shared, _ = [], hook.calibration.batches()
+    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+    monkeypatch.setattr('torch.distributed.get_world_size', lambda *group: 2)
+    monkeypatch.setattr(hook.calibration, '_forward', lambda batch: shared.append(several_ranks()))
+    assert several_ranks() and hook.calibration._recalibrate() > 0
+    assert shared and not any(shared) and several_ranks()
 
 
 @MODELS.register_module()
