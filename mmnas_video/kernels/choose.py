@@ -5,7 +5,7 @@ PyTorch elsewhere and after a kernel has failed, see :mod:`.fallback`), ``off`` 
 they can run at all, also on a GPU that nobody has tried; an error where Triton is missing or a kernel fails). It is
 read at every call, so it may change while a program runs; a graph made by ``torch.compile`` keeps what held when it was
 traced. On a CPU, unless it is ``off``, some convolutions go by other operators of PyTorch's than Conv3d
-(:mod:`.conv3d`, :mod:`.depthwise_cpu`); what is exported goes by Conv3d.
+(:mod:`.conv3d`, :mod:`.depthwise_cpu`; of what is compiled only depthwise ones, of what is exported none).
 
 Under Triton's interpreter (``TRITON_INTERPRET=1`` before this package is imported) the kernels run on CPU tensors:
 thousands of times slower, for tests.

@@ -22,8 +22,9 @@ DENSE = {
     'pointwise': ((2, 3, 5, 7, 11), (13, 1, 1, 1), (1, 1, 1), (0, 0, 0), 'linear'),
     'over time': ((2, 5, 7, 3, 11), (13, 3, 1, 1), (1, 1, 1), (1, 0, 0), 'conv2d'),
     'over time, strided': ((2, 5, 17, 3, 7), (3, 5, 1, 1), (8, 1, 1), (2, 0, 0), 'conv2d'),
-    'few channels, frames': ((2, 3, 5, 7, 11), (13, 1, 3, 3), (1, 2, 2), (0, 1, 1), 'conv2d'),
-    'many channels, frames': ((2, 5, 3, 7, 11), (13, 1, 3, 3), (1, 1, 1), (0, 1, 1), 'conv3d'),
+    'few channels, frames': ((1, 3, 5, 7, 11), (13, 1, 3, 3), (1, 2, 2), (0, 1, 1), 'conv2d'),
+    'frames of two clips': ((2, 3, 5, 7, 11), (13, 1, 3, 3), (1, 2, 2), (0, 1, 1), 'conv3d'),
+    'many channels, frames': ((1, 5, 3, 7, 11), (13, 1, 3, 3), (1, 1, 1), (0, 1, 1), 'conv3d'),
     'pointwise, strided': ((2, 3, 5, 7, 11), (13, 1, 1, 1), (1, 2, 2), (0, 0, 0), 'conv3d'),
     'one tap, strided in time': ((2, 3, 5, 7, 11), (13, 1, 1, 1), (2, 1, 1), (0, 0, 0), 'conv3d'),
     'pointwise, padded': ((2, 3, 5, 7, 11), (13, 1, 1, 1), (1, 1, 1), (0, 0, 1), 'conv3d'),
@@ -33,9 +34,10 @@ DENSE = {
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    """Small tensors too, and by default."""
+    """Small tensors too, by default, with one thread."""
     monkeypatch.delenv(choose.SWITCH, raising=False)
     monkeypatch.setattr(depthwise_cpu, 'LEAST', 0)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 1)
 
 
 def last(*size: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -111,6 +113,19 @@ def test_dense_equals_fp64_but_for_rounding(name, monkeypatch):
     exact, magnitude = all_four(*tensors), all_four(*(tensor.abs() for tensor in tensors))
     for mine, right, most, count in zip(ours, exact, magnitude, terms, strict=True):
         assert ((mine.double() - right).abs() <= bound(count, most, right, torch.float32)).all()
+
+
+@pytest.mark.parametrize('clips, expected', [(1, ['conv3d', 'conv2d', 'conv2d']), (2, ['conv3d'] * 3)])
+def test_with_more_threads_pytorch_knows_better(clips, expected, monkeypatch):
+    """Rejects matrix products where oneDNN has its own threads, and more than one clip taken from it."""
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
+    calls = []
+    for other in ('linear', 'conv2d', 'conv3d'):
+        theirs = getattr(F, other)
+        monkeypatch.setattr(F, other, lambda *args, o=other, f=theirs: calls.append(o) or f(*args))
+    for kernel, padding in (((1, 1, 1), (0, 0, 0)), ((3, 1, 1), (1, 0, 0)), ((1, 3, 3), (0, 1, 1))):
+        conv3d(last(clips, 3, 5, 7, 11), torch.randn(13, 3, *kernel), None, (1, 1, 1), padding)
+    assert calls == expected
 
 
 @pytest.mark.parametrize('why', ['off', 'fp64', 'autocast', 'counted', 'another layout'])

@@ -31,12 +31,14 @@ def test_a_found_network_is_one_graph(demo):
     for seed in range(3):
         x = torch.randn(2, *cfg.cost_shape, generator=torch.Generator().manual_seed(seed))
         found, expected = compiled(x), net(x)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        # On a CPU some convolutions sum in another order than what is compiled: some units of 2^-24 of the largest.
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
         found.square().sum().backward()
         one = [p.grad.clone() for p in net.parameters()]
         net.zero_grad()
         expected.square().sum().backward()
+        most = max(grad.abs().max() for grad in one)  # some gradients are 0 but for what such sums leave
         for p, grad in zip(net.parameters(), one, strict=True):
-            torch.testing.assert_close(grad, p.grad, rtol=1e-4, atol=1e-5)
+            assert (grad - p.grad).abs().max() <= 1e-4 * p.grad.abs().max() + 1e-6 * most
         net.zero_grad()
     assert counter.frame_count == 1
