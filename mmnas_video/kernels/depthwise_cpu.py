@@ -1,6 +1,6 @@
 """Depthwise Conv3d on a CPU, by those of PyTorch's operators that are fast there.
 
-Forward, oneDNN is fast on ``channels_last_3d``, but for kernels over time alone; its two gradients take 10 to 40 times
+Forward, oneDNN is fast on ``channels_last_3d``, but for kernels over time alone; its two gradients take 10 to 50 times
 as long (``tools/benchmarks/cpu_paths.py``). So a kernel over time alone runs as a 2-D convolution over (T, H·W); the
 gradient of x is the forward convolution with the kernel turned round; that of the weights comes from frames, a 2-D
 gradient for each tap in time. The same sums in another order.
