@@ -70,16 +70,17 @@ def test_a_compiled_rival_knows_its_shape(script, monkeypatch):
     it has seen many."""
     seen = []
     compile_ = functools.partial(torch.compile, backend=lambda graph, inputs: seen.append(inputs) or graph.forward)
-    monkeypatch.setattr(torch._dynamo.config, 'recompile_limit', 8)
-    rivals = script('kernels_batch_norm')
-    monkeypatch.setattr(torch, 'compile', compile_)
-    torch._dynamo.reset()
-    cases = [(shape, name) for shape in rivals.SHAPES for name in rivals.ACTIVATIONS]
-    for number, ((channels, *size), activation) in enumerate(cases, 1):
-        x, *rest = (torch.rand(shape) for shape in ((2, channels, size[1] // 5, 3), *[(channels,)] * 4))
-        for _ in range(2):
-            rivals._theirs(activation, True)(x, *rest)
-        assert len(seen) == number and all(isinstance(each, torch.Tensor) for each in seen[-1]), 'sizes are arguments'
+    with torch._dynamo.config.patch(recompile_limit=8):  # which the script raises
+        rivals = script('kernels_batch_norm')
+        monkeypatch.setattr(torch, 'compile', compile_)
+        torch._dynamo.reset()
+        cases = [(shape, name) for shape in rivals.SHAPES for name in rivals.ACTIVATIONS]
+        for number, ((channels, *size), activation) in enumerate(cases, 1):
+            x, *rest = (torch.rand(shape) for shape in ((2, channels, size[1] // 5, 3), *[(channels,)] * 4))
+            for _ in range(2):
+                rivals._theirs(activation, True)(x, *rest)
+            assert len(seen) == number
+            assert all(isinstance(each, torch.Tensor) for each in seen[-1]), 'sizes are arguments'
 
 
 def test_layers_of_the_roofline(script):

@@ -69,7 +69,8 @@ def test_deterministic_and_twice_the_same_bit_for_bit(deterministic):
     with Operators() as operators:
         first = trained(build(), clip((2, 3, 3, 6, 4)))
     assert {'depthwise_conv3d_weight_gradient', 'batch_norm_excited', 'batch_norm_input'} <= set(operators.counts)
-    second = trained(build(), clip((2, 3, 3, 6, 4)))
+    with Operators():  # what is watched goes by Conv3d on a CPU too, whose sums have another order
+        second = trained(build(), clip((2, 3, 3, 6, 4)))
     assert torch.are_deterministic_algorithms_enabled()
     for name, value in first.items():
         assert value is second[name] is None or torch.equal(value, second[name]), name
