@@ -26,7 +26,8 @@ LEAST = 2**16
 
 def takes(x: Tensor, weight: Tensor, kernel: Sequence[int]) -> bool:
     """Whether ``x`` (B, C, T, H, W) and an odd ``kernel`` (t, h, w) go this way (:func:`.choose.use_cpu_paths`)."""
-    return x.dim() == 5 and x.numel() >= LEAST and all(size % 2 for size in kernel) and use_cpu_paths(x, weight)
+    # The size last: while a model is exported, asking for it would bound the batch.
+    return x.dim() == 5 and all(size % 2 for size in kernel) and use_cpu_paths(x, weight) and x.numel() >= LEAST
 
 
 def convolve(x: Tensor, weight: Tensor, start: int, kernel: Sequence[int], stride: int) -> Tensor:
