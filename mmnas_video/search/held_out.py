@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,8 @@ from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
 from mmnas_video.runner_state import has_validation
+
+from .task_streams import workers_of_each
 
 
 def held_out_config(
@@ -41,8 +42,8 @@ def held_out_config(
             made.setdefault(key, train[key])
     sets = made['dataset'].get('datasets')
     if sets and not scored and 'num_workers' not in given:
-        # The sets' streams live beside one another, and together give one batch a step, as the training's loader does.
-        made['num_workers'] = math.ceil(made.get('num_workers', 0) / len(sets))
+        # Together they give one batch a step, as the training's loader does.
+        made['num_workers'] = workers_of_each(made.get('num_workers', 0), len(sets))
     if not made.get('num_workers') and 'persistent_workers' not in given:
         made.pop('persistent_workers', None)  # the training's
     made = with_pipelines(made) if scored else made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,6 +133,11 @@ class TaskStreams:
             )
         for task, stream in self.streams.items():
             stream.load_state_dict(state[task])
+
+
+def workers_of_each(workers: int, sets: int) -> int:
+    """Of each of ``sets`` datasets, whose workers live beside one another, where one loader would have ``workers``."""
+    return math.ceil(workers / sets)
 
 
 def is_joint(loader: Mapping[str, Any]) -> bool:

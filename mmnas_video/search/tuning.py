@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from mmnas_video.datasets import derive_seed, seeded
 from mmnas_video.entangle import Mixture
 
 from .stream import BatchStream
-from .task_streams import TaskStreams, is_joint
+from .task_streams import TaskStreams, is_joint, workers_of_each
 
 if TYPE_CHECKING:
     from .base import SearchHook
@@ -47,8 +46,7 @@ class Tuning:
         if is_joint(cfg):
             self.shares = runner.train_dataloader.batch_sampler.weights
             sizes = (runner.cfg.train_dataloader.get('batch_sampler') or {}).get('batch_sizes') or {}
-            # The datasets' workers live beside one another: together as many as the training has.
-            workers = math.ceil(cfg.get('num_workers', 0) / len(self.shares))
+            workers = workers_of_each(cfg.get('num_workers', 0), len(self.shares))
             cfg = {**cfg, 'num_workers': workers, 'batch_sizes': sizes}
             self.stream: BatchStream | TaskStreams = TaskStreams(cfg, *args)
         else:
