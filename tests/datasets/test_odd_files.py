@@ -1,5 +1,6 @@
 """Data as it is: each odd file is decoded, or skipped with its name and a reason, and counted."""
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ CUTS = 20
 VIDEOS = {
     'whole.mp4': True,
     **{f'cut_{place:02}.mp4': {'Decord': False, 'Torchcodec': None} for place in range(CUTS)},
+    'cut_between_frames.mp4': {'Decord': True, 'Torchcodec': None},  # a shorter video, to the one who reads it
     'cut_index.mp4': False,
     'cut.webm': True,  # has no index that says how long it ought to be: the frames that are there are taken
     'empty.mp4': False,
@@ -55,8 +57,13 @@ def videos(tmp_path_factory):
     root = tmp_path_factory.mktemp('odd videos')
     write(root / 'whole.mp4', count=41)
     front = write(root / 'front.mp4', count=41, muxer={'movflags': 'faststart'}).read_bytes()
+    with av.open(str(root / 'front.mp4')) as container:
+        ends = [packet.pos + packet.size for packet in container.demux(video=0) if packet.size]
     for place in range(CUTS):
-        (root / f'cut_{place:02}.mp4').write_bytes(front[: len(front) * place // CUTS])
+        cut = len(front) * place // CUTS
+        # The encoder's bytes differ from file to file of a process: a cut may meet the end of a frame.
+        (root / f'cut_{place:02}.mp4').write_bytes(front[: cut - (cut in ends)])
+    (root / 'cut_between_frames.mp4').write_bytes(front[: ends[28]])
     data = (root / 'whole.mp4').read_bytes()
     (root / 'cut_index.mp4').write_bytes(data[: len(data) // 2])  # the index stands at the end, and is gone
     data = write(
