@@ -75,6 +75,8 @@ def test_channels_and_repeats_are_written_in_order():
     numbers = [text for text in written if text.isdigit() and text != '6']
     assert numbers == [str(arch[f'{g.name}.channels']) for g in GROUPS]
     assert [t for t in written if t.startswith('×')] == [f'×{g.blocks}' for g in GROUPS]
+    stages = dict.fromkeys(g.name.partition('.')[0] for g in GROUPS)
+    assert [t for t in written if t.startswith('stage')] == [f'stage {name[1:]}' for name in stages]
 
 
 def test_what_is_not_searched_is_not_invented():

@@ -1,6 +1,7 @@
 """What a long run keeps of its log, and the line that says how far it is."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -65,3 +66,17 @@ def test_the_line_of_an_epoch_has_its_loss(tmp_path, capsys):
     lines = re.findall(r'toy  epoch (\d)/3  (\d+)/18 steps  loss (\S+)', capsys.readouterr().err)
     means = [sum(losses.found[i : i + 6]) / 6 for i in (0, 6, 12)]
     assert lines == [(str(i + 1), str(6 * i + 6), f'{mean:.3f}') for i, mean in enumerate(means)]
+
+
+def test_the_time_that_is_left_is_told_by_the_steps_of_this_run(monkeypatch, capsys):
+    """Resumed after 600 of 703 steps; 13 of them in 26 s leave 90, 180 s. Rejects a speed of the steps that the run
+    before has done, and seconds that are told as minutes."""
+    run = SimpleNamespace(iter=600, max_iters=703, epoch=6, max_epochs=7, train_dataloader=range(103))
+    run.message_hub = SimpleNamespace(log_scalars={})
+    times = iter([50.0, 76.0])
+    monkeypatch.setattr('time.monotonic', lambda: next(times))
+    hook = ProgressHook('toy')
+    hook.before_train(run)
+    run.iter = 613
+    hook.after_train_epoch(run)
+    assert '613/703 steps  3:00 left' in capsys.readouterr().err

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmnas_video.space import Arch
+from mmnas_video.visualization import evaluated
 from mmnas_video.visualization.comparison import summary_rows
 from mmnas_video.visualization.evaluated import PANELS, Evaluated, pareto_front, shown
 from mmnas_video.visualization.figure_io import svg_text
+from mmnas_video.visualization.networks import Networks
 from mmnas_video.visualization.pareto import pareto_figure, positions
-from mmnas_video.visualization.plots import read_plots
+from mmnas_video.visualization.plots import _caption, _label, _Overlay, read_plots
 from mmnas_video.visualization.recorded import read_search
 
 
@@ -84,7 +86,7 @@ def test_each_kind_of_score_has_its_own_plot(make_search):
 
 def test_everything_evaluated_is_drawn(make_search):
     """What cannot be opened is a dot. Rejects: a plot of 120 networks out of all that were evaluated, a dot behind each
-    point too, and a front that the dots are in."""
+    point too, a front that the dots are in, and an order that is not that of cost."""
     work_dir, _, _ = make_search(candidates=211, epochs=2, steps=1)
     record = read_search(work_dir)
     plot = next(plot for plot in read_plots([record]) if plot.panel.name == 'candidates')
@@ -93,6 +95,17 @@ def test_everything_evaluated_is_drawn(make_search):
     sets = [[*zip(*line.get_data(), strict=True)] for line in axes.lines if line.get_linestyle() == 'None']
     points, dots = (next(found for found in sets if len(found) == size) for size in (120, 91))
     assert sorted(points + dots) == every
+    assert _caption(plot).startswith('211 networks, of which 120 can be opened; ')
+    html = _Overlay(plot, [record], Networks(0)).html(axes.figure)
+    assert (found := [float(x) for x in re.findall(r'cx="([\d.]+)"', html)]) == sorted(found) and len(found) == 120
+
+
+def test_samples_of_a_long_search_are_spread_over_it(make_search, monkeypatch):
+    """Rejects: those of its first steps alone."""
+    monkeypatch.setattr(evaluated, 'MAX_LINES', 5)
+    record = read_search(make_search(epochs=4, steps=7, arms=2, candidates=0)[0])
+    names = [point.name for point in evaluated.sampled(record)]
+    assert names == [f'step {step}' for step in (0, 5, 10, 15, 20, 25) for _ in range(2)]
 
 
 def test_every_target_is_drawn_once(make_search):
@@ -166,7 +179,8 @@ def test_positions_are_those_of_the_drawn_markers(make_search):
 @pytest.mark.parametrize(('cost', 'label'), [('params', 'parameters [M]'), ('latency_ms', 'latency [ms]')])
 def test_the_front_is_against_the_cost_that_was_sought(cost, label, make_search):
     """Rejects: the front by MACs of an evolution whose files name another one, an axis or markers of MACs, a target in
-    MACs on it, and (of searches that differ, or with a network whose cost is not known) anything but MACs."""
+    MACs on it, a line that promises a score for less than it costs, and (of searches that differ, or with a network
+    whose cost is not known) anything but MACs."""
     work_dir = make_search(candidates=31, epochs=2, steps=1)[0]
     plain = read_search(work_dir)
     arch, history = (work_dir / 'search' / name for name in ('arch.json', 'history.jsonl'))
@@ -187,7 +201,7 @@ def test_the_front_is_against_the_cost_that_was_sought(cost, label, make_search)
     unit = 1e6 if cost == 'params' else 1
     expected = [(points[i][0] / unit, points[i][1]) for i in pareto_front(points)]
     (step,) = (line for line in axes.lines if line.get_drawstyle() != 'default')
-    assert len(expected) > 2
+    assert len(expected) > 2 and step.get_drawstyle() == 'steps-post'
     np.testing.assert_allclose(np.transpose(step.get_data(orig=True)), expected)
     assert axes.get_xlabel() == label and 'target' not in [line.get_label() for line in axes.lines]
     xs = sorted(x for x, _ in positions(figure, plot.points[0], plot.cost))
@@ -196,6 +210,16 @@ def test_the_front_is_against_the_cost_that_was_sought(cost, label, make_search)
     lines[next(i for i, line in enumerate(lines) if line['kind'] == 'candidate')].pop(cost)
     history.write_text(''.join(json.dumps(line) + '\n' for line in lines))
     assert plot_of(read_search(work_dir)).cost == 'macs'
+
+
+def test_a_point_says_its_figures_in_their_units():
+    """Rejects: multiply-adds told as parameters, a share as per cent, and words about what is not known."""
+    point = Evaluated('candidate 7', 52_345_678, 0.61803, None, 1_234_567, 17.25)
+    costs = '52.35 M MACs, 1.235 M parameters, 17.25 ms'
+    expected = f'candidate 7 of seed11: score 0.618, {costs} – no other beats it in both'
+    assert _label(point, PANELS[1], 'seed11', True) == expected
+    trained = Evaluated('searched', 52_345_678, 73.1)
+    assert _label(trained, PANELS[0], '', False) == 'searched: 73.1 % top-1, 52.35 M MACs'
 
 
 def _rows(*top1):

@@ -1,17 +1,21 @@
 """The report page: complete, escaped, self-contained, and possible at any moment of a search."""
 
+import base64
 import json
 import os
 import re
 import shlex
 import sys
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import matplotlib
 import pytest
 from matplotlib._pylab_helpers import Gcf
+from matplotlib.colors import to_hex
 
 from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.space import (
@@ -24,11 +28,14 @@ from mmnas_video.space import (
     vit_table,
     vit_tubes,
 )
-from mmnas_video.visualization import album, page, report, write_report
+from mmnas_video.visualization import album, networks, page, report, sections, write_report
 from mmnas_video.visualization.commands import next_commands
+from mmnas_video.visualization.evaluated import Evaluated
 from mmnas_video.visualization.page_script import SCRIPT, SCRIPT_HASH
 from mmnas_video.visualization.recorded import read_search, with_labels
 from mmnas_video.visualization.search_curves import macs_figure
+from mmnas_video.visualization.style import SHADES, shade
+from tests.visualization.artists import by_gid
 from tests.visualization.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +113,8 @@ def test_every_row_stands_in_the_page_in_its_units(finished):
             f'{row["macs"] / 1e6:.2f}',
             f'{100 * row["top1"]:.1f}',
         )
-        assert ''.join(f'<td>{cell}</td>' for cell in cells) in html, row['name']
+        bar = f'<i style="--v:{100 * row["top1"] / 0.731:.1f}"></i>'  # of the best one's
+        assert ''.join(f'<td>{cell}</td>' for cell in cells) + f'<td class="bar">{bar}</td>' in html, row['name']
     text = _read(path).text
     assert 'place 1 of 7 networks' in text
     assert 'uniform (X3D-like) 68.2 %, median of 5 random (random 5) 64.1 %, best of 5 random (random 2) 70.7 %' in text
@@ -436,7 +444,8 @@ def tool(name):
 
 
 def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
-    """Rejects: the checkpoint's path before a move, unquoted spaces, a config guessed among two."""
+    """Rejects: the checkpoint's path before a move, unquoted spaces, a config guessed among two, and a training "from
+    scratch" that starts from inherited weights."""
     work_dir, _, _ = make_search(name='my search', epochs=2)
     commands = dict(next_commands(read_search(work_dir)))
     assert any(' CONFIG CHECKPOINT ' in command for command in commands.values())
@@ -444,9 +453,13 @@ def test_commands_name_the_files_that_are_there(make_search, monkeypatch):
     (work_dir / 'epoch_3.pth').write_text('')
     (work_dir / 'last_checkpoint').write_text('/elsewhere/epoch_3.pth')
     monkeypatch.chdir(work_dir.parent)
-    extract = next(command for _, command in next_commands(read_search('my search')) if '--arch' in command)
+    commands = dict(next_commands(read_search('my search')))
+    extract = next(command for command in commands.values() if '--arch' in command)
     arguments = "'my search/s_k200.py' 'my search/epoch_3.pth' --arch 'my search/search/arch.json'"
     assert extract == f'{tool("extract")} {arguments}'
+    # Not from the weights that it inherits, which the extracted config starts from.
+    scratch = "'my search/search/extracted.py' --work-dir 'my search/retrain' --cfg-options load_from=None"
+    assert commands['Train the chosen network from scratch'] == f'{tool("train")} {scratch}'
     (work_dir / 'other.py').write_text('')
     assert any(' CONFIG ' in command for _, command in next_commands(read_search(work_dir)))
 
@@ -464,7 +477,7 @@ def test_commands_name_the_tools_where_they_are(make_search, monkeypatch, tmp_pa
 
 def test_commands_train_what_the_config_names_and_test_what_was_trained(make_search, monkeypatch):
     """Rejects: a retraining by the search's own settings where the config names another, its options lost, a config
-    that is run to be read, a checkpoint in capitals where there is one."""
+    that is run to be read, a checkpoint in capitals where there is one, and one of a training that has not ended."""
     work_dir, _, _ = make_search(name='one', epochs=2)
     monkeypatch.chdir(work_dir.parent)
     line = "retrain = dict(cfg_options=dict({'train_cfg.max_epochs': 7}), config='configs/x y.py')\n"
@@ -476,6 +489,9 @@ def test_commands_train_what_the_config_names_and_test_what_was_trained(make_sea
     test = f'{tool("test")} \'configs/x y.py\' "$(cat one/retrain/last_checkpoint)" {options}'
     assert commands['Test what was trained'] == test
     (work_dir / 'retrain').mkdir()
+    (work_dir / 'retrain' / 'within_epoch.pth').write_text('')
+    (work_dir / 'retrain' / 'last_checkpoint').write_text('/elsewhere/within_epoch.pth')
+    assert dict(next_commands(read_search('one')))['Test what was trained'] == test
     (work_dir / 'retrain' / 'epoch_7.pth').write_text('')
     (work_dir / 'retrain' / 'last_checkpoint').write_text('/elsewhere/epoch_7.pth')
     export = dict(next_commands(read_search('one')))[
@@ -518,7 +534,9 @@ def test_lists_and_latency_stand_in_the_report(quick, make_search):
     rows = json.loads((folder / 'table.json').read_text())['rows']
     rows[0]['latency_ms'] = 17.25
     (folder / 'table.json').write_text(json.dumps({'rows': rows}))
-    parsed = _read(write_report(work_dir, png=False))
+    path = write_report(work_dir, png=False)
+    parsed = _read(path)
+    assert '<td>17.25</td><td>73.1</td>' in path.read_text()
     assert 'data/<k>.txt' in parsed.text and digest in parsed.text and 'latency [ms]' in parsed.text
     assert '1.235 M parameters, 17.25 ms' in parsed.text and 'latency unknown' not in parsed.text
 
@@ -550,6 +568,58 @@ def test_inherited_weights_are_not_called_trained_alone(quick, make_search):
     assert all(words in text for words in said) and not any(words in text for words in alone)
 
 
+def unpacked(networks):
+    """What a page holds of each network, by its key."""
+    data = json.loads(re.search(r'<script[^>]*>(.*)</script>', networks.html())[1])
+    return {key: json.loads(zlib.decompress(base64.b64decode(packed))) for key, packed in data.items()}
+
+
+def test_choices_are_shaded_by_the_last_epoch(make_search):
+    """Rejects: how sure the search was at first."""
+    work_dir, space, _ = make_search(epochs=3, steps=1, candidates=0)
+    record, drawn = read_search(work_dir), {}
+    kept = SimpleNamespace(add=lambda name, *picture, **options: drawn.update({name: picture}) or '')
+    sections.network(record, kept)
+    figure, caption = drawn['choices']
+    shares, cells = record.epochs[-1]['probs'], by_gid(figure, 'cell:')
+    for choice in space:
+        for i, share in enumerate(shares[choice.name]):
+            assert to_hex(cells[f'{choice.name}:{i}'].get_facecolor()) == to_hex(shade(SHADES, share))
+    assert 'the probability at epoch 3' in caption
+
+
+def test_what_a_point_opens(make_search, monkeypatch):
+    """Rejects: the chosen network's values told as the point's, a file without the cost that is known, and all
+    differences counted as those that are not named."""
+    monkeypatch.setattr(networks, 'MAX_DIFFERENCES', 2)
+    work_dir, space, arch = make_search(epochs=2, steps=1, candidates=0)
+    changed = list(space)[3:8]
+    other = arch.replace({one.name: next(v for v in one.values if v != arch[one.name]) for one in changed})
+    kept = networks.Networks(0)
+    kept.add(read_search(work_dir), Evaluated('step 3', 52_345_678, 0.5, other, None, 17.25))
+    kept.add(read_search(work_dir), Evaluated('searched', 52_345_678, 73.1, arch))
+    found = unpacked(kept)
+    first, second = (f'{one.name} {{}} (there {{}})' for one in changed[:2])
+    values = [(network[one.name]) for one in changed[:2] for network in (other, arch)]
+    values = [f'{value:g}' if isinstance(value, float) else value for value in values]
+    differs = f'{first}, {second}'.format(*values)
+    assert found['n0']['differs'] == f'Differs from the chosen network in 5 of 12 choices: {differs} and 3 more.'
+    assert found['n1']['differs'] == 'This is the chosen network.'
+    file = json.loads(found['n0']['json'])
+    assert file['cost'] == {'macs': 52_345_678, 'latency_ms': 17.25, 'shape': [3, 13, 160, 160]}
+    assert file['arch'] == dict(other)
+
+
+def test_the_front_is_drawn_first(make_search):
+    """Rejects: the drawings of a page spent on what was evaluated first, and one network for two searches."""
+    (one, _, arch), (two, *_) = (make_search(name=name, epochs=1, steps=1, candidates=0) for name in 'ab')
+    kept = networks.Networks(1)
+    point = Evaluated('step 3', 7.0, 0.5, arch)
+    assert kept.add(read_search(one), point) == 'n0' and kept.add(read_search(two), point, first=True) == 'n1'
+    assert kept.add(read_search(one), point) == 'n0' and kept.add(read_search(one), Evaluated('?', 7.0, 0.5)) is None
+    assert {key: bool(network['svg']) for key, network in unpacked(kept).items()} == {'n0': False, 'n1': True}
+
+
 def test_agreement_of_several_searches(quick, make_search):
     """Rejects: agreement with itself, of the most probable value, of choices with one value; a table of two spaces."""
     choices = [Choice('a', (2, 3)), Choice('b', (5,)), Choice('c', (7, 11, 13, 17))]
@@ -564,6 +634,11 @@ def test_agreement_of_several_searches(quick, make_search):
     assert 'agrees in 16.7 % of the choices on average; drawn at random it would in 37.5 %' in html
     assert '0 of the 2 open choices are the same in all 3 searches' in html
     assert '<td>a</td><td>2</td><td>2</td><td>3</td><td>0.33</td>' in html and '<td>b</td>' not in html
+    figures = {'MACs [M]': '52.35', 'params [M]': '1.235'}
+    lines = {**{f'chosen: {name}': value for name, value in figures.items()}, 'held-out score': '-0.317', 'seed': '41'}
+    for name, value in {**lines, 'searched: top-1 [%]': '73.1'}.items():
+        assert f'<tr><td>{name}</td>' + 3 * f'<td>{value}</td>' + '</tr>' in html, name
+    assert html.count('<dt>Open choices</dt><dd>2 of 3</dd>') == 3
     other = make_search(name='other', epochs=1, candidates=0, steps=0)[0]
     assert 'latency [ms]' not in html  # which none of them knows
     assert 'Not compared' in write_report([work_dirs[0], other], png=False).read_text()

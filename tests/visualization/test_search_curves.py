@@ -124,14 +124,34 @@ def test_settled_on_names_the_most_probable_value(make_search):
 
 
 def test_macs_curve_is_in_millions_beside_the_target(make_search):
-    """Rejects: raw MACs beside a target in millions, the mean of the samples."""
+    """Rejects: raw MACs beside a target in millions, the mean of the samples, and a band of theirs in another unit."""
     work_dir, _, _ = make_search(target=53_000_000)
-    axes = macs_figure([read_search(work_dir)]).axes[0]
+    record = read_search(work_dir)
+    axes = macs_figure([record]).axes[0]
     curve, target = axes.lines
     lines = _lines(work_dir, 'epoch')
     np.testing.assert_allclose(curve.get_ydata(), [line['macs'] / 1e6 for line in lines])
     np.testing.assert_allclose(curve.get_xdata(), [line['epoch'] for line in lines])
     np.testing.assert_allclose(target.get_ydata(), 53.0)
+    (band,), (_, low, high) = axes.collections, sampled_range(record)
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert (edges.min(), edges.max()) == pytest.approx((low.min() / 1e6, high.max() / 1e6))
+
+
+def test_what_is_undecided_and_what_collapses_is_in_the_units_of_its_axis(make_search):
+    """Rejects: a share on an axis of per cent, chance as the mean number of values, the curve of another figure of the
+    steps, and another number of networks than each step has sampled."""
+    work_dir, space, _ = make_search(epochs=3, steps=5, arms=7, candidates=0)
+    record = read_search(work_dir)
+    (entropy, sampled), (smallest, _) = certainty_figure(record).axes, collapse_figure(record).axes
+    expected = [line['entropy'] for line in _lines(work_dir, 'epoch')]
+    np.testing.assert_allclose(entropy.lines[0].get_ydata(), expected)
+    expected = [1 / sum(w * w for w in line['weights']) for line in _lines(work_dir, 'step')]
+    np.testing.assert_allclose(sampled.lines[0].get_ydata(), expected)
+    assert [(line.get_label(), line.get_ydata()[0]) for line in sampled.lines[1:]] == [('K = 7 sampled', 7)]
+    chance = 100 * np.mean([1 / len(choice) for choice in space.open])
+    for line, height in zip(smallest.lines, (11.0, chance), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), height)
 
 
 def test_sampled_range_is_that_of_the_epoch(make_search):
@@ -204,14 +224,16 @@ def test_long_histories_are_thinned_evenly(make_search, monkeypatch):
 
 
 def test_history_of_a_killed_search(make_search):
-    """Rejects: an error on the half line that is being written, silence on a broken one, an epoch twice."""
+    """Rejects: an error on the half line that is being written, silence on a broken one, an epoch twice, and the target
+    of another epoch than the last."""
     work_dir, _, _ = make_search(epochs=3, steps=2, candidates=0)
     path = work_dir / 'search' / 'history.jsonl'
     again = json.loads(path.read_text().splitlines()[-1])
-    again['macs'] = 97
+    again.update(macs=97, target=89)
     path.write_text(f'{path.read_text()}{json.dumps(again)}\n{{"kind":"epo\n{{"kind":"epoch","epoch":4,"entr')
     record = read_search(work_dir)
     assert [line['epoch'] for line in record.epochs] == [1, 2, 3] and record.epochs[-1]['macs'] == 97
+    assert record.target == 89
     assert [note for note in record.notes if 'line' in note] == [
         'history.jsonl: left out 1 line(s) that cannot be read, the first is line 11.'
     ]

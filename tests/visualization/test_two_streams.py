@@ -46,13 +46,17 @@ def middle(block):
 
 @pytest.mark.parametrize('seed', [2, 3])
 def test_each_stream_has_its_own_blocks_under_one_another(seed):
-    """Rejects: the dense stream drawn with the sparse one's kernels or widths, dense above sparse, and groups of one
-    name that do not begin under one another."""
+    """Rejects: the dense stream drawn with the sparse one's kernels or widths, dense above sparse, groups of one name
+    that do not begin under one another, and a legend whose widths are on another scale than the blocks."""
     arch = arch_of(seed)
-    blocks = by_gid(draw(arch), 'block:')
+    figure = draw(arch)
+    blocks = by_gid(figure, 'block:')
     assert sorted(blocks) == sorted(f'{stream}.{name}' for stream in STREAMS for name in NAMES)
     units = [block.get_width() / arch[f'{name}.expansion'] for name, block in blocks.items()]
     assert np.ptp(units) < 1e-9 and units[0] > 0
+    ratios = [arch[f'{name}.expansion'] for name in blocks]
+    scale = [np.ptp(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 4][:2]
+    np.testing.assert_allclose(scale, [units[0] * min(ratios), units[0] * max(ratios)])  # of the legend
     for name, block in blocks.items():
         assert to_hex(block.get_facecolor()) == KERNEL_COLOURS[arch[f'{name}.kernel']]
     for name in NAMES:

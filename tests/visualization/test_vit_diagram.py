@@ -98,7 +98,10 @@ def test_the_next_boxes_are_one_stride_on(seed):
                 moved = found[''].get_path().vertices[0] - first
                 np.testing.assert_allclose(moved, clip[i] * tube.at.stride[i] / SHAPE[1 + i], atol=1e-9)
         places = by_gid(figure, f'places:{panel}')[''].get_path()
-        assert (places.codes == places.MOVETO).sum() == tube.counts[1] * tube.counts[2]
+        starts = places.vertices[places.codes == places.MOVETO] - first
+        down, right = clip[1:] * np.array(tube.at.stride[1:])[:, None] / np.array(SHAPE[2:])[:, None]
+        expected = [i * down + j * right for i in range(tube.counts[1]) for j in range(tube.counts[2])]
+        np.testing.assert_allclose(starts, expected, atol=1e-9)
 
 
 def test_a_tube_that_ends_the_clip_has_no_next_box_in_time():
@@ -135,7 +138,11 @@ def test_tubevit_has_its_published_tokens():
     written = texts(figure)
     for line in ('1×14×14 = 196 tokens', '2×7×7 = 98 tokens', '3×7×7 = 147 tokens', 'kernel 16×4×4', 'stride 6×32×32'):
         assert line in written
-    assert '539 tokens' in words and 'An image takes tube 1 alone: 1×14×14 = 196 tokens.' in words
+    assert (
+        '539 tokens' in words
+        and 'Heads: 12. MLP ratio: 4. Q-K-V: 768.' in words
+        and 'An image takes tube 1 alone: 1×14×14 = 196 tokens.' in words
+    )
     assert written.count('12×64') == 12 and 'class token\nto the head' in written and 'offset 4×8×8' in written
 
 
@@ -159,6 +166,9 @@ def test_bars_are_the_layers_that_run(seed):
         count = arch[f'layer{i}.heads']
         np.testing.assert_allclose(cuts, bar.get_y() + bar.get_height() * np.arange(1, count) / count, atol=1e-9)
         assert mlp[i].get_x() == bar.get_x() and mlp[i].get_y() + mlp[i].get_height() < bar.get_y()
+        centre = bar.get_x() + bar.get_width() / 2
+        below = [t.get_text() for t in figure.axes[0].texts if t.get_position()[0] == centre][1:]
+        assert below == [f'{arch[f"layer{i}.mlp_ratio"]:g}', i]
 
 
 def test_rounding_of_heads_is_the_networks():
