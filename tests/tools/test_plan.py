@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, LoggerHook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -14,6 +14,7 @@ from mmnas_video.launch import load_config
 from mmnas_video.plan import Networks, Plan, read_clips, steps_of
 from mmnas_video.search import SearchHook, Work
 from mmnas_video.search.sandwich import Sandwich
+from tools.plan import timed
 
 from ..search.toy import config, loader
 
@@ -41,6 +42,19 @@ def test_steps_of_published_configs(name, gpus, expected):
     data = read_clips(cfg)
     steps = sum(steps_of(cfg, data, gpus).values())
     assert (cfg.train_cfg.max_epochs, round(steps), data[0].batch * gpus) == expected
+
+
+def test_steps_of_each_dataset_of_a_joint_run():
+    """4,504 + 845 + 1,380 + 593 steps an epoch, images alone in the first third. Rejects shares of a run in which no
+    dataset comes first (the others are videos, whose steps cost more), and a trial of fewer steps than datasets."""
+    cfg = load_config('configs/vimnas/tiny_joint.py')
+    data = read_clips(cfg)
+    passes = dict(in1k=4504, k400=845, k600=1380, ssv2=593)
+    expected = {name: 2 / 3 * steps + (name == 'in1k') * 7322 / 3 for name, steps in passes.items()}
+    assert steps_of(cfg, data, 8) == pytest.approx(expected, rel=1e-6)
+    for fixed, steps in ((1, 1.0), (5, 5 / 4)):
+        cfg.train_dataloader.num_batch_per_epoch = fixed
+        assert steps_of(cfg, data, 8) == dict.fromkeys(passes, steps)
 
 
 def toy_plan(hook: dict | None, ranks: int = 1, **changes) -> dict:
@@ -84,12 +98,28 @@ HOOKS = {
 @pytest.mark.parametrize('method', HOOKS)
 def test_work_of_each_method_by_hand(method):
     """12 steps of 5 clips. Rejects forward passes counted as training ones, held-out passes before the architecture is
-    learned, a second order that costs as the first, and scores of candidates that are forgotten."""
+    learned, a second order that costs as the first, scores of candidates that are forgotten, clips and frames of the
+    training alone, and multiply-adds of a held-out clip taken for those of a training clip."""
     hook, expected = HOOKS[method]
     found = toy_plan(hook)
     assert found['steps'] == 12 and found['clips'] == 60
+    assert found['decoded_frames'] == 8 * (60 + found['held_out_clips'])
+    if method != 'evolution':  # of which every generation sees the same
+        held = {'PARSEC': 12, 'PARSEC alternating': 6, 'DARTS': 12, 'DARTS 2': 12}.get(method, 0)
+        assert found['held_out_clips'] == 5 * held
+    assert found['reference_macs'] == pytest.approx(LARGEST if 'DARTS' in method else MEAN, rel=0.06)
+    assert found['gradient_bytes'] == (0 if method == 'evolution' else 4 * found['params'])
     # A mixed network is counted; what is sampled is a mean over some draws.
     assert found['rank_macs'] == pytest.approx(expected, rel=1e-9 if 'DARTS' in method else 0.06)
+
+
+def test_held_out_batches_and_views_are_those_of_the_search():
+    """Rejects held-out batches of the training's size, and a candidate that is scored on one view of each video."""
+    given = dict(type='PARSECSearchHook', num_archs=3, arch_dataloader=dict(batch_size=7))
+    assert toy_plan(given)['held_out_clips'] == 12 * 7
+    hook, expected = HOOKS['evolution']
+    views = dict(hook, indicator=dict(type='VideoAccuracy', num_clips=3))
+    assert toy_plan(views)['rank_macs'] == pytest.approx(3 * expected, rel=0.06)
 
 
 def test_the_priority_of_a_hook_costs_nothing():
@@ -109,13 +139,17 @@ def test_layers_that_are_computed_twice_cost_twice():
 
 
 def test_the_mean_is_of_the_space_and_the_target_of_the_budget():
-    """Rejects a mean over the ends of the space, and a search whose networks cost at its end what they did at first."""
+    """Rejects a mean over the ends of the space, a search whose networks cost at its end what they did at first, one
+    that costs more than its largest network, and a stage after it that goes on from its cheapest."""
     cfg = config(dict(type='PARSECSearchHook', num_archs=2, budget=dict(macs=30)))
     networks = Plan(_listed(cfg), {'toy.txt': 40}).networks
     drawn = [7 * arch['width'] + 15 for arch in networks._drawn]
     assert networks.macs('sampled', (7,)) == pytest.approx(sum(drawn) / len(drawn))
     assert networks.macs('searched', (7,)) == pytest.approx((sum(drawn) / len(drawn) + 30) / 2)
     assert networks.macs('largest', (7,)) == LARGEST and networks.macs('smallest', (7,)) == SMALLEST
+    assert networks.nearest(41, (7,))['width'] == 3  # 36, beside 29 and 50
+    cfg.custom_hooks[0].budget.macs = 70
+    assert Plan(cfg, {'toy.txt': 40}).networks.macs('target', (7,)) == LARGEST
 
 
 def test_the_ends_of_a_sandwich_are_those_that_are_trained():
@@ -141,6 +175,7 @@ def test_ranks_share_what_can_be_shared(name):
     hook = HOOKS[name][0]
     one, four = toy_plan(hook), toy_plan(hook, 3)
     assert one['steps'] == 12 and four['steps'] == 4
+    assert one['held_out_clips'] == four['held_out_clips'] and one['decoded_frames'] == four['decoded_frames']
     assert 0.9 < four['rank_macs'] * 3 / one['rank_macs'] <= 1.0
 
 
@@ -196,6 +231,21 @@ def test_a_repeated_list_is_as_many_times_as_long():
     found = read()
     assert (found.listed, found.train, found.held_out) == (40, 7 * 30, 10)
     assert steps_of(cfg, [found], 2) == {'': 7 * 30 / 2 / 5}
+    assert steps_of(cfg, [found], 4) == {'': 11}  # of 53 clips of a rank
+    cfg.train_dataloader.drop_last = True
+    assert steps_of(cfg, [found], 4) == {'': 10}
+
+
+def test_a_list_that_is_there_is_counted(tmp_path):
+    """Rejects the published size of a list that somebody has shortened, blank lines that are clips, and a list that is
+    counted where its size is given."""
+    folder, name = tmp_path / 'kinetics400', 'mini200_train.txt'
+    cfg, _ = clips_of(dict(type='SampleFrames', clip_len=8), data_root=str(folder), ann_file=name)
+    assert read_clips(cfg)[0].listed == 80_000
+    folder.mkdir()
+    (folder / name).write_text('a.mp4 0\n\nb.mp4 1\nc.mp4 1\n \n')
+    assert [(part.listed, part.source) for part in read_clips(cfg)] == [(3, 'counted')]
+    assert [(part.listed, part.source) for part in read_clips(cfg, {name: 7})] == [(7, 'given')]
 
 
 def test_joined_lists_are_counted_together():
@@ -255,30 +305,56 @@ def test_checkpoint_size_is_that_of_the_file(tmp_path):
 
 @pytest.mark.parametrize('kinds', [('mmengine.Adam', 'mmengine.EMAHook'), (torch.optim.Adam, EMAHook)])
 def test_what_stands_by_class_or_scope_costs_as_much(kinds):
-    """Rejects a traceback over an optimiser that is no text, and averaged weights that are in no checkpoint."""
+    """Rejects a traceback over an optimiser that is no text, averaged weights that are in no checkpoint, and moments of
+    an SGD that has none."""
 
-    def planned(optimizer, ema):
-        cfg = _listed(config({}, optim_wrapper=dict(optimizer=dict(type=optimizer, lr=0.1))))
-        cfg.custom_hooks = [dict(type=ema)]
+    def planned(optimizer, hook, **options):
+        cfg = _listed(config({}, optim_wrapper=dict(optimizer=dict(type=optimizer, lr=0.1, **options))))
+        cfg.custom_hooks = [dict(type=hook)]
         return Plan(cfg, {'toy.txt': 40}).on(1)
 
     found = planned(*kinds)
     assert found == planned('Adam', 'EMAHook')
-    assert found['checkpoint_bytes'] > planned('SGD', EMAHook)['checkpoint_bytes']
+    averaged, plain = (planned('SGD', kind)['checkpoint_bytes'] for kind in (EMAHook, LoggerHook))
+    assert averaged == 2 * plain and found['checkpoint_bytes'] == averaged + 2 * 4 * found['params']
+    one_moment = planned('SGD', LoggerHook, momentum=0.9)['checkpoint_bytes']
+    assert one_moment == plain + 4 * found['params']
 
 
 def test_the_tool_prints_both(tool):
-    """Rejects JSON with text around it, hours without a rate, hours that are not work / rate, and many hours that run
-    into the column beside them."""
+    """Rejects JSON with text around it, hours without a rate, hours that are not work / rate, decoding of another
+    number of GPUs than a machine has of the run's, gradients that a ring does not move, and many hours that run into
+    the column beside them."""
     args = ('tools/plan.py', 'configs/autox3d/x3d_s.py', '--gpus', 32)
     plain = json.loads(tool(*args, '--json').ok().out)
     assert 'hours' not in plain['phases'][0]
     plan = json.loads(tool(*args, '--clips-per-second', 100, '--json').ok().out)
     (phase,) = plan['phases']
     assert phase['hours'] == pytest.approx(phase['clips'] / 32 / 100 / 3600, rel=1e-6)
+    seconds, frames = 3600 * phase['hours'], phase['decoded_frames']
+    expected = dict(
+        gpu_hours=32 * phase['hours'],
+        seconds_per_step=seconds / phase['steps'],
+        node_frames_per_second=frames / seconds / 4,  # 8 of 32 GPUs
+        node_decoding_cores=frames / seconds / 4 / 205,
+    )
+    assert {key: phase[key] for key in expected} == pytest.approx(expected)
+    few = timed({**phase, 'ranks': 2}, phase['rank_macs'] / seconds, 8, 205)
+    assert few['node_frames_per_second'] == pytest.approx(frames / seconds)
+    measured = ('--clips-per-second', 100, '--measured-macs', phase['reference_macs'] / 7)
+    slower = json.loads(tool(*args[:2], *measured, '--json').ok().out)
+    assert slower['gpus'] == 512 // 8 and 64 * slower['phases'][0]['hours'] == pytest.approx(
+        7 * 32 * phase['hours'], rel=0.01
+    )
+    for row in plan['growth']:
+        moved = 2 * (1 - 1 / row['ranks']) * row['gradient_bytes'] / (8 / 100)  # of a step: 8 clips on each GPU
+        assert row['gradient_bytes_per_second'] == pytest.approx(moved, rel=1e-3)
+        assert row['clips_per_step'] == 8 * row['ranks']
     assert [row['ranks'] for row in plan['growth']] == [8, 16, 32, 64, 128, 256]
     text = tool(*args, '--clips-per-second', 100).ok().out
-    assert f'{phase["steps"]:,} = ' in text and 'GPU-hours' in text
+    assert f'{phase["steps"]:,} = ' in text and f'{phase["gpu_hours"]:,.0f} GPU-hours' in text
+    assert f'{32 * phase["rank_macs"] / 1e18:,.3f} EMACs' in text
+    assert f'{phase["checkpoint_bytes"] / 1e6:,.1f} MB; ' in text
     slow = tool(*args, '--clips-per-second', 1e-4).ok().out.splitlines()[-1].replace(',', '').split()
     row = plan['growth'][-1]
     assert [int(cell) for cell in slow[:3]] == [row['ranks'], row['steps_per_epoch'], row['clips_per_step']]
