@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from mmnas_video.datasets import check_disjoint, check_not_empty
-from mmnas_video.datasets.checks import check_sources
+from mmnas_video.datasets.checks import check_some_exist, check_sources
 from mmnas_video.errors import ConfigError
 
 
@@ -24,6 +24,15 @@ def test_overlap_names_both_parts_and_the_files():
     assert text.startswith('train_dataloader and val_dataloader: found 4 files in both (d, e, f, …)')
     with pytest.raises(ConfigError, match=r'1 files in both \(y\)'):
         check_disjoint({'one': ['y', 'z'], 'two': ['y']})
+
+
+def test_a_suffix_that_the_reader_adds_is_not_missed(tmp_path):
+    """Rejects a list without suffixes, to which MMAction2's decord reader adds .mp4; and one of which nothing is
+    there."""
+    (tmp_path / 'a.mp4').touch()
+    check_some_exist([str(tmp_path / 'a')], 'key')
+    with pytest.raises(ConfigError, match=r'key: found none of the 1 listed files looked for .*expected the paths'):
+        check_some_exist([str(tmp_path / 'b')], 'key')
 
 
 def test_empty_part_is_named():

@@ -55,21 +55,24 @@ def test_one_rectangle_and_one_noise_for_all_frames():
 
 def test_share_and_area_are_as_asked():
     """Rejects a probability that is turned round, areas of the box's side instead of its area, an aspect that is
-    always one, and one that is width / height."""
+    always one, one that is width / height, and boxes and noise that do not reach the last row and white."""
     clip = [np.full((101, 103, 3), 7, np.uint8)]
-    areas, ratios, hit = [], [], 0
+    areas, ratios, hit, ends = [], [], 0, []
     for seed in range(300):
         mask = (erase(seed, clip, prob=0.7, area=(0.05, 0.25), aspect=(0.5, 2.0), fill='mean')[0] == 128).all(2)
         if mask.any():
             hit += 1
             height, width = (np.ptp(axis) + 1 for axis in np.nonzero(mask))
             areas.append(height * width / mask.size), ratios.append(height / width)
-    assert abs(hit / 300 - 0.7) < 0.09
+            ends.append([mask[0].any(), mask[-1].any(), mask[:, 0].any(), mask[:, -1].any()])
+    assert abs(hit / 300 - 0.7) < 0.09 and np.any(ends, 0).all()
     assert 0.045 < min(areas) < 0.06 and 0.235 < max(areas) < 0.26 and abs(np.mean(areas) - 0.15) < 0.02
     assert 0.48 < min(ratios) < 0.6 and 1.7 < max(ratios) < 2.1 and abs(np.mean(np.log(ratios))) < 0.1
     tall = (erase(0, clip, prob=1.0, area=(0.1, 0.1), aspect=(3, 3), fill='mean')[0] == 128).all(2)
     height, width = (np.ptp(axis) + 1 for axis in np.nonzero(tall))
     assert height / width == pytest.approx(3, rel=0.05)
+    noise = erase(0, clip, prob=1.0, area=(0.9, 0.9), aspect=(1, 1))[0]
+    assert (noise.min(), noise.max()) == (0, 255)
 
 
 def test_randaugment_is_the_same_for_all_frames():

@@ -218,6 +218,8 @@ def test_a_set_is_made_once(tmp_path):
     assert lines[0].startswith('motion: 8 of 8 clips') and 'same options' in lines[-1]
     changed = DemoOptions(**{**vars(SMALL), 'scene_clips': (2, 1, 1)})
     assert make_demo(tmp_path, changed, report=lines.append) == dict(motion=False, scene=True, image=False)
+    faster = DemoOptions(**{**vars(changed), 'fps': changed.fps + 1, 'max_frames': changed.max_frames + 2})
+    assert faster.of_set('image') == changed.of_set('image')  # which has no frames
     next((tmp_path / 'motion/videos').iterdir()).unlink()
     assert make_demo(tmp_path, changed, report=lines.append)['motion']
     assert {p.name for p in tmp_path.iterdir()} == {'motion', 'scene', 'image'}

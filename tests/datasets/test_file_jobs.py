@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from mmnas_video.datasets import file_jobs
 from mmnas_video.datasets.file_jobs import Progress, StopJobs, run_jobs
 from mmnas_video.errors import ConfigError, RunError
 
@@ -46,6 +48,14 @@ def test_every_file_is_answered_for(tmp_path):
     }
     assert len({pid for _, pid in good.values()}) <= 5  # two at first, three in place of those that were lost
     assert list(run_jobs(work, [], processes=3)) == []
+
+
+def test_each_file_has_the_whole_time(monkeypatch):
+    """Rejects the time of a worker's first file for all that follow: good ones would be told late."""
+    monkeypatch.setattr(time, 'monotonic', lambda: 103.0)
+    worker = file_jobs._Worker(None, SimpleNamespace(send=lambda path: None), 'a', deadline=107.0)
+    file_jobs._give(worker, 'b', 7.0)
+    assert (worker.path, worker.deadline) == ('b', 110.0)
 
 
 @pytest.mark.parametrize(

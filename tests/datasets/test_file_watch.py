@@ -11,7 +11,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import FilesInWork, FileWatchHook, SeededDataset, close_workers, skip_bad_collate
-from mmnas_video.datasets.files_in_work import HEAD, files_in_work
+from mmnas_video.datasets.files_in_work import HEAD, InWork, files_in_work
 from mmnas_video.errors import ConfigError
 
 KEY = 'train_dataloader.dataset'
@@ -104,6 +104,29 @@ def test_a_worker_that_hangs(video_cfg, watch):
         list(loader)
     wait_for(lambda: any(f"has been on '{victim}' for " in line for line in watch.said()))
     close_workers(loader)
+
+
+@pytest.mark.parametrize('watch', [7.0], indirect=True)
+def test_a_file_takes_long_from_the_seconds_that_are_given(watch, monkeypatch):
+    """Rejects another limit than the option's, and each look told anew."""
+    on = [InWork(KEY, os.getpid(), f'{seconds}.mp4', time.monotonic() - seconds) for seconds in (3, 11)]
+    monkeypatch.setattr('mmnas_video.datasets.file_watch_hook.files_in_work', lambda: on)
+    for _ in range(2):
+        watch.hook.look()
+    assert [message.partition('. Take')[0] for message in watch.said()] == [
+        f"{KEY}: worker process {os.getpid()} has been on '11.mp4' for 11 s"
+    ]
+
+
+def test_a_process_that_nobody_has_waited_for_is_dead():
+    """Rejects one that lives as long as its entry in the table of processes."""
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    entry = InWork(KEY, pid, 'a.mp4', 0.0)
+    wait_for(lambda: entry.dead)
+    os.waitpid(pid, 0)
+    assert entry.dead and not InWork(KEY, os.getpid(), 'a.mp4', 0.0).dead
 
 
 def test_nothing_is_said_of_a_good_run(video_cfg, watch):

@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmnas_video.datasets import LabelHook, check_labels, only_written
-from mmnas_video.datasets.labels import label_ends
+from mmnas_video.datasets.labels import _place, label_ends
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
@@ -45,8 +45,8 @@ def seeded(cfg):
     'wrap', [lambda cfg: cfg, seeded, lambda cfg: dict(type='RepeatDataset', dataset=cfg, times=3)]
 )
 def test_a_label_without_a_class_is_named_with_its_line(wrap, tmp_path):
-    """Rejects a list that is not looked at because it stands in no SeededDataset, or in another data set; a number of
-    the row that leaves out the empty lines; and a label equal to the number of classes let pass."""
+    """Rejects a list that is not looked at because it stands in no SeededDataset, or in another data set, and a label
+    equal to the number of classes let pass."""
     key = 'val_dataloader.dataset' + '.dataset' * (wrap(stock(tmp_path, 'a 0'))['type'] != 'VideoDataset')
     cfg = wrap(stock(tmp_path, 'a.mp4 0', 'b.mp4 5', 'c.mp4 2', 'd.mp4 5'))
     dataset = DATASETS.build(cfg)
@@ -57,6 +57,24 @@ def test_a_label_without_a_class_is_named_with_its_line(wrap, tmp_path):
         f"{key}.ann_file: found the label 5 in line 2 ('b.mp4 5') of '{tmp_path}/train.txt', whose labels go from 0 to "
         '5; expected 0 to 4: model.cls_head.num_classes is 5'
     )
+
+
+class Rows(list):
+    """As many as a data set has."""
+
+
+def test_empty_lines_are_counted_where_rows_are_lines(tmp_path):
+    """Rejects a number of the row that leaves out the empty lines, and a line of a file in which a row is none."""
+    rows = Rows('ab')
+    rows.ann_file = str(tmp_path / 'train.txt')
+    (tmp_path / 'train.txt').write_text('a.mp4 0\n\n \nb.mp4 7\n')
+    assert _place(rows, 1) == "line 4 ('b.mp4 7')"
+    rows.append('c')
+    assert _place(rows, 1) == 'entry 2'
+    # To MMAction2 an empty line is a clip without a label.
+    dataset = DATASETS.build(stock(tmp_path, 'a.mp4 0', '', 'b.mp4 1'))
+    with pytest.raises(ConfigError, match=r'label -1 \(that of a line without one\) in entry 2 of '):
+        check_labels(Head(3), {'val_dataloader.dataset': dataset})
 
 
 def test_a_line_without_a_label_is_named(tmp_path):

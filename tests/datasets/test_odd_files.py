@@ -1,12 +1,14 @@
 """Data as it is: each odd file is decoded, or skipped with its name and a reason, and counted."""
 
+from types import SimpleNamespace
+
 import av
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmnas_video.datasets import BadSample, BadSampleCounter, SeededDataset, skip_bad_collate
+from mmnas_video.datasets import BadSample, BadSampleCounter, SeededDataset, skip_bad_collate, video_check
 from mmnas_video.datasets.ffmpeg_libs import load_torchcodec
 from mmnas_video.errors import ConfigError, StackError
 
@@ -186,3 +188,31 @@ def test_images_that_were_cut_off_are_skipped(images, tmp_path):
     names = [name for name, decodes in IMAGES.items() if decodes is None]
     dataset = image_dataset(images, names, tmp_path)
     assert all(isinstance(dataset[0, index], BadSample) for index in range(len(names)))
+
+
+class Reader:
+    """A video of 61 frames, and which of them are read."""
+
+    def __init__(self):
+        self.read = []
+
+    def build(self, cfg):
+        return SimpleNamespace(transform=self.open if cfg['type'] == 'DecordInit' else self.decode)
+
+    def open(self, results):
+        return {**results, 'total_frames': 61}
+
+    def decode(self, results):
+        self.read += results['frame_inds'].tolist()
+        return {'img_shape': (66, 94)}
+
+
+@pytest.mark.parametrize(
+    ('frames', 'read'), [(5, [0, 15, 30, 45, 60]), (2, [0, 60]), (1, [0]), (0, [*range(61)]), (99, [*range(61)])]
+)
+def test_frames_are_looked_at_from_the_first_to_the_last(frames, read, monkeypatch):
+    """Rejects frames of the beginning alone, which a video that was cut off has, and one that is decoded twice."""
+    reader = Reader()
+    monkeypatch.setattr(video_check, 'TRANSFORMS', reader)
+    assert video_check.VideoCheck(frames)('a.mp4') == {'frames': 61, 'width': 94, 'height': 66}
+    assert reader.read == read

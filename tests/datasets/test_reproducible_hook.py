@@ -185,17 +185,22 @@ def test_data_loaders_leave_the_global_generator_alone(tmp_path, video_cfg):
 
 def test_epochs_iterations_and_ranks_draw_apart(monkeypatch):
     """What is drawn first after each seeding. Rejects one seed for all epochs or iterations (every dropout mask comes
-    again), and one for all ranks."""
+    again), one for all ranks, and one for the workers of all loops."""
     loop = SimpleNamespace(dataloader=SimpleNamespace(batch_sampler=SimpleNamespace(resumes_within_epoch=True)))
-    hook, drawn = ReproducibleHook(), {}
+    hook, drawn, workers = ReproducibleHook(), {}, set()
+    loaders = {mode: SimpleNamespace() for mode in ('train', 'val', 'test')}
+    monkeypatch.setattr(reproducible_hook, 'loader_of', lambda runner, mode: loaders[mode])
     for _ in range(2):  # the second time the same
         for rank, step in itertools.product((0, 1, 2), repeat=2):
             monkeypatch.setattr(reproducible_hook, 'get_rank', lambda rank=rank: rank)
             runner = SimpleNamespace(seed=7, epoch=step, iter=step, train_loop=loop)
+            hook.before_run(runner)
+            workers.update(loader.generator.initial_seed() for loader in loaders.values())
             for seed in (hook.before_train_epoch, lambda runner: hook.before_train_iter(runner, 0)):
                 seed(runner)
                 drawn.setdefault(torch.rand(1, dtype=torch.float64).item(), []).append((rank, step))
     assert len(drawn) == 2 * 3 * 3 and {len(places) for places in drawn.values()} == {2}
+    assert len(workers) == 3 * 3
 
 
 def warnings_of(tmp_path, cfg) -> str:

@@ -29,10 +29,12 @@ def decoded(path):
 
 
 def times(path):
-    """Seconds of each frame after the first."""
+    """Seconds of each frame after the first and, behind these, of the last one's end; and of the first."""
     with av.open(str(path)) as container:
-        found = [frame.time for frame in container.decode(video=0)]
-    return np.array(found) - found[0]
+        frames = list(container.decode(video=0))
+    found = [frame.time for frame in frames]
+    found.append(found[-1] + float(frames[-1].duration * frames[-1].time_base))
+    return np.array(found) - found[0], found[0]
 
 
 def psnr(one, other):
@@ -45,8 +47,9 @@ def same_size(frames, like):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_kth_frame_is_the_kth_frame(tmp_path, kind):
-    """Rejects frames that are dropped, doubled or reordered, a constant rate forced on variable times, and colours in
-    another range: each neighbour is a worse match than the frame itself."""
+    """Rejects frames that are dropped, doubled or reordered, a constant rate forced on variable times, a first frame
+    that is late, a last one that stays as long as the one before, and colours in another range: each neighbour is a
+    worse match than the frame itself."""
     options = dict(KINDS[kind])
     source = write(tmp_path / options.pop('name'), **options)
     found = transcode(source, tmp_path / 'new.mp4', Recipe(short_side=0, crf=8))
@@ -56,7 +59,8 @@ def test_the_kth_frame_is_the_kth_frame(tmp_path, kind):
     match = psnr(new, old)
     assert match.min() > 32
     assert (match[1:] > psnr(new[1:], old[:-1]) + 3).all() and (match[:-1] > psnr(new[:-1], old[1:]) + 3).all()
-    assert np.allclose(times(tmp_path / 'new.mp4'), times(source), atol=1e-6)
+    (written, begin), (expected, _) = times(tmp_path / 'new.mp4'), times(source)
+    assert np.allclose(written, expected, atol=1e-6) and begin == 0
     # A variable rate's average depends on how long the last frame stays, which the old file's muxer did not write.
     rates = [decord.VideoReader(str(path)).get_avg_fps() for path in (source, tmp_path / 'new.mp4')]
     assert rates[0] == pytest.approx(rates[1], rel=0.03 if kind == 'variable' else 1e-6)

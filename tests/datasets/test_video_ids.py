@@ -18,14 +18,15 @@ from mmnas_video.errors import ConfigError
         ('v_ApplyEyeMakeup_g01_c01.avi', 'v_ApplyEyeMakeup_g01_c01'),
         ('a.b/no_suffix', 'no_suffix'),
         ('dir/.hidden', '.hidden'),
+        ('my holiday 3.1.mp4', 'my holiday 3.1'),
         ('short_000001_000011.mp4', 'short_000001_000011'),
         ('train/red_rows/0003.jpg', 'train/red_rows/0003.jpg'),
         ('val/red_rows/0003.JPEG', 'val/red_rows/0003.JPEG'),
     ],
 )
 def test_ids(path, expected):
-    """Rejects ids with folder or suffix, ids that keep the end time, starts that are left out, and numbered image
-    files of different folders taken for one."""
+    """Rejects ids with folder or suffix, ids that keep the end time, starts that are left out, names that end at their
+    first dot, and numbered image files of different folders taken for one."""
     assert video_id(path) == expected
 
 
