@@ -143,14 +143,17 @@ def test_a_history_that_cannot_be_written(tmp_path):
 
 
 def test_two_are_kept(tmp_path):
-    """Rejects keeping all, deleting the newest, and rests of a killed run that stay for ever."""
-    left = tmp_path / '.epoch_1.pth.abc.writing', tmp_path / 'search' / '.arch.json.abc.writing'
-    left[1].parent.mkdir()
-    for path in left:
-        path.write_text('half')
-    runner(PARSEC, work_dir=str(tmp_path), epochs=5).train()
-    assert checkpoints(tmp_path) == ['epoch_4.pth', 'epoch_5.pth']
-    assert not any(path.exists() for path in left)
+    """Rejects keeping all, deleting the newest, and rests of a killed run that stay for ever, in its work dir or where
+    its checkpoints are."""
+    work_dir, kept = tmp_path / 'run', tmp_path / 'kept' / 'run'
+    for folder, name in ((work_dir, 'last_checkpoint'), (work_dir / 'search', 'arch.json'), (kept, 'epoch_1.pth')):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f'.{name}.abc.writing').write_text('half')
+    hooks = config(PARSEC).default_hooks
+    hooks.checkpoint.out_dir = str(kept.parent)
+    runner(PARSEC, work_dir=str(work_dir), epochs=5, default_hooks=hooks).train()
+    assert checkpoints(kept) == ['epoch_4.pth', 'epoch_5.pth'] and not checkpoints(work_dir)
+    assert not list(tmp_path.rglob('.*.writing'))
 
 
 def test_the_oldest_goes_also_if_the_run_was_killed_before(tmp_path, monkeypatch):

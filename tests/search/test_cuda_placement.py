@@ -11,6 +11,7 @@ from mmnas_video.search import AtomicCheckpointHook
 from tests.fake_cuda import FakeCuda
 
 from .test_matrix import BACKBONES, MODEL_CONFIGS, runner_of
+from .toy import prepared
 
 #: One group with three choices, as small as can be.
 SMALL = dict(
@@ -120,3 +121,18 @@ def test_a_resumed_optimiser_counts_on_the_host():
             optimizer.step()
             assert bool(gpu.waits) is bool(waits)
         assert {v.device.type for k, v in optimizer.state[weight].items() if k != 'step'} == {'cuda'}
+
+
+def test_a_resumed_alpha_counts_on_the_host():
+    """The same of the optimiser that a search has for itself."""
+    made, search = prepared(dict(type='DARTSSearchHook'))
+    made.model.train_step(next(iter(made.train_dataloader)), made.optim_wrapper)
+    checkpoint = {'meta': {'epoch': 0}}
+    search.before_save_checkpoint(made, checkpoint)
+    with FakeCuda().use():
+        (state,) = checkpoint['search']['state']['optimizer']['state'].values()
+        state['step'] = state['step'].to('cuda')
+        made._resume = True
+        search.after_load_checkpoint(made, checkpoint)
+    (state,) = search.alpha_optimizer.state.values()
+    assert state['step'].device.type == 'cpu'

@@ -417,7 +417,8 @@ def test_a_resumed_search_looks_at_its_own_budget(budget, named):
 def test_the_epochs_score(score):
     """Accuracy on held-out batches with recalibrated statistics, of the mixture or of the architecture; statistics and
     mode are as before. Rejects the one taken for the other, and a score on the training data."""
-    made, search = prepared({**DARTS, 'score': score, 'score_batches': 2, 'init_std': 2.0}, optim_wrapper=wrapper())
+    given = {} if score == 'mixture' else {'score': score}  # the former by itself
+    made, search = prepared({**DARTS, **given, 'score_batches': 2, 'init_std': 2.0}, optim_wrapper=wrapper())
     for batch in made.train_dataloader:
         made.model.train_step(batch, made.optim_wrapper)
     before = {name: value.clone() for name, value in made.model.state_dict().items()}

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from contextlib import nullcontext
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ from mmnas_video.testing.method import Killed, Killer
 from ..datasets.joint import joint_loader, model
 from .test_darts import PLANTED
 from .test_preemption import Signal
-from .toy import loader, prepared
+from .toy import SPACE, loader, prepared
 
 HOOK = dict(type='EntanglementSearchHook', score_batches=1)
 #: Without a norm that takes the choices' effect away.
@@ -558,6 +559,32 @@ def test_perturbation_against_argmax():
         with torch.no_grad():
             search.distribution.alpha[0].copy_(torch.tensor([0.5, 0.2, 0.0]))
         assert search.select(made)['view'] == value
+
+
+def test_masks_of_tuning_are_of_the_rank_and_the_call(monkeypatch):
+    """Rejects dropout masks that all ranks share, that every call repeats, and that follow from what was drawn before
+    (a resume would have others)."""
+
+    def drawn(rank, calls):
+        monkeypatch.setattr('mmnas_video.search.tuning.get_rank', lambda: rank)
+        tuning = Tuning.__new__(Tuning)
+        tuning.hook, tuning.calls = SimpleNamespace(seed=3, bare=torch.nn.Linear(2, 3)), calls
+        with tuning._own_masks():
+            return tuple(torch.rand(7).tolist())
+
+    found = [drawn(rank, calls) for rank in (0, 1) for calls in (0, 1)]
+    assert len({*found}) == 4 and drawn(0, 0) == found[0]
+
+
+def test_a_selection_mixes_the_heaviest_values():
+    """Rejects the values that the last step has drawn, and those of the choice at hand in the mixture of the next."""
+    _, search = prepared({**HOOK, 'drawn': {'width': 2}})
+    with torch.no_grad():
+        search.distribution.alpha[SPACE.names.index('width'), :3] = torch.tensor([0.3, 0.9, 0.5])
+    for current, live in (('width', [1, 2]), (None, [1]), ('scale', [1])):
+        mixture = search.selected_from(SimpleNamespace(current=current))
+        assert mixture['width'].nonzero().flatten().tolist() == live
+        assert mixture['scale'].all()  # of which all take part
 
 
 @pytest.mark.parametrize(('own', 'expected'), [(None, 2), (3, 3)])

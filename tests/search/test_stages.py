@@ -349,7 +349,8 @@ def test_a_stage_run_alone_is_that_of_the_whole_search(whole, tmp_path, spy):
 
 # ---------------------------------------------------------------- what is said
 def test_entropies_and_sizes_are_kept_and_printed(tmp_path, spy):
-    """Rejects the entropy of the first epoch, a mean over choices, and the size of the whole space."""
+    """Rejects the entropy of the first epoch, a mean over choices, the size of the whole space, and the results of
+    another stage than the last for those of the search."""
     found = run_search(staged(tmp_path, stages=[dict(TWO[0], note='paper: 8e24'), TWO[1]]))
     data = json.loads((tmp_path / 'search/stages.json').read_text())
     ends = []
@@ -359,6 +360,8 @@ def test_entropies_and_sizes_are_kept_and_printed(tmp_path, spy):
     assert [stage['entropy'] for stage in data['stages']] == pytest.approx(ends, abs=1e-12) and ends[0] != ends[1]
     assert data['entropy_total'] == pytest.approx(sum(ends)) and data['entropy_mean'] == pytest.approx(sum(ends) / 2)
     assert [stage['size'] for stage in data['stages']] == [3, 3]
+    for name in ('arch.json', 'space.json', 'history.jsonl', 'extracted.py'):
+        assert (tmp_path / 'search' / name).read_bytes() == (tmp_path / '2_width/search' / name).read_bytes()
     text = '\n'.join(stage_table(found['stages']))
     assert 'paper: 8e24' in text and f'{sum(ends):.2f} nats in all, {sum(ends) / 2:.2f} a stage' in text
 
@@ -372,12 +375,17 @@ def test_a_method_without_entropy_has_none(tmp_path, spy):
 
 
 def test_dry_run_goes_through_all_stages(tmp_path, spy):
-    """Rejects a dry run of the first stage alone, and one that leaves something where the search will write."""
+    """Rejects a dry run of the first stage alone, one that leaves something where the search will write, and one that
+    goes on from what two steps have chosen, which may cost more than the next stage's target."""
     said = dry_search(staged(tmp_path))
     assert list(said) == ['search (scale)', 'search (width)']
     assert [plan['epochs'] for plan in said.values()] == [2, 3]
     assert [path.name for path in tmp_path.iterdir()] == ['dry_run']
     assert not torch.equal(spy.begun[1][2]['backbone.weight'][:3], spy.begun[0][2]['backbone.weight'])
+    swapped = [dict(name='width', opens=['width'], fixes=dict(scale=1.0)), dict(name='scale', opens=['scale'])]
+    dry_search(staged(tmp_path, stages=swapped))
+    (left,) = tmp_path.rglob('1_width/finished.json')
+    assert json.loads(left.read_text())['chosen'] == {'width': 2}
 
 
 # ---------------------------------------------------------------- bad input
