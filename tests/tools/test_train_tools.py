@@ -19,6 +19,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config
 from mmnas_video.only_run import only_run
 from mmnas_video.registry import MODELS
+from mmnas_video.visualization.comparison import summary_rows
 from tests.tools.conftest import ENV, ROOT, SEARCH
 from tools import demo
 from tools.extract import arguments, check_arguments
@@ -337,6 +338,16 @@ def test_no_alternative_is_drawn_for_none():
         )
         == []
     )
+
+
+@pytest.mark.parametrize('top1', [(0.3, 0.1, 0.7, 0.2, 0.5), (0.3, 0.1, 0.7, 0.2)])
+def test_the_median_that_is_printed_is_that_of_the_report(top1):
+    """Rejects the mean of the two in the middle, which no network has, beside the size of one of them; and a share."""
+    rows = [{'name': 'searched', 'params': 7_001, 'macs': 7e6, 'top1': 0.9}]
+    rows += [{'name': f'random {i}', 'params': 1000 + i, 'macs': 1e6 * i, 'top1': one} for i, one in enumerate(top1, 1)]
+    shown = [line.split()[-3:] for line in demo.table(rows).splitlines()[1:]]
+    figures = [(f'{row.params:,}', f'{row.macs / 1e6:.2f}', f'{100 * row.top1:.1f}') for row in summary_rows(rows)]
+    assert [tuple(words) for words in shown] == figures
 
 
 @pytest.mark.slow
