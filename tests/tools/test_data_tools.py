@@ -135,6 +135,22 @@ def test_largest_and_most_clips(tmp_path):
     assert kept[0] == files['mini3_train.txt'] and len({tuple(k) for k in kept}) > 1
 
 
+def test_labels_are_in_the_order_of_numbers(tmp_path):
+    """Rejects that of their digits, in which 10 comes before 9."""
+    for split in 'tv':
+        (tmp_path / f'{split}.txt').write_text(''.join(f'c{label}/{split}.mp4 {label}\n' for label in (10, 2, 9)))
+    files = run(tmp_path, *(str(tmp_path / f'{split}.txt') for split in 'tv'), '--num-classes', '3')
+    assert files['mini3_class_map.csv'][1:] == ['0,2,c2', '1,9,c9', '2,10,c10']
+
+
+def test_lists_that_cannot_be_written(tmp_path, capsys):
+    """Rejects a traceback, and the status of a mistake for a disk that is full."""
+    train = text_list(tmp_path / 't.txt', (1, 2))
+    assert mini_kinetics.main(['--train', train, '--val', train, '--num-classes', '2', '--out', f'{train}/x']) == 3
+    said = capsys.readouterr().err
+    assert 'mini2_train.txt' in said and 'cannot be written (Not a directory)' in said and 'Traceback' not in said
+
+
 def test_lists_without_class_folders(tmp_path):
     """Rejects a class name taken from a folder that is none; --label-map gives the names."""
     counts = (2, 1, 1, 1, 2)

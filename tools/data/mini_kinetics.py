@@ -21,7 +21,6 @@ Written into --out, each file at once or not at all:
 import argparse
 import csv
 import io
-import os
 import random
 import sys
 from collections import Counter
@@ -33,6 +32,7 @@ from mmnas_video.command import AGAIN, run_tool
 from mmnas_video.datasets.checks import read_text
 from mmnas_video.datasets.seed import derive_seed
 from mmnas_video.errors import ConfigError
+from mmnas_video.space import write_text_atomic
 
 CSV_PATH = '{folder}/{id}_{start:06d}_{end:06d}.mp4'  # as MMAction2's scripts store Kinetics
 
@@ -180,14 +180,6 @@ def relabelled(clips: Sequence[Clip], keys: Sequence[str], most: int | None, see
     return [f'{clip.head} {label_of[clip.label]}' for clip in kept]
 
 
-def write_atomic(path: Path, lines: Sequence[str]) -> None:
-    """Write ``lines`` beside ``path`` and rename, so that a killed run leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f'.{path.name}.{os.getpid()}.new')
-    fresh.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-    os.replace(fresh, path)
-
-
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -220,12 +212,13 @@ def make_lists(args: argparse.Namespace) -> None:
         'val': relabelled(val, keys, most[1], args.seed, args.val),
     }
     name = args.name or f'mini{len(keys)}'
-    for split, lines in lists.items():
-        write_atomic(args.out / f'{name}_{split}.txt', lines)
-    write_atomic(args.out / f'{name}_classes.txt', [names[key] for key in keys])
     old = {key: key if key.isdigit() else str(place) for place, key in enumerate(names)}
     rows = [f'{new},{old[key]},{names[key]}' for new, key in enumerate(keys)]
-    write_atomic(args.out / f'{name}_class_map.csv', ['label,kinetics400_label,name', *rows])
+    files = {f'{split}.txt': lines for split, lines in lists.items()}
+    files |= {'classes.txt': [names[key] for key in keys]}
+    files |= {'class_map.csv': ['label,kinetics400_label,name', *rows]}
+    for end, lines in files.items():
+        write_text_atomic(args.out / f'{name}_{end}', ''.join(f'{line}\n' for line in lines))
     counts = ' and '.join(f'{len(lines)} {split}' for split, lines in lists.items())
     print(f'{len(keys)} of {len(names)} classes, {counts} clips: {args.out}/{name}_*')
 
