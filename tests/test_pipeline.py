@@ -77,8 +77,8 @@ def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
 
 
 def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
-    """Rejects a row of the table with the accuracy of what an earlier search found, and the result of tools/test.py
-    taken for the end of the training."""
+    """Rejects a row of the table with the accuracy of what an earlier search found, a search taken for ended that goes
+    on for more epochs beside what it had left, and the result of tools/test.py for the end of the training."""
     cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 1, str(tmp_path / 'w'), retrain=retrain)
     found = run_search(cfg)
     folder, arch = tmp_path / 'w', json.loads(found['arch'].read_text())
@@ -86,6 +86,10 @@ def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
     assert finished(folder, training) and finished(folder, None)
     assert read_row(folder, 3, training)['test'] == found['metrics'] and read_row(folder, 3, None)['test'] == {}
     before = found['arch'].read_text()
+    row, said = read_row(folder, 3, training), arch['search'] | arch['cost']
+    assert (row['seed'], row['arch'], row['score'], row['macs']) == (3, arch['arch'], said['score'], said['macs'])
+    found['arch'].write_text(json.dumps({**arch, 'search': {**arch['search'], 'final': False}}))
+    assert not finished(folder, None)
     arch['arch'] = dict(OTHER if arch['arch'] == ONE else ONE)
     found['arch'].write_text(json.dumps(arch))
     assert finished(folder, None) and not finished(folder, training) and read_row(folder, 3, training)['test'] == {}

@@ -165,8 +165,8 @@ def test_what_cannot_be_is_said(case, tmp_path, capsys):
 
 def test_stock_datasets_read_the_lists(tmp_path):
     """Rejects lists that VideoDataset splits at a blank, classes that the head does not know, a batch that is larger
-    than the list (an epoch without a step), places that hold only where the tool was called, and quotes in the name of
-    --out that end a string."""
+    than the list (an epoch without a step), places that hold only where the tool was called, quotes in the name of
+    --out that end a string, a training of another network than the search has found, and one in the search's folder."""
     init_default_scope('mmaction')
     root, out = make(tmp_path / "it's mine", {'a b': 5, 'ç': 4, 'd': 4}), tmp_path / 'bob\'s "lists"'
     found = run(root, out)
@@ -181,7 +181,11 @@ def test_stock_datasets_read_the_lists(tmp_path):
             read = [(info['filename'], info['label']) for info in infos]
             held = part == 'train' and name == 'search'
             assert (len(read) == len(rows) - 3 and set(read) < set(rows)) if held else read == rows
-    assert load_config(str(out / 'search.py')).retrain.config == str(out / 'train.py')
+    search, train = (load_config(str(out / f'{name}.py')) for name in ('search', 'train'))
+    folder = f'work_dirs/{out.name}'
+    assert search.retrain.config == str(out / 'train.py') and 'retrain' not in train
+    assert (search.work_dir, train.work_dir) == (folder, f'{folder}_train')
+    assert train.model.backbone.arch == f'{folder}/search/arch.json' and not search.model.backbone.get('arch')
 
 
 def test_the_report_is_there_while_the_search_runs():

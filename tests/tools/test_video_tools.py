@@ -91,6 +91,9 @@ def test_transcode_goes_on(originals, tmp_path, capfd):
     kept = [line for line in lines if 'three' not in line]
     torn = next(line for line in lines if 'three' in line)
     manifest.write_text(''.join([*kept, torn[: len(torn) // 2]]), encoding='utf-8')  # as a kill leaves it
+    found = transcode.read_manifest(tmp_path, transcode.Recipe(preset='ultrafast'))
+    assert set(found) == {GOOD[0], GOOD[1], *BAD}
+    assert manifest.read_text(encoding='utf-8').endswith('\n')  # or the next line would be torn too
     (tmp_path / 'videos/one.mp4').write_bytes(b'half')
     capfd.readouterr()
     assert run(originals, tmp_path, '--preset', 'ultrafast') == 1
@@ -100,6 +103,15 @@ def test_transcode_goes_on(originals, tmp_path, capfd):
     assert (tmp_path / 'videos/one.mp4').stat().st_size > 999
     assert run(originals, tmp_path, '--preset', 'ultrafast', '--gop', '5') == 2
     assert "--out: found videos made with {'short_side': 256, 'gop': 48" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('tool', [transcode, check_videos], ids=['transcode', 'check_videos'])
+def test_processes_and_time_are_those_that_are_asked_for(tool, originals, tmp_path, monkeypatch):
+    """Rejects the defaults in their place: half an hour for each video that hangs."""
+    asked = []
+    monkeypatch.setattr(tool, 'run_jobs', lambda job, paths, *rest: asked.append(rest) or [])
+    args = [f'{originals}/train.txt', '--root', str(originals), '--out', str(tmp_path / 'o'), '--processes', '3']
+    assert tool.main([*args, '--timeout', '7']) == 0 and asked == [(3, 7.0)]
 
 
 @pytest.mark.parametrize('delimiter', ['\t', '\\t'], ids=['a tab', 'backslash t'])
@@ -132,7 +144,8 @@ def test_transcode_says_what_is_wrong(tmp_path, capsys, list_text, options, mess
 
 
 def test_check_videos(originals, tmp_path, capfd):
-    """Rejects a scan that stops at the first bad file, takes a good one for bad, or says nothing by its status."""
+    """Rejects a scan that stops at the first bad file, takes a good one for bad, counts one of two lists twice, or says
+    nothing by its status."""
     options = [f'{originals}/train.txt', '--root', str(originals), '--processes', '2']
     out, clean = tmp_path / 'bad.jsonl', tmp_path / 'clean.txt'
     assert check_videos.main([*options, '--out', str(out), '--clean', str(clean)]) == 1
@@ -142,7 +155,8 @@ def test_check_videos(originals, tmp_path, capfd):
     assert [Path(row['path']).name for row in rows] == list(BAD)
     assert all(reason in row['reason'] for row, reason in zip(rows, BAD.values(), strict=True))
     assert clean.read_text(encoding='utf-8') == 'one.mp4 5\nünï and blanks/two.mp4 7\nthree.webm 4\n'
-    assert check_videos.main([str(clean), *options[1:], '--frames', '0']) == 0
+    assert check_videos.main([str(clean), str(clean), *options[1:], '--frames', '0']) == 0
+    assert '0 of 3 videos cannot be read' in capfd.readouterr().out
     assert check_videos.main([*options, '--out', str(tmp_path / 'bad.txt')]) == 1
     assert (tmp_path / 'bad.txt').read_text().split() == [row['path'] for row in rows]
     assert check_videos.main([f'{tmp_path}/none.txt']) == 2
