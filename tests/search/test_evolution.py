@@ -3,16 +3,19 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmnas_video.cost import Cost
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import EvolutionSearchHook, use_checkpoint
 from mmnas_video.search.candidates import CandidateScorer
 from mmnas_video.search.clock import ForwardClock
+from mmnas_video.search.population import Candidate
 from mmnas_video.space import Arch, Choice, SearchSpace, read_arch_file
 
 from .toy import SPACE, ToyPreprocessor, ToyRecognizer, checkpoint, config, loader, prepared
@@ -254,6 +257,22 @@ def test_log_says_the_share_of_time_and_history_holds_no_time(supernet, tmp_path
     assert [number for number, _, _ in found] == ['1', '2', '3', '4']
     assert all(0 < float(share) < 100 and float(rate) > 0 for _, rate, share in found)
     assert not re.search('minute|seconds|time', (tmp_path / 'w/search/history.jsonl').read_text())
+
+
+def test_the_line_of_a_generation():
+    """7 candidates in half a minute. Rejects candidates a second, and a share of time in forward passes."""
+    best, said = Candidate(Arch({'a': 3}), 0.5, Cost(52_345_678, 7)), []
+    hook = SimpleNamespace(
+        record=None,
+        evolution=SimpleNamespace(best=best, generation=3, seen=range(1234)),
+        clock=SimpleNamespace(total=30.0, overhead=0.25, restart=lambda: None),
+        runner=SimpleNamespace(logger=SimpleNamespace(info=said.append)),
+    )
+    EvolutionSearchHook._note(hook, [best] * 7)
+    assert said == [
+        'Evolution(generation) [3]  7 candidates, 1,234 so far  best: 0.5 at 52.35 MMACs  14 candidates a minute, '
+        '25.0% of the time not in forward'
+    ]
 
 
 def test_forward_clock(monkeypatch):

@@ -128,13 +128,14 @@ def test_parents_are_the_best_of_all():
 
 
 def test_shares_of_a_generation(monkeypatch):
-    """Rejects shares that are not kept or rounded down, and a random part that is lost."""
-    made = {'cross': 0, 'mutate': 0}
+    """Rejects shares that are not kept or rounded down, a random part that is lost, and one parent of all mutants."""
+    made, mutated = {'cross': 0, 'mutate': 0}, set()
     for name in made:
         original = getattr(__import__('mmnas_video.search.population', fromlist=[name]), name)
 
         def counting(*args, _name=name, _original=original):
             made[_name] += 1
+            mutated.update(args[1:2] if _name == 'mutate' else ())
             return _original(*args)
 
         monkeypatch.setattr(f'mmnas_video.search.population.{name}', counting)
@@ -144,17 +145,19 @@ def test_shares_of_a_generation(monkeypatch):
     search.tell(asked, [rng.random() for _ in asked])
     assert len(search.ask(rng)) == 40
     # Children that are not new are drawn again; with parents as different as these there are few of them.
-    assert 10 <= made['cross'] <= 20 and 20 <= made['mutate'] <= 60
+    assert 10 <= made['cross'] <= 20 and 20 <= made['mutate'] <= 60 and len(mutated) > 10
     made.update(cross=0, mutate=0)
     search = Evolution(SPACE, EvolutionOptions(7, 7, 0.5, 0.0), cost)
     search.tell(asked[:7], range(7))
     assert len(search.ask(rng)) == 7 and made == {'cross': 4, 'mutate': 0}
 
 
-def test_state_goes_to_plain_data_and_back():
-    """Rejects a resume that forgets scores (they would be asked for again), parents, or the generation."""
-    score, rng = accuracy(3), random.Random(3)
-    options = EvolutionOptions(12, 5, mutation=MUTATION)
+@pytest.mark.parametrize('pareto', [None, 'macs'])
+def test_state_goes_to_plain_data_and_back(pareto):
+    """Rejects a resume that forgets scores (they would be asked for again), parents (of a front others than the best of
+    all that was scored), or the generation."""
+    score, rng = accuracy(4), random.Random(4)
+    options = EvolutionOptions(12, 5, mutation=MUTATION, pareto=pareto)
     one, two = (Evolution(SPACE, options, cost, BUDGET, canonical) for _ in range(2))
     for _ in range(4):
         asked = one.ask(rng)

@@ -2,8 +2,11 @@
 
 import json
 import os
+import random
 import signal
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -11,6 +14,7 @@ from mmengine.hooks import Hook
 from mmnas_video.datasets import FilesInWork, FileWatchHook
 from mmnas_video.datasets.files_in_work import HEAD
 from mmnas_video.errors import ConfigError
+from mmnas_video.search.preemption import Preemption, _generators, _set_generators
 from mmnas_video.testing.method import Killed, Killer
 from tests.conftest import forget_runs
 
@@ -241,6 +245,31 @@ def test_the_time_counts_from_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr('mmnas_video.search.preemption.time.monotonic', lambda: 60.0 * ticking.now)
     search(HOOKS['uniform'], tmp_path, more=[ticking], default_hooks=every(4))
     assert ticking.saved == [4, 6, 10, 12, 16, 18, 18]
+
+
+def test_a_selection_is_saved_thirty_times_as_often(monkeypatch):
+    """After a minute of half an hour. Rejects the time of an epoch, and minutes taken for seconds."""
+    now, run = [100.0], SimpleNamespace(model=torch.nn.Linear(2, 3))
+    monkeypatch.setattr('time.monotonic', lambda: now[0])
+    asked = Preemption(None, max_minutes=30)
+    asked.note_saved()
+    for now[0], due in ((159.0, False), (161.0, True)):
+        assert asked.is_due(run) is due
+
+
+def test_every_generator_goes_on(tmp_path):
+    """Rejects a draw of Python's, numpy's or torch's generator that comes a second time after a resume, and states that
+    no safe reader takes."""
+
+    def drawn():
+        return random.random(), np.random.rand(), random.gauss(0, 1), np.random.normal(), torch.rand(1).item()
+
+    drawn()  # of two normal numbers that are drawn together one is kept
+    torch.save(_generators(), tmp_path / 'states.pth')
+    expected = drawn()
+    drawn()
+    _set_generators(torch.load(tmp_path / 'states.pth', weights_only=True))
+    assert drawn() == expected
 
 
 def test_data_that_cannot_be_gone_on_with_has_no_checkpoint_within_an_epoch(tmp_path):
