@@ -143,10 +143,12 @@ def installed(monkeypatch):
 
 @pytest.mark.parametrize('version', ['1.7.1', '2.2.0', '2.2.0rc1', '2.11.0', '3.0'])
 def test_an_mmcv_that_mmaction2_refuses_stops(installed, version):
-    """Rejects comparing versions as text ('2.11' < '2.2') and letting mmaction2's bare assert speak."""
-    installed(mmcv=version, mmcv_lite=None)
-    with pytest.raises(StackError, match=rf'mmcv: found mmcv {version}.*pip install mmcv-lite==2.1.0'):
-        compat.apply()
+    """Rejects comparing versions as text ('2.11' < '2.2'), letting mmaction2's bare assert speak, and one of the two
+    distributions that is not looked at."""
+    for full, lite in ((version, None), (None, version)):
+        installed(mmcv=full, mmcv_lite=lite)
+        with pytest.raises(StackError, match=rf'mmcv: found mmcv {version}.*pip install mmcv-lite==2.1.0'):
+            compat.apply()
 
 
 @pytest.mark.parametrize('version', ['0.24.1', '1.1.0', '1.3.0'])
@@ -183,10 +185,13 @@ def test_a_full_mmcv_built_for_another_torch_stops(tmp_path, monkeypatch, instal
 
 @pytest.mark.parametrize('version', ['2.5.1', '2.4.0+cpu', '1.13'])
 def test_a_torch_that_cannot_read_safely_stops(installed, version):
-    """Rejects a stack on which a checkpoint is read by running the code in it, or not at all."""
+    """Rejects a stack on which a checkpoint is read by running the code in it, or not at all, and a refusal of the
+    first that can."""
     installed(torch=version)
     with pytest.raises(StackError, match=rf'torch: found torch {re.escape(version)}\..*pip install'):
         compat.apply()
+    installed(torch='2.6.0')
+    compat.apply()
 
 
 @pytest.mark.parametrize('package', ['torchvision', 'mmcv', 'mmaction', 'mmengine', 'torch'])

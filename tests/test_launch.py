@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmnas_video.config_keys import options_of
 from mmnas_video.console import training_lines
 from mmnas_video.errors import ConfigError
-from mmnas_video.launch import build_runner, dry_run, join_ranks, load_config, shortened, train
+from mmnas_video.launch import _StepTimer, build_runner, dry_run, join_ranks, load_config, shortened, train
 from mmnas_video.pipeline import run_search
 from mmnas_video.registry import HOOKS, MODELS
 from mmnas_video.search import SearchHook
@@ -151,9 +151,12 @@ def test_a_checkpoint_that_is_named_is_what_a_run_goes_on_from(file, tmp_path):
 
 
 @pytest.mark.parametrize('words', [(), ('--resume',)])
-def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
-    """Rejects an AttributeError, all iterations run for two, the hours of an epoch for those of the run, and a dry run
-    with --resume that has not the weights to begin with."""
+def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path, monkeypatch):
+    """Rejects an AttributeError, all iterations run for two, the hours of an epoch for those of the run, the first step
+    (in which memory is allocated and kernels are chosen) for the time of one, and a dry run with --resume that has not
+    the weights to begin with."""
+    seconds = iter([7.0, 3.0])
+    monkeypatch.setattr(_StepTimer, 'after_train_iter', lambda self, *_, **__: self.seconds.append(next(seconds)))
     loops = dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'))
     cfg = config({}, work_dir=str(tmp_path), load_from=file, **loops)
     cfg.model.backbone.arch = ARCH
@@ -162,7 +165,7 @@ def test_a_dry_run_of_a_run_that_counts_iterations(words, file, tmp_path):
     steps = []
     plan = dry_run(merged(cfg, *words), lambda runner, short: steps.append(runner.iter))
     assert (plan['steps_per_epoch'], plan['epochs'], steps) == (1009, 1, [2])
-    assert plan['hours'] == pytest.approx(1009 * plan['seconds_per_step'] / 3600)
+    assert plan['seconds_per_step'] == 3 and plan['hours'] == pytest.approx(1009 * 3 / 3600)
 
 
 class Elsewhere(Hook):

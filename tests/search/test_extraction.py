@@ -74,12 +74,16 @@ def test_inference_of_joined_lists_takes_the_first():
 
 @pytest.mark.parametrize('training', [True, False])
 def test_the_extracted_network_is_in_the_mode_of_the_supernet(training):
-    """Rejects a network that draws dropout masks where the supernet does not."""
+    """Rejects a network that draws dropout masks where the supernet does not, and what is of the search alone in its
+    config."""
     cfg = toy.config(dict(type='UniformSearchHook'))
     cfg.model.dropout = 0.5
+    own = dict(stages=[dict(name='a')], retrain=dict(config='a.py'), resume=True, load_from='a.pth', console='errors')
+    cfg.update(own)
     model = MODELS.build(cfg.model).train(training)
-    network, _ = extract_model(cfg, model, toy.SPACE.smallest)
+    network, pinned = extract_model(cfg, model, toy.SPACE.smallest)
     assert {module.training for module in network.modules()} == {training}
+    assert not {*own} & {*pinned} and not pinned.custom_hooks and {*own} < {*cfg}
 
 
 @pytest.fixture

@@ -203,13 +203,19 @@ def test_where_nothing_can_be_saved_it_ends_at_once(hook, told, changes, left, t
 
 
 def test_the_place_of_other_ranks_is_refused(tmp_path):
-    """Rejects a resume on one rank that goes to the place of the first of three: samples would be left out."""
+    """Rejects a resume on one rank that goes to the place of the first of three, or that counts larger batches: samples
+    would be left out."""
     search(HOOKS['PARSEC'], tmp_path, ('step', 9))
     saved = torch.load(tmp_path / 'within_epoch.pth', weights_only=True)
-    saved['within_epoch']['generators'] *= 3
-    torch.save(saved, tmp_path / 'within_epoch.pth')
-    with pytest.raises(ConfigError, match=r"within an epoch of {'ranks': 3, .*}, expected {'ranks': 1, "):
-        search(HOOKS['PARSEC'], tmp_path, resume=True)
+    place = saved['within_epoch']
+    for changed, found, expected in (
+        (dict(generators=3 * place['generators']), "{'ranks': 3, .*", "{'ranks': 1, "),
+        (dict(of={**place['of'], 'batch_size': 7}), "{.*'batch_size': 7", ".*'batch_size': 5"),
+    ):
+        saved['within_epoch'] = {**place, **changed}
+        torch.save(saved, tmp_path / 'within_epoch.pth')
+        with pytest.raises(ConfigError, match=rf'within an epoch of {found}}}, expected {expected}'):
+            search(HOOKS['PARSEC'], tmp_path, resume=True)
 
 
 def every(minutes):
