@@ -201,6 +201,20 @@ def test_a_hook_says_itself_what_a_dry_run_makes_short(hook, given, short, tmp_p
     assert shortened(cfg).custom_hooks == [dict(type=hook, **short)]
 
 
+@pytest.mark.parametrize(
+    ('loop', 'short'), [(dict(max_epochs=7), dict(max_epochs=1)), (dict(max_iters=1009), dict(max_iters=4))]
+)
+def test_a_dry_run_is_as_long_as_its_data_and_validates(loop, short, tmp_path):
+    """6 batches to train on and 2 to validate on. Rejects steps that a list does not have, which MMEngine takes at
+    their word, and a validation that the full run comes to and the short one does not."""
+    val = dict(loader(2), dataset=dict(type='ToyDataset', size=11, seed=2))
+    cfg = config({}, work_dir=str(tmp_path), val_dataloader=val, train_cfg=dict(val_interval=5, **loop))
+    cfg.custom_hooks = []
+    made = shortened(cfg, 4)
+    assert made.train_cfg == dict(short, val_interval=next(iter(short.values())))
+    assert (made.train_dataloader.num_batch_per_epoch, made.val_dataloader.num_batch_per_epoch) == (4, 2)
+
+
 def test_what_a_dry_run_makes_short_are_options_of_the_hook():
     """Rejects a misspelt one, with which every dry run of this method would end in an error."""
     hooks = [hook for hook in HOOKS.module_dict.values() if issubclass(hook, SearchHook)]
@@ -258,6 +272,7 @@ def test_the_opening_of_a_run_that_counts_iterations(tmp_path):
     runner = build_runner(cfg)
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     assert dict(training_lines(runner))['steps'].startswith('1,009 steps, 1,009 to go')
+    assert runner.cfg.find_unused_parameters is True  # of ranks: a step may leave some out
 
 
 def joined(gpus, launcher, **group):

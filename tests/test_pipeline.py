@@ -57,8 +57,8 @@ def files(folder):
 
 
 def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
-    """Rejects the result of an earlier search in this work dir told as this one's, its checkpoint gone on from, and a
-    finished training that is run again; and paths of one kind only."""
+    """Rejects the result of an earlier search in this work dir told as this one's, its checkpoint gone on from, one
+    that did not end written over, and a finished training that is run again; and paths of one kind only."""
     folder = tmp_path / 'w'
     first = retrained(retrain, ONE, str(folder))
     before = files(folder)
@@ -74,6 +74,17 @@ def test_a_result_belongs_to_its_network_and_seed(retrain, tmp_path):
     retrained(retrain, OTHER, folder, resume=True, seed=5)
     retrained(retrain, OTHER, folder, seed=5)
     assert [(tmp_path / f'w-{i}/tested.json').is_file() for i in (2, 3)] == [True, True]
+    (folder / 'tested.json').unlink()
+    retrained(retrain, ONE, folder, resume=True)
+    assert json.loads((tmp_path / 'w-4/trained.json').read_text())['network'] == OTHER
+
+
+def test_a_retraining_says_as_much_as_its_search(retrain, tmp_path):
+    """Rejects what the retraining's config, or MMEngine, would have written."""
+    search = Config(dict(log_level='ERROR', console='errors', launcher='pytorch', randomness=dict(seed=7)))
+    made = retrain_config(retrain, ONE, tmp_path, search)
+    kept = {key: made[key] for key in ('log_level', 'console', 'launcher', 'randomness')}
+    assert kept == search.to_dict() and made.resume is False
 
 
 def test_a_seed_is_finished_when_its_network_is_trained(retrain, tmp_path):
