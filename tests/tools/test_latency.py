@@ -5,9 +5,17 @@ import re
 
 import pytest
 
+from tools.latency import meets
+
 CONFIG = 'configs/demo/p3d_darts.py'
 #: Small and few: what is measured here is not looked at.
 TINY = ['--shape', 3, 2, 16, 16, '--networks', 8, '--repeats', 1]
+
+
+@pytest.mark.parametrize(('tau', 'error', 'enough'), [(0.9, 0.1, True), (0.89, 0.1, False), (0.9, 0.11, False)])
+def test_a_table_has_to_rank_and_to_predict(tau, error, enough):
+    """Rejects one of the two for both."""
+    assert meets({'tau': tau, 'mean_error': error}) is enough
 
 
 @pytest.fixture(scope='module')

@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 
 from mmnas_video.building import building
+from mmnas_video.cost import total_cost
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config
 from mmnas_video.only_run import only_run
@@ -330,14 +331,15 @@ def test_the_number_of_alternatives(monkeypatch, tmp_path, number, drawn):
         assert demo.arguments('', 'demo', 'networks').random == drawn
 
 
-def test_no_alternative_is_drawn_for_none():
-    """Rejects one too many: every architecture that is admitted, until the draws are at an end."""
-    assert (
-        demo.same_cost_archs(
-            MODELS.build(load_config(str(ROOT / SEARCH_CONFIG)).model), (3, 8, 32, 32), 2_000_000, 0, 0
-        )
-        == []
-    )
+def test_alternatives_cost_as_much_as_what_was_found():
+    """All of the network, its head too. Rejects cheaper ones, the same for every seed, and one too many: for none every
+    architecture that is admitted, until the draws are at an end."""
+    model, shape = MODELS.build(load_config(str(ROOT / SEARCH_CONFIG)).model), (3, 8, 32, 32)
+    assert demo.same_cost_archs(model, shape, 2_000_000, 0, 0) == []
+    found = [demo.same_cost_archs(model, shape, 2_000_000, 3, seed) for seed in (3, 3, 5)]
+    costs = [total_cost(model, None, arch, shape).macs for archs in found for arch in archs]
+    assert len(costs) == 9 and all(abs(macs / 2_000_000 - 1) <= 0.03 for macs in costs)
+    assert found[0] == found[1] and not {*found[0]} & {*found[2]} and len({*found[0]}) == 3
 
 
 @pytest.mark.parametrize('top1', [(0.3, 0.1, 0.7, 0.2, 0.5), (0.3, 0.1, 0.7, 0.2)])

@@ -656,7 +656,8 @@ def test_big_numbers(number, text):
 
 
 def test_tool(quick, make_search, monkeypatch, capsys, tmp_path):
-    """Rejects: a traceback for a wrong directory, a path that is not printed."""
+    """Rejects: a traceback for a wrong directory, a path that is not printed, and a time left that counts what came
+    before the drawings."""
     sys.path.insert(0, str(ROOT / 'tools'))
     try:
         import importlib.util
@@ -671,6 +672,12 @@ def test_tool(quick, make_search, monkeypatch, capsys, tmp_path):
     assert tool.run_tool(tool.main) == 0 and capsys.readouterr().out.strip() == str(tmp_path / 'x' / 'r.html')
     monkeypatch.setattr(sys, 'argv', ['report.py', str(tmp_path / 'typo')])
     assert tool.run_tool(tool.main) == 2 and 'typo' in capsys.readouterr().err
+    times = iter([100.0, 101.0, 106.0])
+    monkeypatch.setattr('time.monotonic', lambda: next(times))
+    said = tool.progress()
+    for done in (1, 2, 4):
+        said(done, 11)
+    assert capsys.readouterr().err == 'drawing networks  4/11  14 s left\n'  # three in 6 s, seven to go
 
 
 def test_a_path_as_text(quick, make_search):
