@@ -15,7 +15,7 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.search import EvolutionSearchHook, use_checkpoint
 from mmnas_video.search.candidates import CandidateScorer
 from mmnas_video.search.clock import ForwardClock
-from mmnas_video.search.population import Candidate
+from mmnas_video.search.population import Candidate, EvolutionOptions
 from mmnas_video.space import Arch, Choice, SearchSpace, read_arch_file
 
 from .toy import SPACE, ToyPreprocessor, ToyRecognizer, checkpoint, config, loader, prepared
@@ -257,6 +257,12 @@ def test_log_says_the_share_of_time_and_history_holds_no_time(supernet, tmp_path
     assert [number for number, _, _ in found] == ['1', '2', '3', '4']
     assert all(0 < float(share) < 100 and float(rate) > 0 for _, rate, share in found)
     assert not re.search('minute|seconds|time', (tmp_path / 'w/search/history.jsonl').read_text())
+
+
+def test_options_that_are_not_given():
+    """Rejects those of a hook that are not its evolution's (AutoFormer's), and one batch to score on."""
+    hook = EvolutionSearchHook()
+    assert hook.options == EvolutionOptions() and hook.options.mutation == {'*': 0.2} and hook.eval_batches == 10
 
 
 def test_the_line_of_a_generation():

@@ -144,11 +144,17 @@ def test_one_stream_alone():
 
 
 def test_an_unknown_fusion_is_named():
-    """Rejects: an error, or no arrow, for a fusion that a fusion module of one's own offers."""
+    """Rejects: an error, or no arrow, for a fusion that a fusion module of one's own offers, and one under another's
+    name."""
     arch = {**arch_of(2), 'fusion.s2.g1': 'attention_bridge'}
     figure = draw(arch)
     assert 's2.g1' in by_gid(figure, 'fusion:') and 'attention_bridge' in texts(figure)
     assert set(FUSION_LABELS) == set(FUSIONS) - {'none'}
+    assert {kind: label[:2] for kind, label in FUSION_LABELS.items()} == {
+        'time_strided_sampling': ('sample', 'time-strided sampling'),
+        'time_strided_conv': ('conv', 'time-strided convolution'),
+        'time_to_channel': ('T→C', 'time-to-channel'),
+    }
 
 
 def test_in_words():
