@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .evaluated import COSTS, target_label, targets_of
 from .recorded import RecordedSearch, finite, number
 from .style import AMBER, GREEN, INK, LINE, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
 
@@ -105,31 +106,39 @@ def sampled_range(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray, np.nd
     return table[:, 0], table[:, 1], table[:, 2]
 
 
-def macs_figure(records: Sequence[RecordedSearch]) -> Figure:
-    """MACs of the most probable arch per epoch against the target (the paper's Fig. 4)."""
+def cost_figures(records: Sequence[RecordedSearch]) -> dict[str, Figure]:
+    """Name of the picture -> :func:`cost_figure`, of every cost that the epoch lines have."""
+    names = {'macs': 'macs', 'latency': 'latency_ms'}
+    known = {k: cost for k, cost in names.items() if any(epoch_series(record, cost)[0].size for record in records)}
+    return {name: cost_figure(records, cost) for name, cost in known.items()}
+
+
+def cost_figure(records: Sequence[RecordedSearch], cost: str = 'macs') -> Figure:
+    """MACs, or ms, of the most probable arch per epoch against the target (AutoX3D's Fig. 4)."""
+    axis = COSTS[cost]
     with drawing():
         figure = new_figure(4.3, 3.0)
-        axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', 'MACs [M]')
+        axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', axis.label)
         for i, record in enumerate(records):
-            x, y = thin(*epoch_series(record, 'macs'))
+            x, y = thin(*epoch_series(record, cost))
             name = record.name if len(records) > 1 else 'most probable network'
             axes.plot(
                 x,
-                y / MEGA,
+                y / axis.scale,
                 color=SERIES[i % len(SERIES)],
                 label=name,
                 marker='o' if x.size < 30 else None,
                 markersize=3,
             )
-            if len(records) == 1:
+            if len(records) == 1 and cost == 'macs':
                 _draw_sampled(axes, record)
-        for target in sorted({record.target for record in records if record.target}):
+        for target in targets_of(records, cost):
             axes.axhline(
-                target / MEGA,
+                target / axis.scale,
                 color=INK,
                 linewidth=1.2,
                 linestyle=(0, (4, 3)),
-                label=f'target {target / MEGA:,.4g} M',
+                label=target_label(target, cost),
             )
         legend(axes, loc='best')
     return figure

@@ -15,7 +15,7 @@ from .comparison import Row, inherited, read_row, summary_rows
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
 from .recorded import RecordedSearch, number
-from .search_curves import certainty_figure, collapse_figure, epoch_series, macs_figure, score_figure
+from .search_curves import certainty_figure, collapse_figure, cost_figures, score_figure
 
 
 def comparison(record: RecordedSearch) -> str:
@@ -160,6 +160,7 @@ def _alternatives(record: RecordedSearch, album: Album) -> str:
 #: What a curve shows, by the words at its axis.
 CURVES = {
     'MACs [M]': 'The most probable network of every epoch.',
+    'latency [ms]': 'The most probable network of every epoch, by the latency table.',
     'score': 'Score on clips held out for the search, higher is better: a log-likelihood (at most 0) or an accuracy '
     '(0 to 1).',
     'loss': 'Loss of the training, step by step.',
@@ -177,7 +178,7 @@ def curves(record: RecordedSearch, album: Album) -> str:
     if not record.epochs and not record.steps:
         return ''
     figures = {
-        'macs': macs_figure([record]) if epoch_series(record, 'macs')[0].size else None,
+        **cost_figures([record]),
         'score': score_figure(record),
         'certainty': certainty_figure(record),
         'collapse': collapse_figure(record),

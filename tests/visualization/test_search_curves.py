@@ -18,8 +18,9 @@ from mmnas_video.visualization.search_curves import (
     certainty_figure,
     changed_choices,
     collapse_figure,
+    cost_figure,
+    cost_figures,
     epoch_series,
-    macs_figure,
     sampled_range,
     score_figure,
     step_positions,
@@ -68,7 +69,7 @@ def test_long_names_leave_room_for_the_plot(make_search):
     names = [f'autox3d_parsec_kinetics200_budget_2gmacs_run_of_november_29_seed_{seed}_again' for seed in 'ab']
     records = [read_search(make_search(name=name, epochs=2, steps=1)[0]) for name in names]
     plot = read_plots(records)[0]
-    for figure in macs_figure(records), pareto_figure(plot.panel, records, plot.points):
+    for figure in cost_figure(records), pareto_figure(plot.panel, records, plot.points):
         svg_text(figure)  # finds the layout
         axes, whole = figure.axes[0], figure.bbox
         legend, words = axes.get_legend().get_window_extent(), axes.get_legend().get_texts()
@@ -126,12 +127,32 @@ def test_settled_on_names_the_most_probable_value(make_search):
 def test_macs_curve_is_in_millions_beside_the_target(make_search):
     """Rejects: raw MACs beside a target in millions, the mean of the samples."""
     work_dir, _, _ = make_search(target=53_000_000)
-    axes = macs_figure([read_search(work_dir)]).axes[0]
+    axes = cost_figure([read_search(work_dir)]).axes[0]
     curve, target = axes.lines
     lines = _lines(work_dir, 'epoch')
     np.testing.assert_allclose(curve.get_ydata(), [line['macs'] / 1e6 for line in lines])
     np.testing.assert_allclose(curve.get_xdata(), [line['epoch'] for line in lines])
     np.testing.assert_allclose(target.get_ydata(), 53.0)
+
+
+def test_latency_curve_is_in_ms_beside_its_bound(make_search):
+    """Rejects: MACs under the name of ms, ms taken for millions, the lower bound or that of the MACs as target, and a
+    curve of ms where there is no latency."""
+    work_dir, _, _ = make_search()
+    assert [*cost_figures([read_search(work_dir)])] == ['macs']
+    arch, history = (work_dir / 'search' / name for name in ('arch.json', 'history.jsonl'))
+    about = json.loads(arch.read_text())
+    about['search']['budget'] = {'latency_ms': [3.5, 7.25], 'macs': [None, 1e6]}
+    arch.write_text(json.dumps(about))
+    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    for i, line in enumerate(lines):
+        line.update({'latency_ms': 7 + 1 / (1 + i)} if line['kind'] == 'epoch' else {})
+    history.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    figures = cost_figures([read_search(work_dir)])
+    assert [*figures] == ['macs', 'latency']
+    curve, target = figures['latency'].axes[0].lines
+    np.testing.assert_allclose(curve.get_ydata(), [line['latency_ms'] for line in lines if line['kind'] == 'epoch'])
+    np.testing.assert_allclose(target.get_ydata(), 7.25)
 
 
 def test_sampled_range_is_that_of_the_epoch(make_search):
