@@ -20,7 +20,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
+from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers, outlive_sigterm_from_the_start
 from mmnas_video.errors import ConfigError
 from mmnas_video.runner_state import is_resuming
 
@@ -70,6 +70,7 @@ class Preemption:
         self.note_saved()
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._receive)
+            outlive_sigterm_from_the_start(runner)
 
     def unwatch(self) -> None:
         """Give SIGTERM back."""
