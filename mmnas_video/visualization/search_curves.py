@@ -121,6 +121,8 @@ def cost_figure(records: Sequence[RecordedSearch], cost: str = 'macs') -> Figure
         axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', axis.label)
         for i, record in enumerate(records):
             x, y = thin(*epoch_series(record, cost))
+            if not x.size:
+                continue  # beside others that have a latency table
             name = record.name if len(records) > 1 else 'most probable network'
             axes.plot(
                 x,
@@ -225,7 +227,8 @@ def collapse_figure(record: RecordedSearch) -> Figure | None:
             legend(axes, loc='upper right')
 
     def whole(axes: Axes) -> None:
-        axes.set_ylim(0, 1.1 * max(1.0, changed.y.max(initial=0.0)))
+        most = max(1.0, changed.y.max(initial=0.0))
+        axes.set_ylim(-0.06 * most, 1.1 * most)  # a line at 0 is seen beside the frame
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
 
     return _stacked(

@@ -12,7 +12,7 @@ from mmnas_video.visualization.entropy_map import entropy_map_figure, entropy_ta
 from mmnas_video.visualization.figure_io import svg_text
 from mmnas_video.visualization.pareto import pareto_figure
 from mmnas_video.visualization.plots import read_plots
-from mmnas_video.visualization.recorded import read_search
+from mmnas_video.visualization.recorded import read_search, with_labels
 from mmnas_video.visualization.search_curves import (
     bin_means,
     certainty_figure,
@@ -54,7 +54,8 @@ def test_entropy_map_shows_the_entropies_of_the_file(make_search):
 
 
 def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
-    """Rejects: a line along the upper edge, of which half is cut off: all choices at their smallest, all undecided."""
+    """Rejects: a line along the upper edge, of which half is cut off: all choices at their smallest, all undecided; one
+    that lies under the frame: no choice changes any more."""
     work_dir, _, _ = make_search(epochs=3, steps=1, candidates=0)
     file = work_dir / 'search' / 'history.jsonl'
     lines = [{**json.loads(line), 'smallest_share': 1.0, 'entropy': 15.89} for line in file.read_text().splitlines()]
@@ -62,6 +63,7 @@ def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
     record = read_search(work_dir)
     for figure, top in ((collapse_figure(record), 100.0), (certainty_figure(record), 15.89)):
         assert figure.axes[0].get_ylim() == pytest.approx((0, 1.06 * top))
+    assert collapse_figure(record).axes[1].get_ylim() == pytest.approx((-0.06, 1.1))
 
 
 def test_long_names_leave_room_for_the_plot(make_search):
@@ -153,6 +155,9 @@ def test_latency_curve_is_in_ms_beside_its_bound(make_search):
     curve, target = figures['latency'].axes[0].lines
     np.testing.assert_allclose(curve.get_ydata(), [line['latency_ms'] for line in lines if line['kind'] == 'epoch'])
     np.testing.assert_allclose(target.get_ydata(), 7.25)
+    other = read_search(make_search('other', epochs=3)[0])
+    beside = cost_figure(with_labels([read_search(work_dir), other]), 'latency_ms').axes[0]
+    assert [text.get_text() for text in beside.get_legend().get_texts()] == ['a', 'target 7.25 ms']
 
 
 def test_sampled_range_is_that_of_the_epoch(make_search):
