@@ -63,14 +63,15 @@ class Exporter:
 
     Args:
         model: the recognizer of one architecture.
-        shape: (C, T, H, W) of a clip. Rows and columns are fixed; the batch is free, and so are the frames where the
-            backbone takes any number (``any_frames``).
+        shape: (C, T, H, W) of a clip. Rows and columns are fixed; the batch is free, and so are frames (two or
+            more) where the backbone takes any number (``any_frames``).
     """
 
     def __init__(self, model: Any, shape: Sequence[int]) -> None:
         self.scorer, self.shape = Scorer(model).eval(), tuple(shape)
         _, searchable = find_searchable(model)
-        self.any_frames: bool = searchable.any_frames
+        # torch.export takes a size of 1 for a constant.
+        self.any_frames: bool = searchable.any_frames and self.shape[1] > 1
         self._arch = dict(searchable.arch)
         self._space = searchable.space.identity
         self._mean, self._std = (

@@ -55,16 +55,13 @@ def _wait_for_sigterm(parent: int) -> None:
     os._exit(0)  # as torch's own handler
 
 
-def outlive_sigterm_from_the_start(runner: Runner) -> None:
-    """Have :func:`outlive_sigterm` called in each worker of the training and the validation when it starts.
+def outlive_sigterm_from_the_start(loader: DataLoader) -> None:
+    """Have :func:`outlive_sigterm` called in each worker of ``loader`` when it starts.
 
     ``SeededDataset`` calls it with a worker's first sample. A worker that never gets one (a validation of fewer batches
     than workers), or has another dataset, dies of the signal otherwise, and the run of torch's error.
     """
-    for mode in ('train', 'val'):
-        loader = loader_of(runner, mode)
-        if loader is not None:
-            loader.worker_init_fn = partial(_start, loader.worker_init_fn)
+    loader.worker_init_fn = partial(_start, loader.worker_init_fn)
 
 
 def _start(before: Callable[[int], None] | None, worker: int) -> None:

@@ -22,6 +22,8 @@ from .style import AMBER, GREEN, INK, LINE, MUTED, ORANGE, PINK, SERIES, drawing
 #: Most points of one curve: as many as a page has pixels to show.
 MAX_POINTS = 240
 MEGA = 1e6
+#: Where a legend hides no part of a curve that may be anywhere: above the axes, at the right of the title.
+ABOVE = dict(loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0, borderpad=0.3, frameon=False)
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def certainty_figure(record: RecordedSearch) -> Figure | None:
             # 1 = one arch takes the whole gradient; K = all count alike, and the scores teach nothing.
             axes.axhline(sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f'K = {sampled} sampled')
             axes.set_ylim(0, sampled * 1.12)
-            legend(axes, loc='lower right')
+            legend(axes, **ABOVE)
 
     return _stacked(
         'How much is undecided',
@@ -224,7 +226,7 @@ def collapse_figure(record: RecordedSearch) -> Figure | None:
         if record.space is not None and record.space.open:
             even = 100 * sum(1 / len(choice) for choice in record.space.open) / len(record.space.open)
             axes.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='by chance')
-            legend(axes, loc='upper right')
+            legend(axes, **ABOVE)
 
     def whole(axes: Axes) -> None:
         most = max(1.0, changed.y.max(initial=0.0))

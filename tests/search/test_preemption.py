@@ -130,8 +130,9 @@ def test_a_worker_without_a_sample_outlives_the_signal(tmp_path):
     workers that leave the signal to the main process from their first sample of a SeededDataset on."""
     plain = dict(loader(2, batch=7, size=7, workers=2), sampler=dict(type='DefaultSampler', shuffle=False))
     validation = dict(val_dataloader=plain, val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    method = dict(HOOKS['PARSEC'], arch_dataloader=loader(1, sampler=False, workers=1))
     hook = GroupSignal('step', 9)
-    assert search(HOOKS['uniform'], tmp_path, more=[hook], **validation) == 143 and hook.workers == 2
+    assert search(method, tmp_path, more=[hook], **validation) == 143 and hook.workers == 3
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'within_epoch.pth')
 
 

@@ -114,6 +114,12 @@ def test_every_family_leaves_the_library(family, tmp_path):
     assert json.loads(about['mean']) == [1, 2, 3] and json.loads(about['std']) == [4, 5, 7]
 
 
+def test_a_clip_of_one_frame(tmp_path):
+    """Rejects torch's error about a size that was to be free and is 1."""
+    exporter = Exporter(network('p3d'), (3, 1, 16, 24))
+    assert exporter.write_onnx(tmp_path / 'net.onnx') <= 1e-4 and exporter.about()['clips'] == ['batch', 3, 1, 16, 24]
+
+
 def test_every_head_of_a_joint_network_is_an_output(tmp_path):
     """Rejects an export that keeps the default head only, or gives two datasets each other's scores."""
     common = dict(type='TimeSformerHead', in_channels=32)

@@ -79,6 +79,17 @@ def test_long_names_leave_room_for_the_plot(make_search):
         assert words[0].get_text() != words[1].get_text() and max(len(word.get_text()) for word in words) <= 36
 
 
+def test_no_curve_lies_under_a_legend(make_search):
+    """Rejects: a legend over the end of a search in which all choices are at their smallest, or one network decides."""
+    record = read_search(make_search(epochs=3, steps=2, candidates=0)[0])
+    for figure, at in ((collapse_figure(record), 0), (certainty_figure(record), 1)):
+        svg_text(figure)  # finds the layout
+        axes = figure.axes[at]
+        box = axes.get_legend().get_window_extent()
+        assert box.y0 >= axes.bbox.y1 - 1 and box.x1 <= axes.bbox.x1 + 1 and box.y1 <= figure.bbox.y1
+        assert not box.overlaps(figure.axes[0].title.get_window_extent())
+
+
 def test_what_has_no_point_is_not_drawn(make_search):
     """Rejects: empty axes with a scale, under words about what is not there: effective samples of a search by
     gradients, and all but the score of an evolution."""
