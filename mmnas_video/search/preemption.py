@@ -20,9 +20,9 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
+from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers, outlive_sigterm_from_the_start
 from mmnas_video.errors import ConfigError
-from mmnas_video.runner_state import is_resuming
+from mmnas_video.runner_state import is_resuming, loader_of
 
 from .ranks import running_statistics
 from .weighted import sum_over_ranks
@@ -70,6 +70,9 @@ class Preemption:
         self.note_saved()
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._receive)
+            for mode in ('train', 'val'):
+                if (loader := loader_of(runner, mode)) is not None:
+                    outlive_sigterm_from_the_start(loader)
 
     def unwatch(self) -> None:
         """Give SIGTERM back."""

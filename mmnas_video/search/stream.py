@@ -10,7 +10,13 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import MAX_SHARE, BadSampleCounter, close_workers, derive_seed
+from mmnas_video.datasets import (
+    MAX_SHARE,
+    BadSampleCounter,
+    close_workers,
+    derive_seed,
+    outlive_sigterm_from_the_start,
+)
 from mmnas_video.errors import ConfigError
 
 
@@ -59,6 +65,7 @@ class BatchStream:
         self.loader = Runner.build_dataloader(cfg, seed=self.seed)
         # Otherwise starting the workers would draw from the global generator.
         self.loader.generator = torch.Generator().manual_seed(self.seed)
+        outlive_sigterm_from_the_start(self.loader)
         if getattr(self.dataset, 'seed', 0) is None:
             self.dataset.seed = self.seed
         self._bad = BadSampleCounter(source, len(self.loader.dataset), max_bad_share)

@@ -62,10 +62,13 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
 
 
 def readable_width(figure: Figure) -> int:
-    """The width in CSS pixels at which the smallest words of a figure are :data:`LEAST_TEXT` pixels high."""
+    """The width in CSS pixels at which the smallest words of a figure are :data:`LEAST_TEXT` pixels high.
+
+    Rounded down: a pixel more than a phone has, and each curve gets a scroll bar.
+    """
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     smallest = min(sizes, default=9.0) * 96 / 72
-    return math.ceil(96 * figure.get_figwidth() * LEAST_TEXT / smallest)
+    return math.floor(96 * figure.get_figwidth() * LEAST_TEXT / smallest)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
