@@ -69,7 +69,7 @@ WARM = (
     script('warm vit', 'vit_step.py', 240, '--rounds', '1'),
     *(
         script(
-            f'warm supernet {n}', 'sampled_vs_extracted.py', 200, *f'--only {SUPERNET} --batch 2 --share {n}/8'.split()
+            f'warm supernet {n}', 'sampled_vs_extracted.py', 240, *f'--only {SUPERNET} --batch 2 --share {n}/8'.split()
         )
         for n in range(8)
     ),

@@ -185,7 +185,7 @@ def main() -> None:
     torch.manual_seed(0)
     sizes = {name: (args.batch or CASES[name].size[0], *CASES[name].size[1:]) for name in args.only}
     if args.share:
-        os.nice(10)  # behind what is compiled beside it for benchmarks that come before
+        os.nice(5)  # behind what is compiled beside it for benchmarks that come before
         with only_share(*map(int, args.share.split('/'))):
             for name, size in sizes.items():
                 for *_, passes in pairs(name, size):
