@@ -36,6 +36,8 @@ def held_out_config(
     made = dict(given)
     if 'dataset' not in made:
         made = {**held_out_part(train, source), **made}
+        if made['dataset'].get('datasets'):  # what a message advises is to be done where the training's list stands
+            made['dataset'].setdefault('config_key', 'train_dataloader.dataset')
     # Workers of its own load ahead while the training batch is worked on; without any, each batch is waited for.
     for key in ('num_workers', 'persistent_workers', 'pin_memory'):
         if key in train and 'num_workers' not in given:

@@ -55,7 +55,8 @@ class TaskStreams:
             raise ConfigError(f'{source}.batch_sampler: found one, expected none: the search asks for a dataset itself')
         sizes, dataset = cfg.pop('batch_sizes', None) or {}, cfg.pop('dataset')
         # All of them at once: what one holds out, another may not give.
-        joint: JointDataset = DATASETS.build({**dataset, 'config_key': f'{source}.dataset'})
+        # Of what a search holds out of the training list, the key of that one, under which a user can change it.
+        joint: JointDataset = DATASETS.build({'config_key': f'{source}.dataset', **dataset})
         unknown = sorted(set(sizes) - set(joint.tasks))
         if unknown:
             raise ConfigError(
