@@ -14,7 +14,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_one_of
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch
 
@@ -54,8 +54,7 @@ class ConflictAwareSearchHook(UniformSearchHook):
 
     def __init__(self, num_archs: int = 2, per: str = 'parameter', distill: bool = False, **kwargs: Any) -> None:
         super().__init__(num_archs=num_archs, **kwargs)
-        if per not in PER:
-            raise ConfigError(f'{type(self).__name__}.per: found {per!r}, expected one of {PER}')
+        check_one_of(f'{type(self).__name__}.per', per, PER)
         if not isinstance(distill, bool):
             raise ConfigError(f'{type(self).__name__}.distill: found {distill!r}, expected True or False')
         self.per, self.distill = per, distill

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace, Value
 
@@ -447,8 +447,7 @@ def _check_options(hook: str, options: Mapping[str, Any]) -> None:
     """Refuse values that an option of :class:`DARTSSearchHook` (or of ``hook``, which has it from there) does not
     have."""
     for key, known in VALUES.items():
-        if isinstance(options[key], bool) or options[key] not in known:
-            raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected one of {list(known)}')
+        check_one_of(f'{hook}.{key}', options[key], known)
     for key, least in LEAST.items():
         check_number(f'{hook}.{key}', options[key], least)
     for key in ('virtual_lr', 'tune_lr', 'init_std', 'cost_weight'):

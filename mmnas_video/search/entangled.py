@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import Mixture, batch_statistics
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace
 
@@ -217,8 +217,7 @@ def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Non
                 'and scores architectures (DARTSSearchHook has it)'
             )
     for key, known in VALUES.items():
-        if options[key] not in known:
-            raise ConfigError(f'{name}.{key}: found {options[key]!r}, expected one of {list(known)}')
+        check_one_of(f'{name}.{key}', options[key], known)
     check_number(f'{name}.arch_samples', options['arch_samples'], 2)
     if options['eval_batches'] is not None:
         check_number(f'{name}.eval_batches', options['eval_batches'], 1)

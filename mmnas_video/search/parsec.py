@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError, check_number, refuse_unknown
+from mmnas_video.errors import ConfigError, check_number, check_one_of, refuse_unknown
 from mmnas_video.registry import HOOKS, TASK_UTILS
 from mmnas_video.space import Arch, SearchSpace
 
@@ -108,8 +108,7 @@ class PARSECSearchHook(SearchHook):
         check_number('PARSECSearchHook.cost_weight', cost_weight, whole=False)
         options = (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS), ('rank_archs', rank_archs, RANK_ARCHS))
         for key, value, known in options:
-            if value not in known:
-                raise ConfigError(f'PARSECSearchHook.{key}: found {value!r}, expected one of {list(known)}')
+            check_one_of(f'PARSECSearchHook.{key}', value, known)
         self.num_archs, self.mode, self.rank_archs = num_archs, mode, rank_archs
         self.cost_weight, self.cost_term = cost_weight, cost_term
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmnas_video.cost import Budget, Cost, TimedCost
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.space import Arch, SearchSpace
 
 from .admitted import Draws, unmet
@@ -76,8 +76,7 @@ class EvolutionOptions:
         for pattern, rate in self.mutation.items():
             check_probability(rate, f'{self.owner}.mutation[{pattern!r}]')
         for key, known in (('unit', UNITS), ('pareto', (None, *TimedCost._fields))):
-            if getattr(self, key) not in known:
-                raise ConfigError(f'{self.owner}.{key}: found {getattr(self, key)!r}, expected one of {list(known)}')
+            check_one_of(f'{self.owner}.{key}', getattr(self, key), known)
 
 
 @dataclass(frozen=True)
