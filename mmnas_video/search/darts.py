@@ -305,7 +305,7 @@ class DARTSSearchHook(SearchHook):
 
         tuning = Tuning(self, runner, self.tune_iters, self.tune_lr) if self.tune_iters else None
         self._perturbation, self._tuning = selection, tuning
-        if state := self.kept_selection(runner):
+        if state := self.final.kept(runner):
             selection.load_state_dict(state['perturbation'])
             if tuning and state['tuning']:
                 tuning.load_state_dict(state['tuning'])
@@ -320,7 +320,7 @@ class DARTSSearchHook(SearchHook):
             if self.record:
                 self.record.append({'kind': 'perturbation', **line})
 
-        keep = partial(self.keep_selection, runner)
+        keep = partial(self.final.keep, runner)
         arch = select_by_perturbation(selection, self.selection_score(), tuning, report, keep)
         if tuning is not None:
             tuning.close()

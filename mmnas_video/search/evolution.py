@@ -113,7 +113,7 @@ class EvolutionSearchHook(SearchHook):
                 f'cost_shape: found none, expected the (C, T, H, W) of the clip whose {self.options.pareto} '
                 'EvolutionSearchHook.pareto compares'
             )
-        if self.options.pareto == 'latency_ms' and self.latency is None:
+        if self.options.pareto == 'latency_ms' and self.costs.latency is None:
             raise ConfigError(
                 "budget.latency_table: found none, expected one beside EvolutionSearchHook.pareto='latency_ms' "
                 '(python tools/latency.py CONFIG makes it)'

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmnas_video.datasets import derive_seed, seeded
 from mmnas_video.entangle import Mixture
 
+from .generators import random_state, set_random_state
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint, workers_of_each
 
@@ -87,12 +88,10 @@ class Tuning:
 
     def state_dict(self) -> dict[str, Any]:
         """How far the calls so far have come in the data."""
-        version, internal, gauss = self.rng.getstate()
-        return {'calls': self.calls, 'stream': self.stream.state_dict(), 'rng': [version, list(internal), gauss]}
+        return {'calls': self.calls, 'stream': self.stream.state_dict(), 'rng': random_state(self.rng)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
-        version, internal, gauss = state['rng']
         self.calls = state['calls']
         self.stream.load_state_dict(state['stream'])
-        self.rng.setstate((version, tuple(internal), gauss))
+        set_random_state(self.rng, state['rng'])
