@@ -34,7 +34,7 @@ from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
 from .generators import random_state, set_random_state
 from .held_out import open_held_out
-from .indicator import batch_loss
+from .indicator import BatchLoss, batch_loss
 from .preemption import PLACE
 from .record import SearchRecord
 from .selection import Selection
@@ -141,6 +141,11 @@ class SearchHook(Hook):
     def is_set_up(self) -> bool:
         """Whether :meth:`before_run` has met a training: a validation or a test alone builds nothing."""
         return self.searchable is not None
+
+    @property
+    def device(self) -> torch.device:
+        """Of the network."""
+        return next(self.bare.parameters()).device
 
     # ------------------------------------------------------------------ what a method implements
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
@@ -278,17 +283,29 @@ class SearchHook(Hook):
         are those of all ranks, one each, where these run different ones."""
         logged: dict[str, Tensor] = {}
         for arch in archs:
-            with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
-                loss, values = batch_loss(self.bare, batch)
-            if good := self.finite.admits(loss, arch, drawn):
-                scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
-            loss = loss.detach()  # a graph that no backward pass has freed would stay beside the next architecture's
-            values = {key: value.detach() for key, value in values.items()}
+            values, good = self._backward(arch, batch, optim_wrapper, len(archs), drawn)
             logged = values if good or not logged else logged
-        self.finish_step(optim_wrapper, archs if drawn is None else drawn, loss.device)
+        self.finish_step(optim_wrapper, archs if drawn is None else drawn)
         return logged
 
-    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture], device: torch.device) -> None:
+    def _backward(
+        self,
+        arch: Arch | Mixture,
+        batch: dict[str, Any],
+        optim_wrapper: OptimWrapper,
+        count: int,
+        drawn: Sequence[Arch | Mixture] | None = None,
+        loss_of: BatchLoss = batch_loss,
+    ) -> tuple[dict[str, Tensor], bool]:
+        """Add the gradient of the loss of one of ``count`` architectures, if it is finite; returns the values to log
+        and whether it was. No graph is left: it would stay beside the next architecture's."""
+        with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
+            loss, values = loss_of(self.bare, batch)
+        if good := self.finite.admits(loss, arch, drawn):
+            scaled_loss(optim_wrapper.scale_loss(loss / count), optim_wrapper).backward()
+        return {key: value.detach() for key, value in values.items()}, good
+
+    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture]) -> None:
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,
         scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all. Without
         a finite gradient the step is only counted."""
@@ -297,7 +314,7 @@ class SearchHook(Hook):
         if optim_wrapper.should_sync():
             self.complete_gradients()
             good = self.finite.gradient(optim_wrapper, self._pending)
-        nothing = torch.zeros((), device=device, requires_grad=True)
+        nothing = torch.zeros((), device=self.device, requires_grad=True)
         with ExitStack() as stack:
             if self.freeze_unsampled and not any(isinstance(arch, Mixture) for arch in self._pending):
                 frozen = frozen_unsampled(self.searchable, self._pending, optim_wrapper.optimizer, self.bare)

@@ -81,14 +81,14 @@ class CandidateScorer:
         own = deal(costs, get_world_size())[get_rank()]
         for number in told(own, "Scored candidates, the first rank's share", self.hook.runner.logger):
             table[number * width : (number + 1) * width] = self._sums(archs[number], self._batches)
-        table = sum_over_ranks(table, next(self.hook.bare.parameters()).device)
+        table = sum_over_ranks(table, self.hook.device)
         return [self._mean(self._scores(table[low : low + width])) for low in range(0, len(table), width)]
 
     def measure(self, arch: Arch | Mixture) -> dict[str, float]:
         """The score on each dataset; the name is empty where there is only one. Every rank calls this."""
         rank, ranks = get_rank(), get_world_size()
         sums = self._sums(arch, {name: batches[rank::ranks] for name, batches in self._batches.items()})
-        return self._scores(sum_over_ranks(sums, next(self.hook.bare.parameters()).device))
+        return self._scores(sum_over_ranks(sums, self.hook.device))
 
     @torch.no_grad()
     def _sums(self, arch: Arch | Mixture, parts: Mapping[str, Sequence[dict[str, Any]]]) -> list[float]:

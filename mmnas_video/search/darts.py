@@ -190,7 +190,7 @@ class DARTSSearchHook(SearchHook):
         grad, loss = self.arch_gradient(batch, self.held_out_batch(batch), optim_wrapper)
         alpha.grad = grad * share if alpha.grad is None else alpha.grad + grad * share
         if due:
-            self._update_alpha(loss.device)
+            self._update_alpha()
         return loss
 
     def arch_gradient(
@@ -223,10 +223,10 @@ class DARTSSearchHook(SearchHook):
         with self.searchable.use(self.mixture(alpha)), optim_wrapper.optim_context(self.bare):
             return batch_loss(self.bare, batch)[0]
 
-    def _update_alpha(self, device: torch.device) -> None:
+    def _update_alpha(self) -> None:
         """Move α by the mean of the ranks' gradients, and by that of the cost."""
         alpha = self.distribution.alpha
-        total = sum_over_ranks(alpha.grad.flatten().tolist(), device)
+        total = sum_over_ranks(alpha.grad.flatten().tolist(), self.device)
         alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / get_world_size()
         self._move_alpha()
 

@@ -7,7 +7,7 @@ before they become weights. A sum may be a scalar tensor that is still being com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from mmnas_video.errors import check_number, check_one_of
 from mmnas_video.registry import TASK_UTILS
+
+#: (bare model, preprocessed batch) to the loss and the values to log.
+BatchLoss = Callable[[nn.Module, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
 
 
 def batch_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

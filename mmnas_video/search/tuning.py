@@ -69,7 +69,7 @@ class Tuning:
 
     @contextmanager
     def _own_masks(self) -> Iterator[None]:
-        device = next(self.hook.bare.parameters()).device
+        device = self.hook.device
         seed = derive_seed(self.hook.seed, 'tuning masks', get_rank(), self.calls)
         self.calls += 1
         with torch.random.fork_rng([device] if device.type == 'cuda' else []), seeded(seed):
