@@ -209,18 +209,13 @@ def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
     archs = sample_admitted(hook, rng, candidates)
     drawn = list({hook.searchable.canonical(arch): arch for arch in archs}.values())
     scores = score.score_all(drawn)
-    _record(hook, drawn, scores)
+    record_candidates(hook, drawn, scores)
     return drawn[max(range(len(drawn)), key=scores.__getitem__)]
 
 
-def _record(hook: SearchHook, archs: Sequence[Arch], scores: Sequence[float]) -> None:
+def record_candidates(hook: SearchHook, archs: Sequence[Arch], scores: Sequence[float], **more: Any) -> None:
+    """A line of the history for each, with ``more`` at its end."""
     if hook.record:
         for arch, score in zip(archs, scores, strict=True):
-            hook.record.append(
-                {
-                    'kind': 'candidate',
-                    'arch': list(hook.space.encode(arch)),
-                    'score': score,
-                    **hook.cost(arch)._asdict(),
-                }
-            )
+            indices, cost = list(hook.space.encode(arch)), hook.cost(arch)._asdict()
+            hook.record.append({'kind': 'candidate', 'arch': indices, 'score': score, **cost, **more})

@@ -5,10 +5,8 @@ Source: Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +21,6 @@ from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace, Value
 
-from .admitted import moved
 from .alpha_optimizer import build_alpha_optimizer
 from .base import SearchHook
 from .bilevel import HESSIANS, Bilevel, VirtualStep, check_linear, placed
@@ -31,8 +28,8 @@ from .candidates import CandidateScorer
 from .distribution import ArchDistribution, score_term
 from .epochs import RULES, EpochArchs
 from .indicator import batch_loss
-from .perturbation import PerturbationSelection, select_by_perturbation
-from .tuning import Tuning
+from .perturbation import PerturbationSelection
+from .perturbation_run import PerturbationRun
 from .weighted import average_over_ranks, sum_over_ranks
 from .work import Work
 
@@ -139,9 +136,7 @@ class DARTSSearchHook(SearchHook):
         self.watch = tuple(dict.fromkeys([*((watch,) if isinstance(watch, str) else watch), *self.stop_when]))
         self.epochs = EpochArchs()
         self._score: float | None = None
-        self._scorer: CandidateScorer | None = None
-        self._perturbation: PerturbationSelection | None = None  # under way
-        self._tuning: Tuning | None = None
+        self._perturbation: PerturbationRun | None = None  # under way
         self.stopped = False
 
     def setup(self, runner: Runner) -> None:
@@ -243,7 +238,7 @@ class DARTSSearchHook(SearchHook):
     def cost_term(self) -> Tensor:
         """Scalar whose gradient in α estimates that of the expected cost hinge; the same draws on every rank."""
         archs = [self.distribution.sample(self.rng) for _ in range(self.cost_samples)]
-        return score_term(self.distribution.log_prob(archs), [self._decided_violation(arch) for arch in archs])
+        return score_term(self.distribution.log_prob(archs), [self.decided_violation(arch) for arch in archs])
 
     def _log(self, logged: Mapping[str, Tensor]) -> None:
         if self.record:
@@ -260,24 +255,21 @@ class DARTSSearchHook(SearchHook):
     def choose(self) -> Arch:
         """The architecture that α stands for now, by the network's rule (:meth:`Searchable.derive`): the strongest
         value of each choice, but for networks of cells, which have a rule of their own."""
-        return self.derived(self.distribution.probs())
-
-    def derived(self, weights: Mapping[str, Sequence[float]]) -> Arch:
-        """As :meth:`choose`, of other weights over the values."""
-        return self.searchable.derive(weights)
+        return self.searchable.derive(self.distribution.probs())
 
     def decided(self, arch: Arch) -> Arch:
         """The architecture that a search ends with whose values these are: what the network's rule makes of ``arch``,
         which is itself, but for networks of cells (of a cell that has all edges, two inputs a node)."""
         probs = self.distribution.probs()
-        return self.derived(
+        return self.searchable.derive(
             {
                 c.name: [p * (v == arch[c.name]) for v, p in zip(c.values, probs[c.name], strict=True)]
                 for c in self.space
             }
         )
 
-    def _decided_violation(self, arch: Arch) -> float:
+    def decided_violation(self, arch: Arch) -> float:
+        """Of that architecture."""
         return self.violation(self.decided(arch))
 
     def counts(self, arch: Arch) -> dict[str, int]:
@@ -287,7 +279,10 @@ class DARTSSearchHook(SearchHook):
     def select(self, runner: Runner) -> Arch:
         """The architecture of the best, or of the last, epoch; or what perturbation finds."""
         if self.selection == 'perturbation':
-            return self._perturbed(runner)
+            self._perturbation = PerturbationRun(self, runner)
+            arch = self._perturbation()
+            self._score = self._scorer(arch)
+            return arch
         named = self.epochs.named(self.derive)
         if named is None:
             return self.choose()
@@ -297,57 +292,17 @@ class DARTSSearchHook(SearchHook):
         runner.logger.info(f'Search: the architecture of epoch {named["epoch"]}, held-out score {named["score"]:.4g}')
         return self.space.decode(named['arch'])
 
-    def _perturbed(self, runner: Runner) -> Arch:
-        rng = random.Random(derive_seed(self.seed, 'perturbation'))
-        selection = PerturbationSelection(
-            self.space, lambda: self.selected_from(selection), rng, self._feasible, self.searchable.occurrence
-        )
-
-        tuning = Tuning(self, runner, self.tune_iters, self.tune_lr) if self.tune_iters else None
-        self._perturbation, self._tuning = selection, tuning
-        if state := self.final.kept(runner):
-            selection.load_state_dict(state['perturbation'])
-            if tuning and state['tuning']:
-                tuning.load_state_dict(state['tuning'])
-        start, begun, todo = time.monotonic(), len(selection.fixed), len(selection.order)
-
-        def report(line: Mapping[str, Any]) -> None:
-            done = len(selection.fixed)
-            left = (time.monotonic() - start) / (done - begun) * (todo - done)
-            runner.logger.info(
-                f'Search: {line["choice"]} is {line["value"]!r}  {done}/{todo} choices, {left:.0f} s left'
-            )
-            if self.record:
-                self.record.append({'kind': 'perturbation', **line})
-
-        keep = partial(self.final.keep, runner)
-        arch = select_by_perturbation(selection, self.selection_score(), tuning, report, keep)
-        if tuning is not None:
-            tuning.close()
-        arch = self.decided(arch)
-        self._score = self._scoring()(arch)
-        return arch
-
-    def _feasible(self, fixed: Mapping[str, Value]) -> bool:
-        """Whether the choices that are left can bring the cost within the budget."""
-        if not self.budget.needs:
-            return True
-        space = self.space.fix(fixed)
-        rng = random.Random(derive_seed(self.seed, 'perturbation budget'))
-        start = Arch({**self.choose(), **fixed})
-        return not self._decided_violation(moved(space, start, rng, self._decided_violation))
-
     def selected_from(self, selection: PerturbationSelection) -> Mixture:
         """The weights that perturbation looks at where ``selection`` stands."""
         return self.mixture()
 
     def selection_score(self) -> CandidateScorer:
         """What it scores with."""
-        return self._scoring()
-
-    def _scoring(self) -> CandidateScorer:
-        self._scorer = self._scorer or CandidateScorer(self, self.score_batches)
         return self._scorer
+
+    @cached_property
+    def _scorer(self) -> CandidateScorer:
+        return CandidateScorer(self, self.score_batches)
 
     # ------------------------------------------------------------------ epochs
     def before_train(self, runner: Runner) -> None:
@@ -359,7 +314,7 @@ class DARTSSearchHook(SearchHook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Score the epoch, and look whether it is the last."""
         arch = self.choose()
-        self._score = self._scoring()(self.mixture() if self.score == 'mixture' else arch)
+        self._score = self._scorer(self.mixture() if self.score == 'mixture' else arch)
         counts = self.counts(arch)
         stop = any(counts[str(value)] >= count for value, count in self.stop_when.items())
         within = not self.violation(arch)
@@ -413,10 +368,7 @@ class DARTSSearchHook(SearchHook):
 
     def selection_state(self) -> dict[str, Any]:
         """What perturbation has fixed, and how far the tuning is."""
-        if self._perturbation is None:
-            return {}
-        tuning = self._tuning.state_dict() if self._tuning else None
-        return {'perturbation': self._perturbation.state_dict(), 'tuning': tuning}
+        return {} if self._perturbation is None else self._perturbation.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and what each epoch had."""

@@ -188,7 +188,7 @@ class EntanglementSearchHook(DARTSSearchHook):
 
     def selection_score(self) -> CandidateScorer:
         """On ``eval_batches`` held-out batches."""
-        return self._scoring() if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
+        return self._scorer if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
 
     # ------------------------------------------------------------------ what it costs
     def step_work(self, ranks: int) -> list[Work]:
