@@ -30,17 +30,19 @@ from .checkpoint import counts_to_host
 from .config_checks import check_config, check_loaded
 from .costs import Costs
 from .data_lists import data_lists
+from .epoch_log import log_epoch
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
 from .generators import random_state, set_random_state
 from .held_out import open_held_out
 from .indicator import BatchLoss, batch_loss
+from .loss_scale import scaled_loss
+from .over_ranks import average_gradients
 from .preemption import PLACE
 from .record import SearchRecord
 from .selection import Selection
 from .stream import BatchStream
 from .task_streams import TaskStreams
-from .weighted import average_gradients, scaled_loss
 from .work import Work
 
 
@@ -201,13 +203,8 @@ class SearchHook(Hook):
         check_config(self, runner)
         self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
         self.bare = bare_model(runner.model)
-        name, self.searchable = find_searchable(self.bare)
+        _, self.searchable = find_searchable(self.bare)
         self.space = self.searchable.space
-        if not self.space.open:
-            raise ConfigError(
-                f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
-                'supernet; remove arch, or remove the search hook'
-            )
         self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
         self.costs = Costs(self.bare, self.searchable, self.budget, self.shape)
         self.rng = random.Random(derive_seed(self.seed, 'archs'))
@@ -358,52 +355,26 @@ class SearchHook(Hook):
     # ------------------------------------------------------------------ epochs and validation
     def after_train_epoch(self, runner: Runner) -> None:
         """One line in the log and in the history: before the CheckpointHook runs, so that it is in the checkpoint."""
-        arch = self.choose()
-        summary = self.epoch_summary()
-        line = {
-            'kind': 'epoch',
-            'epoch': runner.epoch + 1,
-            'dropped': self.finite.dropped,
-            **summary,
-            'most_probable': list(self.space.encode(arch)),
-            'macs': self.cost(arch).macs,
-            'target': self.budget.macs[1],
-        }
-        if self.costs.latency is not None:
-            line['latency_ms'] = self.costs.latency(arch)
-        if self.record:
-            self.record.append(line)
-        scalars = {f'search/{k}': v for k, v in line.items() if isinstance(v, (int, float)) and k != 'epoch'}
-        undecided = {f'search/entropy/{name}': v for name, v in line.get('entropies', {}).items()}
-        runner.visualizer.add_scalars({**scalars, **undecided}, step=runner.iter)
-        shown = '  '.join(f'{k.split("/")[1]}: {_short(v)}' for k, v in scalars.items())
-        runner.logger.info(f'Search(epoch) [{runner.epoch + 1}]  {shown}')
+        log_epoch(self, runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Validate the architecture that the search would name now, or has ended with, with recalibrated BatchNorm
         statistics."""
         self._validated = self._look_at_found(runner)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Leave the validated architecture with the last batch: before EMA swaps the weights back."""
-        if batch_idx + 1 == len(runner.val_dataloader):
-            self._validation.close()
-
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """As :meth:`after_val_iter`, should there have been no batch."""
-        self._validation.close()
-
     def before_test_epoch(self, runner: Runner) -> None:
         """Test what would be validated."""
         self._look_at_found(runner)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """As :meth:`after_val_iter`."""
-        if batch_idx + 1 == len(runner.test_dataloader):
+    def _after_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
+    ) -> None:
+        """Leave the architecture that is looked at with the last batch: before EMA swaps the weights back."""
+        if mode != 'train' and batch_idx + 1 == len(getattr(runner, f'{mode}_dataloader')):
             self._validation.close()
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """As :meth:`after_val_epoch`."""
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """As :meth:`_after_iter`, should there have been no batch."""
         self._validation.close()
 
     def _look_at_found(self, runner: Runner) -> Arch | None:
@@ -500,7 +471,3 @@ class SearchHook(Hook):
                 **({'pareto': self.pareto} if self.pareto else {}),
             }
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
-
-
-def _short(value: float) -> str:
-    return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'

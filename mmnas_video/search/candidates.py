@@ -16,11 +16,11 @@ from mmnas_video.space import Arch
 
 from .admitted import Draws, unmet
 from .indicator import Likelihood, VideoAccuracy, read
+from .over_ranks import sum_over_ranks
 from .shared_clips import load_together
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .told import told
-from .weighted import sum_over_ranks
 
 if TYPE_CHECKING:
     from .base import SearchHook

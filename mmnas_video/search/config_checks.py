@@ -81,6 +81,12 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
         check_accumulation(runner)
     check_drawn_anew(runner.train_dataloader)
     _check_within_epoch(runner)
+    name, searchable = find_searchable(bare_model(runner.model))
+    if not searchable.space.open:
+        raise ConfigError(
+            f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
+            'supernet; remove arch, or remove the search hook'
+        )
 
 
 def _check_within_epoch(runner: Runner) -> None:

@@ -28,9 +28,10 @@ from .candidates import CandidateScorer
 from .distribution import ArchDistribution, score_term
 from .epochs import RULES, EpochArchs
 from .indicator import batch_loss
+from .loss_scale import batch_part
+from .over_ranks import average_over_ranks, sum_over_ranks
 from .perturbation import PerturbationSelection
 from .perturbation_run import PerturbationRun
-from .weighted import average_over_ranks, sum_over_ranks
 from .work import Work
 
 #: Option to the values that it has.
@@ -388,11 +389,6 @@ class DARTSSearchHook(SearchHook):
         lines = [{**line, 'within': not self.violation(self.space.decode(line['arch']))} for line in state['epochs']]
         self.epochs, self._score = EpochArchs(lines), state['score']
         self.stopped = state['stopped']
-
-
-def batch_part(optim_wrapper: OptimWrapper) -> tuple[float, bool]:
-    """The share that the coming batch has in an accumulated one, and whether it is the last of it."""
-    return float(optim_wrapper.scale_loss(torch.ones(()))), optim_wrapper.should_sync()
 
 
 def _check_options(hook: str, options: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from mmnas_video.space import Arch
 
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss
-from .weighted import scaled_loss
+from .loss_scale import scaled_loss
 
 if TYPE_CHECKING:
     from .base import SearchHook

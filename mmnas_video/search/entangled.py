@@ -19,12 +19,13 @@ from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace
 
 from .candidates import CandidateScorer
-from .darts import DARTSSearchHook, batch_part
+from .darts import DARTSSearchHook
 from .distribution import score_term
 from .distribution_gap import DistributionGap
 from .drawn import DrawnValues
 from .freeze import frozen_entries
 from .indicator import batch_loss
+from .loss_scale import batch_part
 from .perturbation import PerturbationSelection
 from .work import Work
 

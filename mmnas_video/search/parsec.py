@@ -25,7 +25,9 @@ from .base import SearchHook
 from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss, read
-from .weighted import WeightedGradient, effective_sample_size, fill_gradients, scaled_loss, sum_over_ranks
+from .loss_scale import scaled_loss
+from .over_ranks import fill_gradients, sum_over_ranks
+from .weighted import WeightedGradient, effective_sample_size
 from .work import Work
 
 MODES = ('joint', 'alternating')

@@ -25,8 +25,8 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.runner_state import is_resuming
 
 from .generators import random_state, set_random_state
+from .over_ranks import sum_over_ranks
 from .ranks import running_statistics
-from .weighted import sum_over_ranks
 
 #: Exit status of a process that SIGTERM ends.
 STATUS = 128 + signal.SIGTERM
