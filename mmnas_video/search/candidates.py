@@ -150,9 +150,10 @@ def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str,
         ConfigError: on all ranks: too many clips cannot be read.
     """
     args = (hook.scoring_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
-    whole = {'shared': False}
-    joint = is_joint(hook.scoring_cfg)
-    streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
+    if is_joint(hook.scoring_cfg):
+        streams = TaskStreams(*args, shared=False).streams
+    else:
+        streams = {'': BatchStream(*args, shared=False)}
     streams = {name: stream for name, stream in streams.items() if (hook.score_weights or {}).get(name, 1.0)}
     counts: dict[str, int] = {}
     for name, stream in streams.items():
