@@ -460,14 +460,12 @@ class SearchHook(Hook):
     def _write_arch(self, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch
         if self.record:
-            search = {
-                'method': type(self).__name__,
-                'seed': self.seed,
-                'budget': self.budget.to_dict() or None,
-                'epoch': epoch,
-                'final': final,
-                'score': self.epoch_summary().get('score'),
-                'data': self.data,
-                **({'pareto': self.pareto} if self.pareto else {}),
-            }
+            score = self.epoch_summary().get('score')
+            more = {'pareto': self.pareto} if self.pareto else {}
+            search = self.about(epoch=epoch, final=final, score=score, data=self.data, **more)
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
+
+    def about(self, **more: Any) -> dict[str, Any]:
+        """What an arch file says of the search."""
+        budget = self.budget.to_dict() or None
+        return {'method': type(self).__name__, 'seed': self.seed, 'budget': budget, **more}

@@ -202,13 +202,7 @@ class EvolutionSearchHook(SearchHook):
             old.unlink()
         front = self.evolution.front
         for number, found in enumerate(front, start=1):
-            about = {
-                'method': type(self).__name__,
-                'seed': self.seed,
-                'budget': self.budget.to_dict() or None,
-                'score': found.score,
-                'pareto': self.pareto,
-            }
+            about = self.about(score=found.score, pareto=self.pareto)
             name = f'front/{number:0{len(str(len(front)))}}.json'
             self.record.write_arch(found.arch, found.cost, self.shape, about, name)
         self.runner.logger.info(f'Evolution: {len(front)} architectures on the front, in {folder}')
