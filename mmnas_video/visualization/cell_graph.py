@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from mmnas_video.space import Genotype, input_label
 
-from .style import INK, MUTED, draw_label, drawing, new_drawing, title_width
+from .style import INK, MUTED, draw_label, draw_words, drawing, new_drawing, title_width
 
 #: Operator -> (name in Table 1, colour). Convolutions are blue and orange as kernels are in the other diagrams.
 OPERATORS: dict[str, tuple[str, str]] = {
@@ -122,7 +122,7 @@ def _draw_box(
     box.set_gid(gid)
     axes.add_patch(box)
     middle = x + width / 2, (low + high) / 2
-    axes.text(*middle, text, color=INK, fontsize=8.5, fontweight='bold', ha='center', va='center', zorder=4)
+    draw_words(axes, *middle, text, 8.5, fontweight='bold', ha='center', zorder=4)
 
 
 def _draw_edge(axes: Axes, branch: float, height: float, x: float, end: float, gid: str) -> None:
