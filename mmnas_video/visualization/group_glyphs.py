@@ -115,30 +115,13 @@ def stack(g: GroupGlyph) -> float:
 def draw_block(axes: Axes, g: GroupGlyph, x: float, bottom: float) -> None:
     """A group with its repeats behind it, its lower left corner at (``x``, ``bottom``); gid ``block:<group>``."""
     colour = kernel_colour(g.kernel)
+    colours = dict(facecolor=colour, edgecolor=INK)
     # Repeats peep out behind the block, so that depth is seen before it is read.
     for k in range(min(g.blocks or 1, 4) - 1, 0, -1):
-        axes.add_patch(
-            Rectangle(
-                (x + 0.045 * k, bottom + 0.045 * k),
-                g.width,
-                HEIGHT,
-                facecolor=colour,
-                edgecolor=INK,
-                linewidth=0.5,
-                alpha=0.45,
-                zorder=1,
-            )
-        )
-    block = Rectangle(
-        (x, bottom),
-        g.width,
-        HEIGHT,
-        facecolor=colour,
-        edgecolor=INK,
-        linewidth=0.8,
-        zorder=2,
-        hatch=None if g.expansion else '//',
-    )
+        corner = (x + 0.045 * k, bottom + 0.045 * k)
+        axes.add_patch(Rectangle(corner, g.width, HEIGHT, **colours, linewidth=0.5, alpha=0.45, zorder=1))
+    hatch = None if g.expansion else '//'
+    block = Rectangle((x, bottom), g.width, HEIGHT, **colours, linewidth=0.8, zorder=2, hatch=hatch)
     block.set_gid(f'block:{g.prefix}{g.name}')
     axes.add_patch(block)
     centre = x + g.width / 2
