@@ -262,12 +262,8 @@ class DARTSSearchHook(SearchHook):
         """The architecture that a search ends with whose values these are: what the network's rule makes of ``arch``,
         which is itself, but for networks of cells (of a cell that has all edges, two inputs a node)."""
         probs = self.distribution.probs()
-        return self.searchable.derive(
-            {
-                c.name: [p * (v == arch[c.name]) for v, p in zip(c.values, probs[c.name], strict=True)]
-                for c in self.space
-            }
-        )
+        pairs = {choice.name: zip(choice.values, probs[choice.name], strict=True) for choice in self.space}
+        return self.searchable.derive({name: [p * (v == arch[name]) for v, p in of] for name, of in pairs.items()})
 
     def decided_violation(self, arch: Arch) -> float:
         """Of that architecture."""
@@ -284,8 +280,7 @@ class DARTSSearchHook(SearchHook):
             arch = self._perturbation()
             self._score = self._scorer(arch)
             return arch
-        named = self.epochs.named(self.derive)
-        if named is None:
+        if (named := self.epochs.named(self.derive)) is None:
             return self.choose()
         self._score = named['score']
         if self.record:

@@ -89,15 +89,8 @@ class EvolutionSearchHook(SearchHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = EvolutionOptions(
-            population,
-            top_k,
-            crossover_share,
-            mutation_share,
-            {'*': 0.2} if mutation is None else mutation,
-            unit,
-            pareto,
-        )
+        rates = {'*': 0.2} if mutation is None else mutation
+        self.options = EvolutionOptions(population, top_k, crossover_share, mutation_share, rates, unit, pareto)
         self.pareto = pareto
         check_number('EvolutionSearchHook.eval_batches', eval_batches, 1)
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='VideoAccuracy')))
