@@ -49,11 +49,8 @@ class BatchStream:
         max_bad_share: float = MAX_SHARE,
         shared: bool = True,
     ) -> None:
-        whole, dataset = dict(loader), loader.get('dataset')
-        kept = (
-            {} if dataset is None or isinstance(dataset, Mapping) else {'dataset': whole.pop('dataset')}
-        )  # built: not copied
-        cfg = ConfigDict({**copy.deepcopy(whole), **kept})
+        built = {} if isinstance(loader.get('dataset', {}), Mapping) else {'dataset': loader['dataset']}  # not copied
+        cfg = ConfigDict({**copy.deepcopy({k: v for k, v in loader.items() if k not in built}), **built})
         if cfg.pop('sampler', None) is not None:
             raise ConfigError(
                 f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '

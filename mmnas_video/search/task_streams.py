@@ -62,21 +62,10 @@ class TaskStreams:
             raise ConfigError(
                 f'{source}.batch_sizes: found the name {unknown[0]!r}, expected one of {", ".join(joint.tasks)}'
             )
-        self.streams = {
-            task: BatchStream(
-                {
-                    **cfg,
-                    'batch_size': sizes.get(task, cfg['batch_size']),
-                    'dataset': joint.alone(task),
-                },
-                seed,
-                f'{purpose} {task}',
-                source,
-                max_bad_share,
-                shared,
-            )
-            for task in joint.tasks
-        }
+        self.streams: dict[str, BatchStream] = {}
+        for task in joint.tasks:
+            own = {**cfg, 'batch_size': sizes.get(task, cfg['batch_size']), 'dataset': joint.alone(task)}
+            self.streams[task] = BatchStream(own, seed, f'{purpose} {task}', source, max_bad_share, shared)
 
     @property
     def tasks(self) -> tuple[str, ...]:
