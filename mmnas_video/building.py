@@ -14,8 +14,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from .config_keys import REGISTRIES, components, found_in_registries, name_of, options_of, parts
+from .config_keys import REGISTRIES, components, found_in_registries, name_of, parts
 from .errors import ConfigError, RunError, StackError, unknown_key
+from .registry import options_of
 
 #: Functions of MMEngine that build a part of a config, which is their argument ``cfg``.
 BUILDERS = ('build_from_cfg', 'build_model_from_cfg', 'build_runner_from_cfg', 'build_scheduler_from_cfg')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmnas_video import registry
 from mmnas_video.errors import ConfigError, shown, unknown_key
+from mmnas_video.registry import options_of
 
 #: What MMEngine takes out of a component's config before it builds it.
 HOST = {'type', '_scope_', 'priority'}
@@ -123,25 +124,3 @@ def known_keys(kind: Any) -> set[str] | None:
     if len(found) != 1 or not str(getattr(found[0], '__module__', '')).startswith('mmnas_video.'):
         return None
     return options_of(found[0])
-
-
-def options_of(kind: Callable) -> set[str] | None:
-    """Names that a class's ``__init__`` takes, by itself or handed on to a base (``**kwargs``); None if any name. What
-    the base takes and the class does not stands in its ``refused``.
-
-    Of a function those that have a default: the others are what it is called with. Parameters that are called
-    ``**unknown`` are there to be refused.
-    """
-    if not inspect.isclass(kind):
-        parameters = inspect.signature(kind).parameters.values()
-        any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        return None if any_name else {p.name for p in parameters if p.default is not p.empty}
-    names: set[str] = set()
-    for base in kind.__mro__:
-        if '__init__' not in vars(base) or base is object:
-            continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind is p.VAR_KEYWORD and p.name != 'unknown' for p in parameters):
-            return names - {*getattr(kind, 'refused', ())}
-    return None if names else set()

@@ -88,6 +88,16 @@ def check_number(where: str, value: object, least: int = 0, whole: bool = True, 
         raise ConfigError(f'{where}: found {shown(value)}, expected a {"whole " * whole}number from {least}{why}')
 
 
+def check_one_of(where: str, value: object, offered: Collection[object]) -> None:
+    """Look at an option of a config that has a few values.
+
+    Raises:
+        ConfigError: something else; True is no 1.
+    """
+    if isinstance(value, bool) or value not in offered:
+        raise ConfigError(f'{where}: found {shown(value)}, expected one of {list(offered)}')
+
+
 def shown(value: object, most: int = 80) -> str:
     """``repr`` of what a file or config holds, for a message: of a value without end its beginning."""
     if isinstance(value, str) and len(value) > most:

@@ -63,14 +63,15 @@ class Exporter:
 
     Args:
         model: the recognizer of one architecture.
-        shape: (C, T, H, W) of a clip. Rows and columns are fixed; the batch is free, and so are the frames where the
-            backbone takes any number (``any_frames``).
+        shape: (C, T, H, W) of a clip. Rows and columns are fixed; the batch is free, and so are frames (two or
+            more) where the backbone takes any number (``any_frames``).
     """
 
     def __init__(self, model: Any, shape: Sequence[int]) -> None:
         self.scorer, self.shape = Scorer(model).eval(), tuple(shape)
         _, searchable = find_searchable(model)
-        self.any_frames: bool = searchable.any_frames
+        # torch.export takes a size of 1 for a constant.
+        self.any_frames: bool = searchable.any_frames and self.shape[1] > 1
         self._arch = dict(searchable.arch)
         self._space = searchable.space.identity
         self._mean, self._std = (
@@ -84,8 +85,7 @@ class Exporter:
         dims: dict[int, Any] = {0: Dim('batch', min=1, max=4096)}
         if self.any_frames:
             dims[2] = Dim('frames', min=2, max=4096)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # torch's, about its own inner parts
+        with torch.no_grad():
             return torch.export.export(self.scorer, (self._clips(2, 0),), dynamic_shapes={'clips': dims}, strict=False)
 
     def write_program(self, path: str | os.PathLike[str]) -> float:
@@ -99,9 +99,7 @@ class Exporter:
             torch.export.save(self.program, str(to), extra_files={'network.json': json.dumps(self.about())})
 
         def run() -> Callable[[Tensor], Sequence[Tensor]]:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # as above
-                return torch.export.load(str(path)).module()
+            return torch.export.load(str(path)).module()
 
         return self._written(Path(path), write, run)
 
@@ -160,8 +158,10 @@ class Exporter:
     def _written(self, path: Path, write: Callable[[Path], None], run: Callable[[], Callable]) -> float:
         """Write, then run what was written; a file that is wrong does not stay."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path)
-        error = self._difference(run())
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch's, about its own inner parts
+            write(path)
+            error = self._difference(run())
         if not error <= TOLERANCE:
             path.unlink()
             raise RunError(

@@ -5,7 +5,8 @@ in the same place. Import them from here, not from MMAction2: this import repair
 """
 
 import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmnas_video import compat
@@ -75,6 +76,28 @@ def hook_class(hook: Mapping[str, Any], where: str = 'custom_hooks') -> Any:
         hint = f'. Did you mean {near[0]!r}?' if near else ''
         raise ConfigError(f'{where}: found the type {kind!r}, expected the name of a registered hook{hint}')
     return found
+
+
+def options_of(kind: Callable) -> set[str] | None:
+    """Names that a class's ``__init__`` takes, by itself or handed on to a base (``**kwargs``); None if any name. What
+    the base takes and the class does not stands in its ``refused``.
+
+    Of a function those that have a default: the others are what it is called with. Parameters that are called
+    ``**unknown`` are there to be refused.
+    """
+    if not inspect.isclass(kind):
+        parameters = inspect.signature(kind).parameters.values()
+        any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        return None if any_name else {p.name for p in parameters if p.default is not p.empty}
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if '__init__' not in vars(base) or base is object:
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD and p.name != 'unknown' for p in parameters):
+            return names - {*getattr(kind, 'refused', ())}
+    return None if names else set()
 
 
 __all__ = [

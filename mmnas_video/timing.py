@@ -35,7 +35,7 @@ from mmnas_video.cost import (
 )
 from mmnas_video.cost.latency import FORMAT, read_data
 from mmnas_video.entangle import find_searchable
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_one_of
 from mmnas_video.registry import MODELS
 from mmnas_video.search.extraction import pinned_config
 from mmnas_video.space import Arch, SearchSpace, write_text_atomic
@@ -79,8 +79,7 @@ class Setting:
         if kind not in ('cpu', 'cuda') or (kind == 'cuda' and not torch.cuda.is_available()):
             offered = 'cpu or cuda' if torch.cuda.is_available() else 'cpu (torch sees no GPU here)'
             raise ConfigError(f'--device: found {self.device!r}, expected {offered}')
-        if self.dtype not in DTYPES:
-            raise ConfigError(f'--dtype: found {self.dtype!r}, expected one of {list(DTYPES)}')
+        check_one_of('--dtype', self.dtype, DTYPES)
         for key in ('batch', 'threads'):
             if getattr(self, key) < 1:
                 raise ConfigError(f'--{key}: found {getattr(self, key)}, expected at least 1')

@@ -12,12 +12,11 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
-from mmnas_video.config_keys import options_of
 from mmnas_video.console import training_lines
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import _StepTimer, build_runner, dry_run, join_ranks, load_config, shortened, train
 from mmnas_video.pipeline import run_search
-from mmnas_video.registry import HOOKS, MODELS
+from mmnas_video.registry import HOOKS, MODELS, options_of
 from mmnas_video.search import SearchHook
 from mmnas_video.testing.toy import config, loader
 from tests.conftest import forget_runs

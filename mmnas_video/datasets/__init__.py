@@ -31,7 +31,7 @@ from .step_iterator import StepIterator
 from .task_schedule import TaskSchedule
 from .torchcodec_transforms import TorchcodecDecode, TorchcodecInit
 from .video_ids import read_list, shared_ids, video_id
-from .workers import close_runner_workers, close_workers
+from .workers import close_runner_workers, close_workers, outlive_sigterm_from_the_start
 
 __all__ = [
     'MAX_SHARE',
@@ -72,6 +72,7 @@ __all__ = [
     'join_demo',
     'make_demo',
     'only_written',
+    'outlive_sigterm_from_the_start',
     'own_generator',
     'read_list',
     'reseed_process',

@@ -172,15 +172,18 @@ class JointDataset(Dataset):
         shared = np.flatnonzero(np.isin(part.ids(), ids))
         if not len(shared):
             return
+        name = part.key
+        if part.held_out is not None and part.held_out.part == 'held_out':
+            name += ', held-out part'  # a search holds it out of the training's list, under the same key
         if self.overlap == 'error':
             first = ', '.join(part.file_of(int(index)) for index in shared[:3])
             raise ConfigError(
-                f'{part.key}: found {len(shared)} of {before} clips whose video is also in {what} ({first}'
+                f'{name}: found {len(shared)} of {before} clips whose video is also in {what} ({first}'
                 f"{', …' if len(shared) > 3 else ''}), expected none. Set {self.key}.overlap='drop' to leave them "
                 'out, or write clean lists with python tools/data/check_overlap.py.'
             )
         part.drop(ids)
-        text = f'{part.key}: dropped {len(shared)} of {before} clips whose video is also in {what}'
+        text = f'{name}: dropped {len(shared)} of {before} clips whose video is also in {what}'
         print_log(text, 'current', logging.WARNING)
 
 

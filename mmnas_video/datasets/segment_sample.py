@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import check_number
 from mmnas_video.registry import TRANSFORMS
 
 
@@ -36,8 +36,7 @@ class SegmentSampleFrames(BaseTransform):
 
     def __init__(self, num_segments: int = 4, frames_per_segment: int = 2, test_mode: bool = False) -> None:
         for key, value in (('num_segments', num_segments), ('frames_per_segment', frames_per_segment)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f'SegmentSampleFrames.{key}: found {value!r}, expected a whole number of at least 1')
+            check_number(f'SegmentSampleFrames.{key}', value, 1)
         self.num_segments, self.frames_per_segment, self.test_mode = num_segments, frames_per_segment, test_mode
 
     def indices(self, frames: int) -> np.ndarray:

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mmengine.runner import Runner
@@ -51,6 +53,21 @@ def _wait_for_sigterm(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         signal.alarm(PATIENCE)
     os._exit(0)  # as torch's own handler
+
+
+def outlive_sigterm_from_the_start(loader: DataLoader) -> None:
+    """Have :func:`outlive_sigterm` called in each worker of ``loader`` when it starts.
+
+    ``SeededDataset`` calls it with a worker's first sample. A worker that never gets one (a validation of fewer batches
+    than workers), or has another dataset, dies of the signal otherwise, and the run of torch's error.
+    """
+    loader.worker_init_fn = partial(_start, loader.worker_init_fn)
+
+
+def _start(before: Callable[[int], None] | None, worker: int) -> None:
+    outlive_sigterm()
+    if before is not None:
+        before(worker)
 
 
 def give_memory_back() -> None:

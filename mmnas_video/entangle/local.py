@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mmnas_video.errors import ConfigError, refuse_unknown
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.space import Value
 
 from .mixture import Mixture
@@ -165,8 +165,7 @@ def add_local_weights(owner: Searchable, cfg: Mapping[str, Any] | None) -> None:
     refuse_unknown(f'backbone.{NAME}', cfg, KEYS)
     cfg = dict(cfg or {'groups': 1})
     groups, std, names = cfg.get('groups'), cfg.get('init_std', 1.0), cfg.get('names', ('*norm*',))
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-        raise ConfigError(f'backbone.{NAME}.groups: found {groups!r}, expected a whole number from 1')
+    check_number(f'backbone.{NAME}.groups', groups, 1)
     if isinstance(std, bool) or not isinstance(std, (int, float)) or not 0 < std < float('inf'):
         raise ConfigError(f'backbone.{NAME}.init_std: found {std!r}, expected a positive number')
     if groups > 1 and owner.space.open:

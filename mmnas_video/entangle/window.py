@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_one_of
 
 SHARINGS = ('fair', 'prefix')
 
@@ -106,8 +106,7 @@ def lay_windows(lengths: Sequence[int], sharing: str = 'fair') -> tuple[Window, 
     Raises:
         ConfigError: another ``sharing``, or a width that is not positive.
     """
-    if sharing not in SHARINGS:
-        raise ConfigError(f'sharing: found {sharing!r}, expected one of {list(SHARINGS)}')
+    check_one_of('sharing', sharing, SHARINGS)
     if not lengths or min(lengths) < 1:
         raise ConfigError(f'widths: found {list(lengths)}, expected positive numbers of channels')
     total, unit = max(lengths), math.gcd(*lengths)

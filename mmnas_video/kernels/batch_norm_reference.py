@@ -9,7 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {'none': lambda x: x, 'relu': torch.relu, 'swish': F.silu}
+#: Of a tensor that is nobody else's: written into it, where its gradient does not ask for what stood there.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    'none': lambda x: x,
+    'relu': torch.relu_,
+    'swish': lambda x: F.silu(x, inplace=not torch.is_grad_enabled()),
+}
 
 
 class Norm(NamedTuple):
@@ -31,10 +36,14 @@ class After(NamedTuple):
 
 
 def finish(y: Tensor, activation: str, residual: Tensor | None = None, gate: Tensor | None = None) -> Tensor:
-    """``act(y * gate + residual)`` with a gate (B, C)."""
+    """``act(y * gate + residual)`` with a gate (B, C). Written into ``y``, which is the norm's own output (its backward
+    asks for the input), where autograd and dtypes allow it: memory is what these take."""
     if gate is not None:
-        y = y * gate.to(y.dtype)[:, :, None, None, None]
-    return ACTIVATIONS[activation](y if residual is None else residual + y)
+        gate = gate.to(y.dtype)[:, :, None, None, None]
+        y = y * gate if torch.is_grad_enabled() else y.mul_(gate)
+    if residual is not None:
+        y = y.add_(residual) if residual.dtype == y.dtype else residual + y
+    return ACTIVATIONS[activation](y)
 
 
 def reference(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,29 +16,33 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmnas_video.cost import Budget, Cost, Latency, RestCost, TimedCost, load_latency, output_readers, total_range
+from mmnas_video.cost import Budget, Cost, TimedCost
 from mmnas_video.datasets import bad_share, derive_seed
 from mmnas_video.entangle import Mixture, Searchable, bare_model, find_searchable
 from mmnas_video.errors import ConfigError, check_number, refuse_unknown
-from mmnas_video.registry import HOOKS
+from mmnas_video.registry import options_of
 from mmnas_video.runner_state import counts_iterations, has_validation, is_resuming, is_training
 from mmnas_video.space import Arch, SearchSpace
 
-from .average import averaged, exchanged
 from .calibration import Calibration
 from .candidates import check_score_weights
 from .checkpoint import counts_to_host
 from .config_checks import check_config, check_loaded
+from .costs import Costs
 from .data_lists import data_lists
+from .epoch_log import log_epoch
 from .finite import FiniteUpdates
 from .freeze import frozen_unsampled
-from .held_out import check_parts, held_out_config
-from .indicator import batch_loss
+from .generators import random_state, set_random_state
+from .held_out import open_held_out
+from .indicator import BatchLoss, batch_loss
+from .loss_scale import scaled_loss
+from .over_ranks import average_gradients
 from .preemption import PLACE
 from .record import SearchRecord
+from .selection import Selection
 from .stream import BatchStream
-from .task_streams import TaskStreams, is_joint
-from .weighted import average_gradients, scaled_loss
+from .task_streams import TaskStreams
 from .work import Work
 
 
@@ -112,7 +115,7 @@ class SearchHook(Hook):
         score_weights: Mapping[str, float] | None = None,
         **unknown: Any,
     ) -> None:
-        self.refuse_unknown(unknown)
+        refuse_unknown(type(self).__name__, unknown, options_of(type(self)))
         check_number(f'{type(self).__name__}.calibration_clips', calibration_clips)
         self.budget = Budget.from_cfg(budget)
         self.cost_shape = cost_shape
@@ -122,17 +125,16 @@ class SearchHook(Hook):
         self.finite = FiniteUpdates(self, max_lost_updates)
         self._pending: list[Arch | Mixture] = []  # sampled since the last optimiser step
         self._validation = ExitStack()
-        self._found: Arch | None = None  # what the search has ended with
-        self._kept: Mapping[str, Any] = {}  # of a selection: what the checkpoint that is resumed has
+        self.final = Selection(self)
         self._validated: Arch | None = None  # with the weights as they are
         # What before_run builds; of a hook that is in no run the rest is not there.
         self.searchable: Searchable | None = None
         self.held_out: BatchStream | TaskStreams | None = None
-        self.latency: Latency | None = None
         self.record: SearchRecord | None = None  # on the main process alone
         self.runner: Runner
         self.bare: nn.Module
         self.space: SearchSpace
+        self.costs: Costs
         self.seed: int
         self.rng: random.Random
         self.calibration: Calibration
@@ -142,17 +144,10 @@ class SearchHook(Hook):
         """Whether :meth:`before_run` has met a training: a validation or a test alone builds nothing."""
         return self.searchable is not None
 
-    @classmethod
-    def refuse_unknown(cls, unknown: Mapping[str, Any]) -> None:
-        """One error for options that no class of the hook knows, with the nearest name."""
-        known = {
-            name
-            for base in cls.__mro__
-            if base is not object
-            for name, p in inspect.signature(base.__init__).parameters.items()
-            if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
-        } - {'self', *cls.refused}
-        refuse_unknown(cls.__name__, unknown, known)
+    @property
+    def device(self) -> torch.device:
+        """Of the network."""
+        return next(self.bare.parameters()).device
 
     # ------------------------------------------------------------------ what a method implements
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
@@ -195,7 +190,7 @@ class SearchHook(Hook):
         """Inverse of :meth:`state_dict`."""
 
     def selection_state(self) -> dict[str, Any]:
-        """Where :meth:`select` stands, for a checkpoint that is written within it (:meth:`keep_selection`)."""
+        """Where :meth:`select` stands, for a checkpoint that is written within it."""
         return {}
 
     # ------------------------------------------------------------------ set-up
@@ -208,16 +203,15 @@ class SearchHook(Hook):
         check_config(self, runner)
         self.runner, self.seed, self.max_bad_share = runner, runner.seed, bad_share(runner.cfg)
         self.bare = bare_model(runner.model)
-        name, self.searchable = find_searchable(self.bare)
+        _, self.searchable = find_searchable(self.bare)
         self.space = self.searchable.space
-        if not self.space.open:
-            raise ConfigError(
-                f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
-                'supernet; remove arch, or remove the search hook'
-            )
-        self._set_costs(runner)
+        self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
+        self.costs = Costs(self.bare, self.searchable, self.budget, self.shape)
         self.rng = random.Random(derive_seed(self.seed, 'archs'))
-        self._build_streams(runner)
+        self.calibration = Calibration(self.bare, runner.cfg, self.calibration_clips, self.seed, runner.logger)
+        if self.needs_held_out:
+            self.held_out, self.scoring_cfg = open_held_out(self, runner)
+            check_score_weights(self)
         self.data = data_lists(runner.cfg)
         if is_main_process():
             self.record = SearchRecord(
@@ -229,55 +223,10 @@ class SearchHook(Hook):
     def setup(self, runner: Runner) -> None:
         """What a method builds before the checkpoint is loaded (α and its optimiser)."""
 
-    def _set_costs(self, runner: Runner) -> None:
-        self.shape = tuple(self.cost_shape or runner.cfg.get('cost_shape') or ())
-        output_readers(self.bare, self.searchable)  # refuses now what could not be extracted in the end
-        if 'latency_ms' in self.budget.needs and self.budget.latency_table is None:
-            raise ConfigError(
-                'budget.latency_table: found none beside latency_ms, expected the path of a latency table '
-                '(python tools/latency.py CONFIG makes it)'
-            )
-        if not self.shape:
-            if self.budget.needs or self.budget.latency_table:
-                raise ConfigError(
-                    'cost_shape: found none, expected the (C, T, H, W) of the clip whose cost the budget '
-                    'bounds, such as cost_shape = (3, 13, 160, 160)'
-                )
-            return
-        self._rest = RestCost(self.bare, self.searchable, self.shape)
-        self.reach = total_range(self.bare, self.searchable, self.shape, self._rest)
-        if self.budget.latency_table:
-            whole = self.cost(self.space.largest)._asdict()
-            table = self.budget.latency_table
-            self.latency = load_latency(table, self.searchable, self.shape, whole, 'budget.latency_table')
-            self.reach['latency_ms'] = self.latency.range()
-        self.budget.check_reachable(**self.reach)
-
-    def _build_streams(self, runner: Runner) -> None:
-        train = runner.cfg.train_dataloader
-        self.calibration = Calibration(self.bare, runner.cfg, self.calibration_clips, self.seed, runner.logger)
-        if not self.needs_held_out:
-            return
-        source = f'{type(self).__name__}.arch_dataloader'
-        args = train, self.arch_dataloader or {}, self.held_out_clips, source
-        held_out, self.scoring_cfg = held_out_config(*args), held_out_config(*args, scored=True)
-        joint = is_joint(held_out)
-        if joint and not self.takes_joint_data:
-            hooks = [kind for kind in HOOKS.module_dict.values() if isinstance(kind, type)]
-            able = [kind.__name__ for kind in hooks if issubclass(kind, SearchHook) and kind.takes_joint_data]
-            raise ConfigError(
-                f'{source}: found a JointDataset, expected one dataset: this method cannot score one α on several; '
-                f'those that take joint data are {", ".join(able)}'
-            )
-        stream = TaskStreams if joint else BatchStream
-        self.held_out = stream(held_out, self.seed, 'held-out', source, self.max_bad_share)
-        check_score_weights(self)
-        check_parts(runner, self.held_out.dataset, joint, source)
-
     def _say(self, runner: Runner) -> None:
         text = f'{type(self).__name__}: space {self.space.name!r} of {self.space.size:.3g} architectures'
         if self.shape:
-            low, high = self.reach['macs']
+            low, high = self.costs.reach['macs']
             text += f', {low / 1e6:,.1f} to {high / 1e6:,.1f} MMACs at {"x".join(map(str, self.shape))}'
         runner.logger.info(text + (f', budget {self.budget.to_dict()}' if self.budget.needs else ''))
 
@@ -295,8 +244,8 @@ class SearchHook(Hook):
         """Give the model its step back and write the final architecture; where weights are averaged (EMAHook), from
         here on with the average."""
         runner.model.__dict__.pop('train_step', None)
-        arch = self._found = self._select(runner)
-        self._write_arch(runner, arch, epoch=runner.epoch, final=True)
+        arch = self.final.run(runner)
+        self._write_arch(arch, epoch=runner.epoch, final=True)
         if self.violation(arch):
             runner.logger.warning(
                 f'Search: found an architecture of {self.cost(arch)._asdict()}, outside the budget '
@@ -309,27 +258,6 @@ class SearchHook(Hook):
             self.held_out.close()
         if self.record:
             self.record.close()
-
-    def _select(self, runner: Runner) -> Arch:
-        """What the search ends with; from a checkpoint that was written after the selection, what that has found."""
-        if 'found' in (kept := self.kept_selection(runner)):
-            return self.space.decode(kept['found'])
-        with averaged(runner):
-            self._found = self.select(runner)
-        if self.keeps_selection:
-            runner.call_hook('after_selection')
-        return self._found
-
-    def keep_selection(self, runner: Runner) -> None:
-        """Let a checkpoint be written within the selection, if it is time for one; every rank calls this."""
-        with exchanged(runner):  # as in training, which is how a resume will find them
-            runner.call_hook('after_choice')
-
-    def kept_selection(self, runner: Runner) -> Mapping[str, Any]:
-        """Of a selection that was cut short its :meth:`selection_state`, of one that has ended ``found``; empty where
-        there was none after this step, or its budget was another one."""
-        place = {'iter': runner.iter, 'budget': self.budget.to_dict()}
-        return self._kept if self._kept.items() >= place.items() else {}
 
     def prepare(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """A batch on the model's device, normalised; with ``training`` also blended (mixup), if configured."""
@@ -352,17 +280,29 @@ class SearchHook(Hook):
         are those of all ranks, one each, where these run different ones."""
         logged: dict[str, Tensor] = {}
         for arch in archs:
-            with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
-                loss, values = batch_loss(self.bare, batch)
-            if good := self.finite.admits(loss, arch, drawn):
-                scaled_loss(optim_wrapper.scale_loss(loss / len(archs)), optim_wrapper).backward()
-            loss = loss.detach()  # a graph that no backward pass has freed would stay beside the next architecture's
-            values = {key: value.detach() for key, value in values.items()}
+            values, good = self._backward(arch, batch, optim_wrapper, len(archs), drawn)
             logged = values if good or not logged else logged
-        self.finish_step(optim_wrapper, archs if drawn is None else drawn, loss.device)
+        self.finish_step(optim_wrapper, archs if drawn is None else drawn)
         return logged
 
-    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture], device: torch.device) -> None:
+    def _backward(
+        self,
+        arch: Arch | Mixture,
+        batch: dict[str, Any],
+        optim_wrapper: OptimWrapper,
+        count: int,
+        drawn: Sequence[Arch | Mixture] | None = None,
+        loss_of: BatchLoss = batch_loss,
+    ) -> tuple[dict[str, Tensor], bool]:
+        """Add the gradient of the loss of one of ``count`` architectures, if it is finite; returns the values to log
+        and whether it was. No graph is left: it would stay beside the next architecture's."""
+        with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
+            loss, values = loss_of(self.bare, batch)
+        if good := self.finite.admits(loss, arch, drawn):
+            scaled_loss(optim_wrapper.scale_loss(loss / count), optim_wrapper).backward()
+        return {key: value.detach() for key, value in values.items()}, good
+
+    def finish_step(self, optim_wrapper: OptimWrapper, archs: Sequence[Arch | Mixture]) -> None:
         """Update from the gradients that stand in the parameters: averaged over ranks, then stock counting, clipping,
         scaler, step and zero_grad. With ``freeze_unsampled`` the unsampled slices are kept; a mixture uses all. Without
         a finite gradient the step is only counted."""
@@ -371,7 +311,7 @@ class SearchHook(Hook):
         if optim_wrapper.should_sync():
             self.complete_gradients()
             good = self.finite.gradient(optim_wrapper, self._pending)
-        nothing = torch.zeros((), device=device, requires_grad=True)
+        nothing = torch.zeros((), device=self.device, requires_grad=True)
         with ExitStack() as stack:
             if self.freeze_unsampled and not any(isinstance(arch, Mixture) for arch in self._pending):
                 frozen = frozen_unsampled(self.searchable, self._pending, optim_wrapper.optimizer, self.bare)
@@ -405,8 +345,7 @@ class SearchHook(Hook):
                 f'{type(self).__name__}.cost: found a hook that is in no run yet, expected one whose before_run was '
                 'called; without a run mmnas_video.cost.total_cost says what an architecture costs'
             )
-        cost = self.searchable.cost(arch, self.shape) + self._rest(arch) if self.shape else Cost()
-        return cost if self.latency is None else TimedCost(*cost, self.latency(arch))
+        return self.costs(arch)
 
     def violation(self, arch: Arch) -> float:
         """How far the cost is outside the budget, 0 within: of upper bounds the hinge max(cost - T, 0) / T (AutoX3D,
@@ -416,60 +355,33 @@ class SearchHook(Hook):
     # ------------------------------------------------------------------ epochs and validation
     def after_train_epoch(self, runner: Runner) -> None:
         """One line in the log and in the history: before the CheckpointHook runs, so that it is in the checkpoint."""
-        arch = self.choose()
-        summary = self.epoch_summary()
-        high = self.budget.macs[1]
-        line = {
-            'kind': 'epoch',
-            'epoch': runner.epoch + 1,
-            'dropped': self.finite.dropped,
-            **summary,
-            'most_probable': list(self.space.encode(arch)),
-            'macs': self.cost(arch).macs,
-            'target': high,
-        }
-        if self.latency is not None:
-            line['latency_ms'] = self.latency(arch)
-        if self.record:
-            self.record.append(line)
-        scalars = {f'search/{k}': v for k, v in line.items() if isinstance(v, (int, float)) and k != 'epoch'}
-        undecided = {f'search/entropy/{name}': v for name, v in line.get('entropies', {}).items()}
-        runner.visualizer.add_scalars({**scalars, **undecided}, step=runner.iter)
-        shown = '  '.join(f'{k.split("/")[1]}: {_short(v)}' for k, v in scalars.items())
-        runner.logger.info(f'Search(epoch) [{runner.epoch + 1}]  {shown}')
+        log_epoch(self, runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Validate the architecture that the search would name now, or has ended with, with recalibrated BatchNorm
         statistics."""
         self._validated = self._look_at_found(runner)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Leave the validated architecture with the last batch: before EMA swaps the weights back."""
-        if batch_idx + 1 == len(runner.val_dataloader):
-            self._validation.close()
-
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """As :meth:`after_val_iter`, should there have been no batch."""
-        self._validation.close()
-
     def before_test_epoch(self, runner: Runner) -> None:
         """Test what would be validated."""
         self._look_at_found(runner)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """As :meth:`after_val_iter`."""
-        if batch_idx + 1 == len(runner.test_dataloader):
+    def _after_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
+    ) -> None:
+        """Leave the architecture that is looked at with the last batch: before EMA swaps the weights back."""
+        if mode != 'train' and batch_idx + 1 == len(getattr(runner, f'{mode}_dataloader')):
             self._validation.close()
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """As :meth:`after_val_epoch`."""
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """As :meth:`_after_iter`, should there have been no batch."""
         self._validation.close()
 
     def _look_at_found(self, runner: Runner) -> Arch | None:
         """Have what the search would name now, or has ended with, until the validation or test is done; a warning where
         nothing has been searched in this process."""
         if self.is_set_up:
-            arch = self._found or self.choose()
+            arch = self.final.arch or self.choose()
             self._validation.enter_context(self.inherited(arch))
             return arch
         if find_searchable(bare_model(runner.model))[1].space.open:
@@ -494,25 +406,18 @@ class SearchHook(Hook):
             return
         if self.trains_weights:
             self.finite.check_state()
-        version, internal, gauss = self.rng.getstate()
         checkpoint['search'] = {
             'method': type(self).__name__,
             'space': self.space.identity,
-            'rng': [version, list(internal), gauss],
+            'rng': random_state(self.rng),
             'held_out': self.held_out.state_dict() if self.held_out else None,
             'history': self.record.length() if self.record else 0,
             'finite': self.finite.state_dict(),
             'state': self.state_dict(),
-            'selection': self._selection(runner),
+            'selection': self.final.state_dict(runner),
         }
-        arch, final = self._found or self.choose(), self._found is not None
-        self._write_arch(runner, arch, epoch=checkpoint['meta']['epoch'], final=final)
-
-    def _selection(self, runner: Runner) -> dict[str, Any] | None:
-        found = None if self._found is None else {'found': list(self.space.encode(self._found))}
-        if not (stands := found or self.selection_state()):
-            return None
-        return {'iter': runner.iter, 'budget': self.budget.to_dict(), **stands}
+        arch = self.final.arch or self.choose()
+        self._write_arch(arch, epoch=checkpoint['meta']['epoch'], final=self.final.arch is not None)
 
     def shared_state(self, runner: Runner) -> dict[str, Any]:
         """What all ranks must have in common, looked at before every checkpoint: the architecture that would be named,
@@ -538,8 +443,7 @@ class SearchHook(Hook):
                 f'resume: found a checkpoint of {found or "no search"}, expected one of '
                 f'{(type(self).__name__, self.space.hash)} (method, hash of the space)'
             )
-        version, internal, gauss = saved['rng']
-        self.rng.setstate((version, tuple(internal), gauss))
+        set_random_state(self.rng, saved['rng'])
         if self.held_out:
             self.held_out.load_state_dict(saved['held_out'])
         if self.record:
@@ -547,26 +451,21 @@ class SearchHook(Hook):
         self.finite.load_state_dict(saved['finite'])
         counts_to_host(saved['state'])
         self.load_state_dict(saved['state'])
-        self._kept, self._restored = saved.get('selection') or {}, True
+        self.final.load_state_dict(saved.get('selection'))
+        self._restored = True
         # A training that counts iterations is one epoch, and every checkpoint of it within that.
         within = bool(checkpoint.get(PLACE, {}).get('batches'))
         self._within_epoch = counts_iterations(runner) or within
 
-    def _write_arch(self, runner: Runner, arch: Arch, epoch: int, final: bool) -> None:
+    def _write_arch(self, arch: Arch, epoch: int, final: bool) -> None:
         self.chosen = arch
         if self.record:
-            search = {
-                'method': type(self).__name__,
-                'seed': self.seed,
-                'budget': self.budget.to_dict() or None,
-                'epoch': epoch,
-                'final': final,
-                'score': self.epoch_summary().get('score'),
-                'data': self.data,
-                **({'pareto': self.pareto} if self.pareto else {}),
-            }
+            score = self.epoch_summary().get('score')
+            more = {'pareto': self.pareto} if self.pareto else {}
+            search = self.about(epoch=epoch, final=final, score=score, data=self.data, **more)
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
 
-
-def _short(value: float) -> str:
-    return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'
+    def about(self, **more: Any) -> dict[str, Any]:
+        """What an arch file says of the search."""
+        budget = self.budget.to_dict() or None
+        return {'method': type(self).__name__, 'seed': self.seed, 'budget': budget, **more}

@@ -16,11 +16,11 @@ from mmnas_video.space import Arch
 
 from .admitted import Draws, unmet
 from .indicator import Likelihood, VideoAccuracy, read
+from .over_ranks import sum_over_ranks
 from .shared_clips import load_together
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint
 from .told import told
-from .weighted import sum_over_ranks
 
 if TYPE_CHECKING:
     from .base import SearchHook
@@ -81,14 +81,14 @@ class CandidateScorer:
         own = deal(costs, get_world_size())[get_rank()]
         for number in told(own, "Scored candidates, the first rank's share", self.hook.runner.logger):
             table[number * width : (number + 1) * width] = self._sums(archs[number], self._batches)
-        table = sum_over_ranks(table, next(self.hook.bare.parameters()).device)
+        table = sum_over_ranks(table, self.hook.device)
         return [self._mean(self._scores(table[low : low + width])) for low in range(0, len(table), width)]
 
     def measure(self, arch: Arch | Mixture) -> dict[str, float]:
         """The score on each dataset; the name is empty where there is only one. Every rank calls this."""
         rank, ranks = get_rank(), get_world_size()
         sums = self._sums(arch, {name: batches[rank::ranks] for name, batches in self._batches.items()})
-        return self._scores(sum_over_ranks(sums, next(self.hook.bare.parameters()).device))
+        return self._scores(sum_over_ranks(sums, self.hook.device))
 
     @torch.no_grad()
     def _sums(self, arch: Arch | Mixture, parts: Mapping[str, Sequence[dict[str, Any]]]) -> list[float]:
@@ -150,9 +150,10 @@ def held_out_batches(hook: SearchHook, batches: int) -> dict[str, list[dict[str,
         ConfigError: on all ranks: too many clips cannot be read.
     """
     args = (hook.scoring_cfg, hook.seed, 'candidates', 'arch_dataloader', hook.max_bad_share)
-    whole = {'shared': False}
-    joint = is_joint(hook.scoring_cfg)
-    streams = TaskStreams(*args, **whole).streams if joint else {'': BatchStream(*args, **whole)}
+    if is_joint(hook.scoring_cfg):
+        streams = TaskStreams(*args, shared=False).streams
+    else:
+        streams = {'': BatchStream(*args, shared=False)}
     streams = {name: stream for name, stream in streams.items() if (hook.score_weights or {}).get(name, 1.0)}
     counts: dict[str, int] = {}
     for name, stream in streams.items():
@@ -209,18 +210,13 @@ def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
     archs = sample_admitted(hook, rng, candidates)
     drawn = list({hook.searchable.canonical(arch): arch for arch in archs}.values())
     scores = score.score_all(drawn)
-    _record(hook, drawn, scores)
+    record_candidates(hook, drawn, scores)
     return drawn[max(range(len(drawn)), key=scores.__getitem__)]
 
 
-def _record(hook: SearchHook, archs: Sequence[Arch], scores: Sequence[float]) -> None:
+def record_candidates(hook: SearchHook, archs: Sequence[Arch], scores: Sequence[float], **more: Any) -> None:
+    """A line of the history for each, with ``more`` at its end."""
     if hook.record:
         for arch, score in zip(archs, scores, strict=True):
-            hook.record.append(
-                {
-                    'kind': 'candidate',
-                    'arch': list(hook.space.encode(arch)),
-                    'score': score,
-                    **hook.cost(arch)._asdict(),
-                }
-            )
+            indices, cost = list(hook.space.encode(arch)), hook.cost(arch)._asdict()
+            hook.record.append({'kind': 'candidate', 'arch': indices, 'score': score, **cost, **more})

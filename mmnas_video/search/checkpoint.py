@@ -93,7 +93,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 raise ConfigError(f'default_hooks.checkpoint.{key}: found {shown(value)}, expected a whole number')
         kwargs = {key: value for key, value in kwargs.items() if key not in ('backend_args', 'file_client_args')}
         super().__init__(*args, **kwargs, backend_args={'backend': BACKEND})
-        self.preemption = Preemption(self._write_within, max_minutes)
+        self.preemption = Preemption(lambda runner, meta: self._write(runner, WITHIN_EPOCH, meta), max_minutes)
         self._written, self._due = 0, False
 
     # ------------------------------------------------------------------ the stock hook's
@@ -182,12 +182,6 @@ class AtomicCheckpointHook(CheckpointHook):
         for old in set(removed) - {Path(path) for path in best if path}:
             old.unlink(missing_ok=True)
 
-    # ------------------------------------------------------------------ within an epoch
-    def _write_within(self, runner: Runner, meta: dict[str, Any]) -> None:
-        """Write the checkpoint of a run that has been told to end, or for too long has had none: ``meta`` as MMEngine's
-        (epoch, iter)."""
-        self._write(runner, WITHIN_EPOCH, meta)
-
     # ------------------------------------------------------------------ after the last epoch
     def after_choice(self, runner: Runner) -> None:
         """Within the selection at the end of a search: save, if it is time. Called on every rank, by the search."""
@@ -199,6 +193,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Save what the selection has found: a resume goes on after it."""
         self._write(runner, SELECTION, dict(epoch=runner.epoch, iter=runner.iter))
 
+    # ------------------------------------------------------------------ the place within an epoch
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put the place within the epoch into a checkpoint that is written there."""
         self.preemption.save(runner, checkpoint)

@@ -29,17 +29,38 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
     Raises:
         ConfigError: names the key.
     """
-    cfg = runner.cfg
     if not isinstance(runner, Runner):
         raise ConfigError(
             f'runner_type: found {type(runner).__name__}, expected none, or a Runner: it loads a checkpoint before a '
             'search is set up, so that a resume would begin the search anew with the weights of the old one'
         )
-    if not cfg.get('train_dataloader'):
+    if not runner.cfg.get('train_dataloader'):
         raise ConfigError(
             'Runner: found one that was built without its config (Runner(model=..., ...)), expected '
             'Runner.from_cfg(cfg): a search reads train_dataloader, randomness and more in it'
         )
+    _check_keys(runner.cfg)
+    if hook.warmup_epochs and counts_iterations(runner):
+        raise ConfigError(
+            f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with a train_cfg that counts '
+            'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
+            'ends, and α would never move'
+        )
+    check_warm_up(hook, getattr(loop_of(runner, 'train'), 'max_epochs', None))
+    if hook.trains_weights:
+        check_accumulation(runner)
+    check_drawn_anew(runner.train_dataloader)
+    _check_within_epoch(runner)
+    name, searchable = find_searchable(bare_model(runner.model))
+    if not searchable.space.open:
+        raise ConfigError(
+            f'model.{name or "model"}: found a network with nothing to choose (arch is set), expected a '
+            'supernet; remove arch, or remove the search hook'
+        )
+
+
+def _check_keys(cfg: Mapping[str, Any]) -> None:
+    """Refuse values with which a training runs, and a search does not."""
     if cfg.get('compile') not in (None, False):  # an empty dict is on, too
         raise ConfigError(
             f'compile: found {cfg.compile!r}, expected False in a search: each architecture would be a graph of its '
@@ -58,13 +79,6 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'default_hooks.checkpoint.max_keep_ckpts: found 1, expected at least 2 (or -1 for all): a search killed '
             'while it writes its only checkpoint would lose everything'
         )
-    if hook.warmup_epochs and counts_iterations(runner):
-        raise ConfigError(
-            f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with a train_cfg that counts '
-            'iterations, expected 0, or train_cfg=dict(by_epoch=True, max_epochs=...): there the first epoch never '
-            'ends, and α would never move'
-        )
-    check_warm_up(hook, getattr(loop_of(runner, 'train'), 'max_epochs', None))
     randomness = cfg.get('randomness') or {}
     if randomness.get('diff_rank_seed'):
         raise ConfigError(
@@ -77,10 +91,6 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
             'result nor a resume can be repeated'
         )
-    if hook.trains_weights:
-        check_accumulation(runner)
-    check_drawn_anew(runner.train_dataloader)
-    _check_within_epoch(runner)
 
 
 def _check_within_epoch(runner: Runner) -> None:

@@ -6,28 +6,22 @@ Supernet Training", ICLR 2022); a baseline of VIM-NAS, Tab. 9a.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_one_of
 from mmnas_video.registry import HOOKS
-from mmnas_video.space import Arch
 
 from .distill import SoftLabels
 from .indicator import batch_loss
 from .projected import PER, ProjectedGradient
 from .sandwich import Sandwich
 from .uniform import UniformSearchHook
-from .weighted import scaled_loss
 from .work import Work
-
-#: (bare model, preprocessed batch) to the loss and the values to log.
-BatchLoss = Callable[[nn.Module, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
 
 
 @HOOKS.register_module()
@@ -54,8 +48,7 @@ class ConflictAwareSearchHook(UniformSearchHook):
 
     def __init__(self, num_archs: int = 2, per: str = 'parameter', distill: bool = False, **kwargs: Any) -> None:
         super().__init__(num_archs=num_archs, **kwargs)
-        if per not in PER:
-            raise ConfigError(f'{type(self).__name__}.per: found {per!r}, expected one of {PER}')
+        check_one_of(f'{type(self).__name__}.per', per, PER)
         if not isinstance(distill, bool):
             raise ConfigError(f'{type(self).__name__}.distill: found {distill!r}, expected True or False')
         self.per, self.distill = per, distill
@@ -71,24 +64,13 @@ class ConflictAwareSearchHook(UniformSearchHook):
         """A step of the sandwich; logs the largest network's losses, the others' mean loss, and the share of tensors
         (with ``per='network'`` 0 or 1) that were in conflict at the last update."""
         largest, *smaller = archs = self.sandwich.draw(self.rng, self.num_archs)
-        labels = self.soft_labels
+        labels, args = self.soft_labels, (batch, optim_wrapper, len(archs))
         with self.gradient.supernet():
-            logged = self._backward(largest, batch, optim_wrapper, len(archs), labels.teach if labels else batch_loss)
-        losses = [
-            self._backward(arch, batch, optim_wrapper, len(archs), labels.learn if labels else batch_loss)['loss']
-            for arch in smaller
-        ]
-        self.finish_step(optim_wrapper, archs, losses[0].device)
+            logged, _ = self._backward(largest, *args, loss_of=labels.teach if labels else batch_loss)
+        learn = labels.learn if labels else batch_loss
+        losses = [self._backward(arch, *args, loss_of=learn)[0]['loss'] for arch in smaller]
+        self.finish_step(optim_wrapper, archs)
         return {**logged, 'subnet_loss': torch.stack(losses).mean(), 'conflict': self._conflict}
-
-    def _backward(
-        self, arch: Arch, batch: dict[str, Any], optim_wrapper: OptimWrapper, count: int, loss_of: BatchLoss
-    ) -> dict[str, Tensor]:
-        with self.searchable.use(arch), optim_wrapper.optim_context(self.bare):
-            loss, logged = loss_of(self.bare, batch)
-        if self.finite.admits(loss, arch):
-            scaled_loss(optim_wrapper.scale_loss(loss / count), optim_wrapper).backward()
-        return {key: value.detach() for key, value in logged.items()}
 
     def step_work(self, ranks: int) -> list[Work]:
         """The sandwich."""

@@ -5,10 +5,8 @@ Source: Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
@@ -19,11 +17,10 @@ from torch import Tensor
 
 from mmnas_video.datasets import derive_seed
 from mmnas_video.entangle import Mixture, batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace, Value
 
-from .admitted import moved
 from .alpha_optimizer import build_alpha_optimizer
 from .base import SearchHook
 from .bilevel import HESSIANS, Bilevel, VirtualStep, check_linear, placed
@@ -31,9 +28,10 @@ from .candidates import CandidateScorer
 from .distribution import ArchDistribution, score_term
 from .epochs import RULES, EpochArchs
 from .indicator import batch_loss
-from .perturbation import PerturbationSelection, select_by_perturbation
-from .tuning import Tuning
-from .weighted import average_over_ranks, sum_over_ranks
+from .loss_scale import batch_part
+from .over_ranks import average_over_ranks, sum_over_ranks
+from .perturbation import PerturbationSelection
+from .perturbation_run import PerturbationRun
 from .work import Work
 
 #: Option to the values that it has.
@@ -139,9 +137,7 @@ class DARTSSearchHook(SearchHook):
         self.watch = tuple(dict.fromkeys([*((watch,) if isinstance(watch, str) else watch), *self.stop_when]))
         self.epochs = EpochArchs()
         self._score: float | None = None
-        self._scorer: CandidateScorer | None = None
-        self._perturbation: PerturbationSelection | None = None  # under way
-        self._tuning: Tuning | None = None
+        self._perturbation: PerturbationRun | None = None  # under way
         self.stopped = False
 
     def setup(self, runner: Runner) -> None:
@@ -190,7 +186,7 @@ class DARTSSearchHook(SearchHook):
         grad, loss = self.arch_gradient(batch, self.held_out_batch(batch), optim_wrapper)
         alpha.grad = grad * share if alpha.grad is None else alpha.grad + grad * share
         if due:
-            self._update_alpha(loss.device)
+            self._update_alpha()
         return loss
 
     def arch_gradient(
@@ -223,10 +219,10 @@ class DARTSSearchHook(SearchHook):
         with self.searchable.use(self.mixture(alpha)), optim_wrapper.optim_context(self.bare):
             return batch_loss(self.bare, batch)[0]
 
-    def _update_alpha(self, device: torch.device) -> None:
+    def _update_alpha(self) -> None:
         """Move α by the mean of the ranks' gradients, and by that of the cost."""
         alpha = self.distribution.alpha
-        total = sum_over_ranks(alpha.grad.flatten().tolist(), device)
+        total = sum_over_ranks(alpha.grad.flatten().tolist(), self.device)
         alpha.grad = torch.tensor(total, dtype=alpha.dtype).view_as(alpha) / get_world_size()
         self._move_alpha()
 
@@ -243,7 +239,7 @@ class DARTSSearchHook(SearchHook):
     def cost_term(self) -> Tensor:
         """Scalar whose gradient in α estimates that of the expected cost hinge; the same draws on every rank."""
         archs = [self.distribution.sample(self.rng) for _ in range(self.cost_samples)]
-        return score_term(self.distribution.log_prob(archs), [self._decided_violation(arch) for arch in archs])
+        return score_term(self.distribution.log_prob(archs), [self.decided_violation(arch) for arch in archs])
 
     def _log(self, logged: Mapping[str, Tensor]) -> None:
         if self.record:
@@ -260,24 +256,17 @@ class DARTSSearchHook(SearchHook):
     def choose(self) -> Arch:
         """The architecture that α stands for now, by the network's rule (:meth:`Searchable.derive`): the strongest
         value of each choice, but for networks of cells, which have a rule of their own."""
-        return self.derived(self.distribution.probs())
-
-    def derived(self, weights: Mapping[str, Sequence[float]]) -> Arch:
-        """As :meth:`choose`, of other weights over the values."""
-        return self.searchable.derive(weights)
+        return self.searchable.derive(self.distribution.probs())
 
     def decided(self, arch: Arch) -> Arch:
         """The architecture that a search ends with whose values these are: what the network's rule makes of ``arch``,
         which is itself, but for networks of cells (of a cell that has all edges, two inputs a node)."""
         probs = self.distribution.probs()
-        return self.derived(
-            {
-                c.name: [p * (v == arch[c.name]) for v, p in zip(c.values, probs[c.name], strict=True)]
-                for c in self.space
-            }
-        )
+        pairs = {choice.name: zip(choice.values, probs[choice.name], strict=True) for choice in self.space}
+        return self.searchable.derive({name: [p * (v == arch[name]) for v, p in of] for name, of in pairs.items()})
 
-    def _decided_violation(self, arch: Arch) -> float:
+    def decided_violation(self, arch: Arch) -> float:
+        """Of that architecture."""
         return self.violation(self.decided(arch))
 
     def counts(self, arch: Arch) -> dict[str, int]:
@@ -287,9 +276,11 @@ class DARTSSearchHook(SearchHook):
     def select(self, runner: Runner) -> Arch:
         """The architecture of the best, or of the last, epoch; or what perturbation finds."""
         if self.selection == 'perturbation':
-            return self._perturbed(runner)
-        named = self.epochs.named(self.derive)
-        if named is None:
+            self._perturbation = PerturbationRun(self, runner)
+            arch = self._perturbation()
+            self._score = self._scorer(arch)
+            return arch
+        if (named := self.epochs.named(self.derive)) is None:
             return self.choose()
         self._score = named['score']
         if self.record:
@@ -297,57 +288,17 @@ class DARTSSearchHook(SearchHook):
         runner.logger.info(f'Search: the architecture of epoch {named["epoch"]}, held-out score {named["score"]:.4g}')
         return self.space.decode(named['arch'])
 
-    def _perturbed(self, runner: Runner) -> Arch:
-        rng = random.Random(derive_seed(self.seed, 'perturbation'))
-        selection = PerturbationSelection(
-            self.space, lambda: self.selected_from(selection), rng, self._feasible, self.searchable.occurrence
-        )
-
-        tuning = Tuning(self, runner, self.tune_iters, self.tune_lr) if self.tune_iters else None
-        self._perturbation, self._tuning = selection, tuning
-        if state := self.kept_selection(runner):
-            selection.load_state_dict(state['perturbation'])
-            if tuning and state['tuning']:
-                tuning.load_state_dict(state['tuning'])
-        start, begun, todo = time.monotonic(), len(selection.fixed), len(selection.order)
-
-        def report(line: Mapping[str, Any]) -> None:
-            done = len(selection.fixed)
-            left = (time.monotonic() - start) / (done - begun) * (todo - done)
-            runner.logger.info(
-                f'Search: {line["choice"]} is {line["value"]!r}  {done}/{todo} choices, {left:.0f} s left'
-            )
-            if self.record:
-                self.record.append({'kind': 'perturbation', **line})
-
-        keep = partial(self.keep_selection, runner)
-        arch = select_by_perturbation(selection, self.selection_score(), tuning, report, keep)
-        if tuning is not None:
-            tuning.close()
-        arch = self.decided(arch)
-        self._score = self._scoring()(arch)
-        return arch
-
-    def _feasible(self, fixed: Mapping[str, Value]) -> bool:
-        """Whether the choices that are left can bring the cost within the budget."""
-        if not self.budget.needs:
-            return True
-        space = self.space.fix(fixed)
-        rng = random.Random(derive_seed(self.seed, 'perturbation budget'))
-        start = Arch({**self.choose(), **fixed})
-        return not self._decided_violation(moved(space, start, rng, self._decided_violation))
-
     def selected_from(self, selection: PerturbationSelection) -> Mixture:
         """The weights that perturbation looks at where ``selection`` stands."""
         return self.mixture()
 
     def selection_score(self) -> CandidateScorer:
         """What it scores with."""
-        return self._scoring()
-
-    def _scoring(self) -> CandidateScorer:
-        self._scorer = self._scorer or CandidateScorer(self, self.score_batches)
         return self._scorer
+
+    @cached_property
+    def _scorer(self) -> CandidateScorer:
+        return CandidateScorer(self, self.score_batches)
 
     # ------------------------------------------------------------------ epochs
     def before_train(self, runner: Runner) -> None:
@@ -359,7 +310,7 @@ class DARTSSearchHook(SearchHook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Score the epoch, and look whether it is the last."""
         arch = self.choose()
-        self._score = self._scoring()(self.mixture() if self.score == 'mixture' else arch)
+        self._score = self._scorer(self.mixture() if self.score == 'mixture' else arch)
         counts = self.counts(arch)
         stop = any(counts[str(value)] >= count for value, count in self.stop_when.items())
         within = not self.violation(arch)
@@ -413,10 +364,7 @@ class DARTSSearchHook(SearchHook):
 
     def selection_state(self) -> dict[str, Any]:
         """What perturbation has fixed, and how far the tuning is."""
-        if self._perturbation is None:
-            return {}
-        tuning = self._tuning.state_dict() if self._tuning else None
-        return {'perturbation': self._perturbation.state_dict(), 'tuning': tuning}
+        return {} if self._perturbation is None else self._perturbation.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """α, its optimiser, and what each epoch had."""
@@ -438,17 +386,11 @@ class DARTSSearchHook(SearchHook):
         self.stopped = state['stopped']
 
 
-def batch_part(optim_wrapper: OptimWrapper) -> tuple[float, bool]:
-    """The share that the coming batch has in an accumulated one, and whether it is the last of it."""
-    return float(optim_wrapper.scale_loss(torch.ones(()))), optim_wrapper.should_sync()
-
-
 def _check_options(hook: str, options: Mapping[str, Any]) -> None:
     """Refuse values that an option of :class:`DARTSSearchHook` (or of ``hook``, which has it from there) does not
     have."""
     for key, known in VALUES.items():
-        if isinstance(options[key], bool) or options[key] not in known:
-            raise ConfigError(f'{hook}.{key}: found {options[key]!r}, expected one of {list(known)}')
+        check_one_of(f'{hook}.{key}', options[key], known)
     for key, least in LEAST.items():
         check_number(f'{hook}.{key}', options[key], least)
     for key in ('virtual_lr', 'tune_lr', 'init_std', 'cost_weight'):

@@ -20,7 +20,7 @@ from mmnas_video.space import Arch
 
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss
-from .weighted import scaled_loss
+from .loss_scale import scaled_loss
 
 if TYPE_CHECKING:
     from .base import SearchHook
@@ -137,7 +137,7 @@ class DistributionGap:
         with torch.no_grad():
             assignments = torch.stack([self.local.assignment(arch) for arch in pair])
         terms = gap_backward(self.local, pair, losses, self.weight, backward)
-        self.hook.finish_step(optim_wrapper, pair, terms.own.device)
+        self.hook.finish_step(optim_wrapper, pair)
         alone = logged[::2]  # by themselves and shared take turns
         return {
             **{key: torch.stack([values[key] for values in alone]).mean() for key in alone[0]},

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import SearchSpace
 
 #: "sampling at each search step 4 tubes from the search space" (VIM-NAS, Sec. 4.1).
@@ -39,8 +39,7 @@ class DrawnValues:
         names = [name.partition('.')[0] for name in space.names]
         self.groups: list[tuple[list[int], int]] = []
         for pattern, number in (DEFAULT if numbers is None else numbers).items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ConfigError(f'{key}[{pattern!r}]: found {number!r}, expected a positive number of combinations')
+            check_number(f'{key}[{pattern!r}]', number, 1)
             found = dict.fromkeys(fnmatch.filter(names, pattern))
             if not found and numbers is not None:
                 raise ConfigError(

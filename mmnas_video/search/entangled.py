@@ -14,17 +14,18 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import Mixture, batch_statistics
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import Arch, SearchSpace
 
 from .candidates import CandidateScorer
-from .darts import DARTSSearchHook, batch_part
+from .darts import DARTSSearchHook
 from .distribution import score_term
 from .distribution_gap import DistributionGap
 from .drawn import DrawnValues
 from .freeze import frozen_entries
 from .indicator import batch_loss
+from .loss_scale import batch_part
 from .perturbation import PerturbationSelection
 from .work import Work
 
@@ -188,7 +189,7 @@ class EntanglementSearchHook(DARTSSearchHook):
 
     def selection_score(self) -> CandidateScorer:
         """On ``eval_batches`` held-out batches."""
-        return self._scoring() if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
+        return self._scorer if self.eval_batches is None else CandidateScorer(self, self.eval_batches)
 
     # ------------------------------------------------------------------ what it costs
     def step_work(self, ranks: int) -> list[Work]:
@@ -217,8 +218,7 @@ def _check_options(options: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Non
                 'and scores architectures (DARTSSearchHook has it)'
             )
     for key, known in VALUES.items():
-        if options[key] not in known:
-            raise ConfigError(f'{name}.{key}: found {options[key]!r}, expected one of {list(known)}')
+        check_one_of(f'{name}.{key}', options[key], known)
     check_number(f'{name}.arch_samples', options['arch_samples'], 2)
     if options['eval_batches'] is not None:
         check_number(f'{name}.eval_batches', options['eval_batches'], 1)

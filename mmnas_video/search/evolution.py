@@ -6,7 +6,8 @@ Source: VIM-NAS, Sec. 3.2 and Supp. C (Algorithm 2); NSGA-II (Deb et al., 2002) 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -22,12 +23,12 @@ from mmnas_video.runner_state import is_resuming, weights_to_load
 from mmnas_video.space import Arch
 
 from .base import SearchHook
-from .candidates import CandidateScorer
+from .candidates import CandidateScorer, record_candidates
 from .clock import ForwardClock
 from .extraction import check_space_of, check_weights, read_checkpoint
 from .hook_configs import search_hook_index
 from .inherit_hook import InheritHook
-from .population import Candidate, Evolution, EvolutionOptions
+from .population import Evolution, EvolutionOptions
 from .work import Work
 
 
@@ -88,22 +89,14 @@ class EvolutionSearchHook(SearchHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = EvolutionOptions(
-            population,
-            top_k,
-            crossover_share,
-            mutation_share,
-            {'*': 0.2} if mutation is None else mutation,
-            unit,
-            pareto,
-        )
+        rates = {'*': 0.2} if mutation is None else mutation
+        self.options = EvolutionOptions(population, top_k, crossover_share, mutation_share, rates, unit, pareto)
         self.pareto = pareto
         check_number('EvolutionSearchHook.eval_batches', eval_batches, 1)
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='VideoAccuracy')))
         self.held_out_clips = getattr(self.indicator, 'num_clips', None)
         self.eval_batches, self.checkpoint = eval_batches, checkpoint
         self._weights: Mapping[str, Tensor] | None = None
-        self._score: CandidateScorer | None = None
 
     # ------------------------------------------------------------------ set-up
     def setup(self, runner: Runner) -> None:
@@ -113,7 +106,7 @@ class EvolutionSearchHook(SearchHook):
                 f'cost_shape: found none, expected the (C, T, H, W) of the clip whose {self.options.pareto} '
                 'EvolutionSearchHook.pareto compares'
             )
-        if self.options.pareto == 'latency_ms' and self.latency is None:
+        if self.options.pareto == 'latency_ms' and self.costs.latency is None:
             raise ConfigError(
                 "budget.latency_table: found none, expected one beside EvolutionSearchHook.pareto='latency_ms' "
                 '(python tools/latency.py CONFIG makes it)'
@@ -161,32 +154,26 @@ class EvolutionSearchHook(SearchHook):
     def step(self, batch: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Score a generation and select from it."""
         archs = self.evolution.ask(self.rng)
-        if self._score is None:
-            self._score = CandidateScorer(self, self.eval_batches, self.indicator)
+        scorer = self._scorer
         with self.clock.watching(), optim_wrapper.optim_context(self.bare):
-            scores = self._score.score_all(archs)
-        self._note(self.evolution.tell(archs, scores))
+            scores = scorer.score_all(archs)
+        self.evolution.tell(archs, scores)
+        record_candidates(self, archs, scores, generation=self.evolution.generation)
+        self._log(len(archs))
         best = self.evolution.best
         return {'score': torch.tensor(best.score), 'candidates': torch.tensor(float(len(self.evolution.seen)))}
 
-    def _note(self, candidates: Sequence[Candidate]) -> None:
-        """The generation's lines in the history (which holds no times), and one in the log (which does)."""
-        for candidate in candidates:
-            if self.record:
-                self.record.append(
-                    {
-                        'kind': 'candidate',
-                        'arch': list(self.space.encode(candidate.arch)),
-                        'score': candidate.score,
-                        **candidate.cost._asdict(),
-                        'generation': self.evolution.generation,
-                    }
-                )
+    @cached_property
+    def _scorer(self) -> CandidateScorer:
+        return CandidateScorer(self, self.eval_batches, self.indicator)
+
+    def _log(self, count: int) -> None:
+        """The generation's line in the log, with the times that the history does not hold."""
         best, clock = self.evolution.best, self.clock
         self.runner.logger.info(
-            f'Evolution(generation) [{self.evolution.generation}]  {len(candidates)} candidates, '
+            f'Evolution(generation) [{self.evolution.generation}]  {count} candidates, '
             f'{len(self.evolution.seen):,} so far  best: {best.score:.4g} at {best.cost.macs / 1e6:,.4g} MMACs  '
-            f'{60 * len(candidates) / clock.total:.3g} candidates a minute, '
+            f'{60 * count / clock.total:.3g} candidates a minute, '
             f'{clock.overhead:.1%} of the time not in forward'
         )
         clock.restart()
@@ -208,13 +195,7 @@ class EvolutionSearchHook(SearchHook):
             old.unlink()
         front = self.evolution.front
         for number, found in enumerate(front, start=1):
-            about = {
-                'method': type(self).__name__,
-                'seed': self.seed,
-                'budget': self.budget.to_dict() or None,
-                'score': found.score,
-                'pareto': self.pareto,
-            }
+            about = self.about(score=found.score, pareto=self.pareto)
             name = f'front/{number:0{len(str(len(front)))}}.json'
             self.record.write_arch(found.arch, found.cost, self.shape, about, name)
         self.runner.logger.info(f'Evolution: {len(front)} architectures on the front, in {folder}')

@@ -278,17 +278,3 @@ def load_supernet(cfg: Config, checkpoint: str | os.PathLike[str]) -> BaseModel:
     check_weights(model, data, checkpoint)
     model.load_state_dict(data.get('state_dict', data))
     return model
-
-
-__all__ = [
-    'STARTS',
-    'check_space_of',
-    'check_weights',
-    'extract_model',
-    'fit_readers',
-    'load_supernet',
-    'model_part',
-    'pinned_config',
-    'read_checkpoint',
-    'save_extracted',
-]

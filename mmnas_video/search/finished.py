@@ -149,19 +149,23 @@ def end_entropy(stages: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def stage_table(stages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What the stages ended with, line by line: open choices, size of the space, target and found MACs, entropy."""
+    """What the stages ended with, line by line: open choices, size of the space, target and found MACs, found ms
+    where there is a latency table, entropy."""
     width = max(12, *(len(stage['name']) + 2 for stage in stages))
-    yield f'{"stage":<{width}}{"open":>6}{"space":>10}{"target M":>11}{"found M":>11}{"entropy":>9}  note'
+    timed = any('latency_ms' in stage for stage in stages)
+    ms = f'{"found ms":>11}' if timed else ''
+    yield f'{"stage":<{width}}{"open":>6}{"space":>10}{"target M":>11}{"found M":>11}{ms}{"entropy":>9}  note'
     for stage in stages:
         high = ((stage['budget'] or {}).get('macs') or (None, None))[1]
+        ms = _figure(stage.get('latency_ms')).rjust(11) if timed else ''
         yield (
             f'{stage["name"]:<{width}}{len(stage["opened"]):>6}{stage["size"]:>10.3g}'
-            f'{"-" if high is None else format(high / 1e6, ",.2f"):>11}{stage["macs"] / 1e6:>11,.2f}'
-            f'{_nats(stage["entropy"]):>9}  {stage["note"]}'
+            f'{_figure(high and high / 1e6):>11}{stage["macs"] / 1e6:>11,.2f}'
+            f'{ms}{_figure(stage["entropy"]):>9}  {stage["note"]}'
         ).rstrip()
     sums = end_entropy(stages)
-    yield f'end entropy: {_nats(sums["entropy_total"])} nats in all, {_nats(sums["entropy_mean"])} a stage (mean)'
+    yield f'end entropy: {_figure(sums["entropy_total"])} nats in all, {_figure(sums["entropy_mean"])} a stage (mean)'
 
 
-def _nats(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}'
+def _figure(value: float | None) -> str:
+    return '-' if value is None else f'{value:,.2f}'

@@ -14,7 +14,7 @@ from mmnas_video.entangle import Mixture, norm_layers
 from mmnas_video.errors import RunError, check_number
 from mmnas_video.space import Arch
 
-from .weighted import sum_over_ranks
+from .over_ranks import sum_over_ranks
 
 if TYPE_CHECKING:
     from .base import SearchHook

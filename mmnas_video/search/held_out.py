@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmaction.datasets.transforms import SampleFrames
 from mmengine.runner import Runner
@@ -12,10 +12,36 @@ from mmengine.runner import Runner
 from mmnas_video.datasets import check_disjoint, check_labels, check_not_empty, check_videos_apart, only_written
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import DATASETS, TRANSFORMS, class_of
+from mmnas_video.registry import DATASETS, HOOKS, TRANSFORMS, class_of
 from mmnas_video.runner_state import has_validation
 
-from .task_streams import workers_of_each
+from .stream import BatchStream
+from .task_streams import TaskStreams, is_joint, workers_of_each
+
+if TYPE_CHECKING:
+    from .base import SearchHook
+
+
+def open_held_out(hook: SearchHook, runner: Runner) -> tuple[BatchStream | TaskStreams, dict[str, Any]]:
+    """The stream of a search's held-out data, and the DataLoader config with which candidates are scored on it.
+
+    Raises:
+        ConfigError: see :func:`held_out_config` and :func:`check_parts`; also a ``JointDataset`` for a method that
+            takes none.
+    """
+    source = f'{type(hook).__name__}.arch_dataloader'
+    args = runner.cfg.train_dataloader, hook.arch_dataloader or {}, hook.held_out_clips, source
+    loader, scoring = held_out_config(*args), held_out_config(*args, scored=True)
+    joint = is_joint(loader)
+    if joint and not hook.takes_joint_data:
+        able = [kind.__name__ for kind in HOOKS.module_dict.values() if getattr(kind, 'takes_joint_data', False)]
+        raise ConfigError(
+            f'{source}: found a JointDataset, expected one dataset: this method cannot score one α on several; '
+            f'those that take joint data are {", ".join(able)}'
+        )
+    stream = (TaskStreams if joint else BatchStream)(loader, hook.seed, 'held-out', source, hook.max_bad_share)
+    check_parts(runner, stream.dataset, joint, source)
+    return stream, scoring
 
 
 def held_out_config(
@@ -36,6 +62,8 @@ def held_out_config(
     made = dict(given)
     if 'dataset' not in made:
         made = {**held_out_part(train, source), **made}
+        if made['dataset'].get('datasets'):  # what a message advises is to be done where the training's list stands
+            made['dataset'].setdefault('config_key', 'train_dataloader.dataset')
     # Workers of its own load ahead while the training batch is worked on; without any, each batch is waited for.
     for key in ('num_workers', 'persistent_workers', 'pin_memory'):
         if key in train and 'num_workers' not in given:

@@ -7,14 +7,17 @@ before they become weights. A sum may be a scalar tensor that is still being com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import check_number, check_one_of
 from mmnas_video.registry import TASK_UTILS
+
+#: (bare model, preprocessed batch) to the loss and the values to log.
+BatchLoss = Callable[[nn.Module, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
 
 
 def batch_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -44,8 +47,7 @@ class Likelihood:
     from_training_loss = True
 
     def __init__(self, reduction: str = 'sum') -> None:
-        if reduction not in ('sum', 'mean'):
-            raise ConfigError(f"indicator.reduction: found {reduction!r}, expected 'sum' or 'mean'")
+        check_one_of('indicator.reduction', reduction, ('sum', 'mean'))
         self.reduction = reduction
 
     def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, int]:
@@ -87,8 +89,8 @@ class VideoAccuracy:
     from_training_loss = False
 
     def __init__(self, num_clips: int | None = None) -> None:
-        if num_clips is not None and (isinstance(num_clips, bool) or not isinstance(num_clips, int) or num_clips < 1):
-            raise ConfigError(f'indicator.num_clips: found {num_clips!r}, expected a positive number')
+        if num_clips is not None:
+            check_number('indicator.num_clips', num_clips, 1)
         self.num_clips = num_clips
 
     def measure(self, model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, int]:

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmnas_video.entangle import batch_statistics, has_synced_norms
-from mmnas_video.errors import ConfigError, check_number, refuse_unknown
+from mmnas_video.errors import ConfigError, check_number, check_one_of, refuse_unknown
 from mmnas_video.registry import HOOKS, TASK_UTILS
 from mmnas_video.space import Arch, SearchSpace
 
@@ -25,7 +25,9 @@ from .base import SearchHook
 from .distribution import ArchDistribution, score_term
 from .generators import generator_states, set_generator_states
 from .indicator import batch_loss, read
-from .weighted import WeightedGradient, effective_sample_size, fill_gradients, scaled_loss, sum_over_ranks
+from .loss_scale import scaled_loss
+from .over_ranks import fill_gradients, sum_over_ranks
+from .weighted import WeightedGradient, effective_sample_size
 from .work import Work
 
 MODES = ('joint', 'alternating')
@@ -108,8 +110,7 @@ class PARSECSearchHook(SearchHook):
         check_number('PARSECSearchHook.cost_weight', cost_weight, whole=False)
         options = (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS), ('rank_archs', rank_archs, RANK_ARCHS))
         for key, value, known in options:
-            if value not in known:
-                raise ConfigError(f'PARSECSearchHook.{key}: found {value!r}, expected one of {list(known)}')
+            check_one_of(f'PARSECSearchHook.{key}', value, known)
         self.num_archs, self.mode, self.rank_archs = num_archs, mode, rank_archs
         self.cost_weight, self.cost_term = cost_weight, cost_term
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))
@@ -199,7 +200,7 @@ class PARSECSearchHook(SearchHook):
                     found.append(self.indicator.measure(self.bare, held_out))
         for k, pair in zip(self._mine(len(archs)), read(found), strict=True):
             pairs[2 * k : 2 * k + 2] = pair
-        pairs = sum_over_ranks(pairs, next(self.bare.parameters()).device)
+        pairs = sum_over_ranks(pairs, self.device)
         return [
             self.indicator.score(total, int(count)) for total, count in zip(pairs[::2], pairs[1::2], strict=True)
         ], int(pairs[1])
@@ -245,7 +246,7 @@ class PARSECSearchHook(SearchHook):
                 loss, values = batch_loss(self.bare, batch)
             values = {key: value.detach() for key, value in values.items()}
             clips = len(batch['data_samples'])
-            total, count = self._over_ranks([-float(loss.detach()) * clips, clips], loss.device, shards=True)
+            total, count = self._over_ranks([-float(loss.detach()) * clips, clips], shards=True)
             penalty = self._penalties([arch], int(count))[0]
             log_weight = known[k] if known else self.indicator.score(total, int(count)) - penalty
             if not (math.isfinite(total) and math.isfinite(log_weight)):
@@ -257,19 +258,19 @@ class PARSECSearchHook(SearchHook):
             table[k] = log_weight
             loss = optim_wrapper.scale_loss(loss) * gradient.add(log_weight)
             scaled_loss(loss, optim_wrapper).backward()
-        found = self._over_ranks([*table, *bad], loss.device, shards=False)
+        found = self._over_ranks([*table, *bad], shards=False)
         table, bad = found[: len(archs)], found[len(archs) :]
         self.finite.note('loss', [arch for arch, one in zip(archs, bad, strict=True) if one])
         used = gradient.finish(table, get_world_size() if self.apart else 1)
-        self.finish_step(optim_wrapper, archs, loss.device)
+        self.finish_step(optim_wrapper, archs)
         logged = logged or [values]  # of the last architecture, where none was of use
         mean = {k: torch.stack([v[k].float() for v in logged]).mean() for k in logged[0]}
         return {**mean, 'ess': torch.tensor(effective_sample_size(used))}
 
-    def _over_ranks(self, values: Sequence[float], device: torch.device, shards: bool) -> list[float]:
+    def _over_ranks(self, values: Sequence[float], shards: bool) -> list[float]:
         """The values of all ranks together: where all run one architecture, sums over their ``shards`` of its batch;
         else what each has of its own ones (0 elsewhere)."""
-        return sum_over_ranks(values, device) if shards != self.apart else list(values)
+        return sum_over_ranks(values, self.device) if shards != self.apart else list(values)
 
     # ------------------------------------------------------------------ what it costs
     def step_work(self, ranks: int) -> list[Work]:

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmnas_video.cost import Budget, Cost, TimedCost
-from mmnas_video.errors import ConfigError, check_number
+from mmnas_video.errors import ConfigError, check_number, check_one_of
 from mmnas_video.space import Arch, SearchSpace
 
 from .admitted import Draws, unmet
 from .nsga2 import crowded_order, non_dominated
 from .operators import UNITS, check_probability, cross, mutate, mutation_rates, units_of
 
+#: Whose options these are, for errors.
+OWNER = 'EvolutionSearchHook'
 #: Children tried for each that is wanted (AutoFormer); parents alike have few new ones.
 TRIES = 10
 #: Rank of a score that is no number: finite, because distances between ranks are compared.
@@ -39,7 +41,6 @@ class EvolutionOptions:
         unit: what is crossed and mutated as a whole, one of :data:`~.operators.UNITS`.
         pareto: None for the best score, or the cost (``'macs'``, ``'params'``, ``'latency_ms'``) against which the
             whole front is sought.
-        owner: whose options these are, for errors.
 
     Raises:
         ConfigError: an option without such a value, or a population smaller than top-k.
@@ -52,32 +53,30 @@ class EvolutionOptions:
     mutation: Mapping[str, float] = field(default_factory=lambda: {'*': 0.2})
     unit: str = 'layer'
     pareto: str | None = None
-    owner: str = 'EvolutionSearchHook'
 
     def __post_init__(self) -> None:
         for key in ('population', 'top_k'):
-            check_number(f'{self.owner}.{key}', getattr(self, key), 1)
+            check_number(f'{OWNER}.{key}', getattr(self, key), 1)
         if self.population < self.top_k:
             raise ConfigError(
-                f'{self.owner}.population: found {self.population}, expected at least top_k = {self.top_k}: parents '
+                f'{OWNER}.population: found {self.population}, expected at least top_k = {self.top_k}: parents '
                 'are the best of a whole generation'
             )
         for key in ('crossover_share', 'mutation_share'):
-            check_probability(getattr(self, key), f'{self.owner}.{key}')
+            check_probability(getattr(self, key), f'{OWNER}.{key}')
         if self.crossover_share + self.mutation_share > 1:
             raise ConfigError(
-                f'{self.owner}.mutation_share: found {self.mutation_share} beside a crossover_share of '
+                f'{OWNER}.mutation_share: found {self.mutation_share} beside a crossover_share of '
                 f'{self.crossover_share}, expected at most 1 together'
             )
         if not isinstance(self.mutation, Mapping):
             raise ConfigError(
-                f"{self.owner}.mutation: found {self.mutation!r}, expected patterns and probabilities, {{'*': 0.2}}"
+                f"{OWNER}.mutation: found {self.mutation!r}, expected patterns and probabilities, {{'*': 0.2}}"
             )
         for pattern, rate in self.mutation.items():
-            check_probability(rate, f'{self.owner}.mutation[{pattern!r}]')
+            check_probability(rate, f'{OWNER}.mutation[{pattern!r}]')
         for key, known in (('unit', UNITS), ('pareto', (None, *TimedCost._fields))):
-            if getattr(self, key) not in known:
-                raise ConfigError(f'{self.owner}.{key}: found {getattr(self, key)!r}, expected one of {list(known)}')
+            check_one_of(f'{OWNER}.{key}', getattr(self, key), known)
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class Evolution:
         self.space, self.options = space, options
         self.cost, self.budget, self.canonical = cost, budget or Budget(), canonical
         self.units = units_of(space, options.unit)
-        self.rates = mutation_rates(space, options.mutation, self.units, f'{options.owner}.mutation')
+        self.rates = mutation_rates(space, options.mutation, self.units, f'{OWNER}.mutation')
         self.generation = 0
         #: All that has been scored, in order, by canonical architecture.
         self.seen: dict[Arch, Candidate] = {}

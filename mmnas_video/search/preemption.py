@@ -20,12 +20,13 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers
+from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers, outlive_sigterm_from_the_start
 from mmnas_video.errors import ConfigError
-from mmnas_video.runner_state import is_resuming
+from mmnas_video.runner_state import is_resuming, loader_of
 
+from .generators import random_state, set_random_state
+from .over_ranks import sum_over_ranks
 from .ranks import running_statistics
-from .weighted import sum_over_ranks
 
 #: Exit status of a process that SIGTERM ends.
 STATUS = 128 + signal.SIGTERM
@@ -70,6 +71,9 @@ class Preemption:
         self.note_saved()
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._receive)
+            for mode in ('train', 'val'):
+                if (loader := loader_of(runner, mode)) is not None:
+                    outlive_sigterm_from_the_start(loader)
 
     def unwatch(self) -> None:
         """Give SIGTERM back."""
@@ -247,10 +251,9 @@ def _lengths(loader: DataLoader) -> dict[str, Any]:
 
 def _generators() -> dict[str, Any]:
     """State of every generator of this process, in what a checkpoint may hold."""
-    version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
     return {
-        'python': [version, list(internal), gauss],
+        'python': random_state(random),
         'numpy': [name, keys.tolist(), *rest],
         'torch': torch.get_rng_state(),
         'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
@@ -259,8 +262,7 @@ def _generators() -> dict[str, Any]:
 
 def _set_generators(states: dict[str, Any]) -> None:
     """Inverse of :func:`_generators`."""
-    version, internal, gauss = states['python']
-    random.setstate((version, tuple(internal), gauss))
+    set_random_state(random, states['python'])
     name, keys, *rest = states['numpy']
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(states['torch'].cpu())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .weighted import average_over_ranks
+from .over_ranks import average_over_ranks
 
 #: What is compared as one vector.
 PER = ('parameter', 'network')

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmnas_video.entangle import norm_layers
 from mmnas_video.errors import ConfigError, RunError, StackError, shown
 
-from .weighted import average_over_ranks
+from .over_ranks import average_over_ranks
 
 #: How far numbers of two ranks may be apart: processors of two kinds round differently.
 TOLERANCE = 1e-9

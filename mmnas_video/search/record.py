@@ -168,14 +168,8 @@ def _versions() -> dict[str, str]:
 def _commit() -> str | None:
     """Commit of the checkout that this code lies in, None for an installed package."""
     try:
-        done = subprocess.run(
-            ['git', 'rev-parse', 'HEAD'],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        command, here = ['git', 'rev-parse', 'HEAD'], Path(__file__).parent
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

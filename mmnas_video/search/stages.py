@@ -18,7 +18,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmnas_video.errors import ConfigError, refuse_unknown
+from mmnas_video.errors import ConfigError, check_number, refuse_unknown
 from mmnas_video.space import SearchSpace, Value
 
 from .hook_configs import search_hook_index
@@ -104,9 +104,8 @@ def _read_stage(stage: dict[str, Any], key: str) -> Stage:
         raise ConfigError(f'{key}.name: found {name!r}, expected letters, digits, - and _: it names a folder')
     if not isinstance(opens, (list, tuple)) or not opens or not all(isinstance(pattern, str) for pattern in opens):
         raise ConfigError(f"{key}.opens: found {opens!r}, expected patterns of choices such as ['*.kernel']")
-    epochs = stage.get('epochs')
-    if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-        raise ConfigError(f'{key}.epochs: found {epochs!r}, expected a positive number')
+    if stage.get('epochs') is not None:
+        check_number(f'{key}.epochs', stage['epochs'], 1)
     for option in ('fixes', 'start', 'cfg_options'):
         if not isinstance(stage.get(option, {}), Mapping):
             raise ConfigError(f'{key}.{option}: found {stage[option]!r}, expected a dict')

@@ -10,7 +10,13 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
-from mmnas_video.datasets import MAX_SHARE, BadSampleCounter, close_workers, derive_seed
+from mmnas_video.datasets import (
+    MAX_SHARE,
+    BadSampleCounter,
+    close_workers,
+    derive_seed,
+    outlive_sigterm_from_the_start,
+)
 from mmnas_video.errors import ConfigError
 
 
@@ -43,11 +49,8 @@ class BatchStream:
         max_bad_share: float = MAX_SHARE,
         shared: bool = True,
     ) -> None:
-        whole, dataset = dict(loader), loader.get('dataset')
-        kept = (
-            {} if dataset is None or isinstance(dataset, Mapping) else {'dataset': whole.pop('dataset')}
-        )  # built: not copied
-        cfg = ConfigDict({**copy.deepcopy(whole), **kept})
+        built = {} if isinstance(loader.get('dataset', {}), Mapping) else {'dataset': loader['dataset']}  # not copied
+        cfg = ConfigDict({**copy.deepcopy({k: v for k, v in loader.items() if k not in built}), **built})
         if cfg.pop('sampler', None) is not None:
             raise ConfigError(
                 f'{source}.sampler: found a sampler, expected none: the search draws from an endless, '
@@ -59,6 +62,7 @@ class BatchStream:
         self.loader = Runner.build_dataloader(cfg, seed=self.seed)
         # Otherwise starting the workers would draw from the global generator.
         self.loader.generator = torch.Generator().manual_seed(self.seed)
+        outlive_sigterm_from_the_start(self.loader)
         if getattr(self.dataset, 'seed', 0) is None:
             self.dataset.seed = self.seed
         self._bad = BadSampleCounter(source, len(self.loader.dataset), max_bad_share)

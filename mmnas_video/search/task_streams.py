@@ -55,27 +55,17 @@ class TaskStreams:
             raise ConfigError(f'{source}.batch_sampler: found one, expected none: the search asks for a dataset itself')
         sizes, dataset = cfg.pop('batch_sizes', None) or {}, cfg.pop('dataset')
         # All of them at once: what one holds out, another may not give.
-        joint: JointDataset = DATASETS.build({**dataset, 'config_key': f'{source}.dataset'})
+        # Of what a search holds out of the training list, the key of that one, under which a user can change it.
+        joint: JointDataset = DATASETS.build({'config_key': f'{source}.dataset', **dataset})
         unknown = sorted(set(sizes) - set(joint.tasks))
         if unknown:
             raise ConfigError(
                 f'{source}.batch_sizes: found the name {unknown[0]!r}, expected one of {", ".join(joint.tasks)}'
             )
-        self.streams = {
-            task: BatchStream(
-                {
-                    **cfg,
-                    'batch_size': sizes.get(task, cfg['batch_size']),
-                    'dataset': joint.alone(task),
-                },
-                seed,
-                f'{purpose} {task}',
-                source,
-                max_bad_share,
-                shared,
-            )
-            for task in joint.tasks
-        }
+        self.streams: dict[str, BatchStream] = {}
+        for task in joint.tasks:
+            own = {**cfg, 'batch_size': sizes.get(task, cfg['batch_size']), 'dataset': joint.alone(task)}
+            self.streams[task] = BatchStream(own, seed, f'{purpose} {task}', source, max_bad_share, shared)
 
     @property
     def tasks(self) -> tuple[str, ...]:

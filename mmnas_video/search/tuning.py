@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmnas_video.datasets import derive_seed, seeded
 from mmnas_video.entangle import Mixture
 
+from .generators import random_state, set_random_state
 from .stream import BatchStream
 from .task_streams import TaskStreams, is_joint, workers_of_each
 
@@ -68,7 +69,7 @@ class Tuning:
 
     @contextmanager
     def _own_masks(self) -> Iterator[None]:
-        device = next(self.hook.bare.parameters()).device
+        device = self.hook.device
         seed = derive_seed(self.hook.seed, 'tuning masks', get_rank(), self.calls)
         self.calls += 1
         with torch.random.fork_rng([device] if device.type == 'cuda' else []), seeded(seed):
@@ -87,12 +88,10 @@ class Tuning:
 
     def state_dict(self) -> dict[str, Any]:
         """How far the calls so far have come in the data."""
-        version, internal, gauss = self.rng.getstate()
-        return {'calls': self.calls, 'stream': self.stream.state_dict(), 'rng': [version, list(internal), gauss]}
+        return {'calls': self.calls, 'stream': self.stream.state_dict(), 'rng': random_state(self.rng)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
-        version, internal, gauss = state['rng']
         self.calls = state['calls']
         self.stream.load_state_dict(state['stream'])
-        self.rng.setstate((version, tuple(internal), gauss))
+        set_random_state(self.rng, state['rng'])

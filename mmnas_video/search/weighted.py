@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from mmengine.dist import all_reduce, get_backend, get_world_size
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 
@@ -62,56 +60,6 @@ class WeightedGradient:
             torch._foreach_mul_(grads, factor)
 
 
-def scaled_loss(loss: Tensor, optim_wrapper: OptimWrapper) -> Tensor:
-    """The loss times the GradScaler's factor under AMP: what ``OptimWrapper.backward`` does, without its counting."""
-    scaler = getattr(optim_wrapper, 'loss_scaler', None)
-    return loss if scaler is None else scaler.scale(loss)
-
-
 def effective_sample_size(weights: Tensor) -> float:
     """1 / Σ w²: K for equal weights, 1 when one architecture takes all."""
     return float(1.0 / weights.square().sum())
-
-
-def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Mean of the gradients over the ranks, as DistributedDataParallel would give, in one flat all-reduce.
-
-    All ranks ran the same architectures, so a gradient that is None is None on every rank and stays None (momentum and
-    decay must not move what nobody used).
-    """
-    average_over_ranks([p.grad for p in parameters])
-
-
-def average_over_ranks(tensors: Sequence[Tensor | None]) -> None:
-    """Make each tensor its mean over the ranks, in place and in one flat all-reduce; None stays None."""
-    grads = [tensor for tensor in tensors if tensor is not None]
-    if not grads or get_world_size() == 1:
-        return
-    flat = torch.cat([grad.flatten() for grad in grads])
-    all_reduce(flat)
-    flat /= get_world_size()
-    done = 0
-    for grad in grads:
-        grad.copy_(flat[done : done + grad.numel()].view_as(grad))
-        done += grad.numel()
-
-
-def fill_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Zeros for the gradients that this rank lacks and another has: before an average of ranks that ran different
-    architectures."""
-    if not parameters or get_world_size() == 1:
-        return
-    there = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32, device=parameters[0].device)
-    all_reduce(there)
-    for parameter, count in zip(parameters, there.tolist(), strict=True):
-        if count and parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-
-
-def sum_over_ranks(values: Sequence[float], device: torch.device | str = 'cpu') -> list[float]:
-    """Sum of a few numbers over the ranks, in float64."""
-    if get_world_size() == 1:
-        return list(values)
-    total = torch.tensor(values, dtype=torch.float64, device=device if get_backend() == 'nccl' else 'cpu')
-    all_reduce(total)
-    return total.tolist()

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from mmnas_video.space import Genotype, input_label
 
-from .style import INK, MUTED, draw_label, drawing, new_drawing, title_width
+from .style import INK, MUTED, draw_label, draw_words, drawing, new_drawing, title_width
 
 #: Operator -> (name in Table 1, colour). Convolutions are blue and orange as kernels are in the other diagrams.
 OPERATORS: dict[str, tuple[str, str]] = {
@@ -79,11 +79,11 @@ def _draw_cell(axes: Axes, cell: Genotype, heights: list[float]) -> None:
     starts = _ends(cell)
     branches = starts[:2]  # the last connection that branches off the rows of both previous cells
     for i in (0, 1):
-        _draw_box(axes, MARGIN, heights[i], f'source:{i}', input_label(i))
+        _draw_box(axes, MARGIN, (heights[i], heights[i]), f'source:{i}', input_label(i))
     for node, pairs in enumerate(cell.nodes):
         left, right, y = starts[node + 1], starts[node + 2], heights[node + 2]
         width = _node_width(len(pairs))
-        _draw_box(axes, right - width, y, f'source:{node + 2}', f'{node}', len(pairs))
+        _draw_box(axes, right - width, (y, y), f'source:{node + 2}', f'{node}', width)
         for k, (source, op) in enumerate(pairs):
             # The highest source turns down last, so that no two arrows cross on their way.
             x, branch = right - width / 2 + SLOT * ((len(pairs) - 1) / 2 - k), left + GAP / 2
@@ -105,12 +105,15 @@ def _column(arrows: int) -> float:
     return GAP + LABEL[0] + GAP + _node_width(arrows)
 
 
-def _draw_box(axes: Axes, x: float, y: float, gid: str, text: str, arrows: int = 0) -> None:
-    width = _node_width(arrows) if arrows else BOX_WIDTH
+def _draw_box(
+    axes: Axes, x: float, heights: tuple[float, float], gid: str, text: str, width: float = BOX_WIDTH
+) -> None:
+    """A box from ``x`` on, around the lowest and the highest of its rows."""
+    low, high = heights[0] - BOX / 2, heights[1] + BOX / 2
     box = FancyBboxPatch(
-        (x, y - BOX / 2),
+        (x, low),
         width,
-        BOX,
+        high - low,
         boxstyle='round,pad=0,rounding_size=0.05',
         facecolor='none',
         edgecolor=INK,
@@ -118,7 +121,8 @@ def _draw_box(axes: Axes, x: float, y: float, gid: str, text: str, arrows: int =
     )
     box.set_gid(gid)
     axes.add_patch(box)
-    axes.text(x + width / 2, y, text, color=INK, fontsize=8.5, fontweight='bold', ha='center', va='center', zorder=4)
+    middle = x + width / 2, (low + high) / 2
+    draw_words(axes, *middle, text, 8.5, fontweight='bold', ha='center', zorder=4)
 
 
 def _draw_edge(axes: Axes, branch: float, height: float, x: float, end: float, gid: str) -> None:
@@ -142,25 +146,4 @@ def _add_arrow(axes: Axes, path: Path, gid: str) -> None:
 def _draw_output(axes: Axes, x: float, starts: list[float], heights: list[float]) -> None:
     for node, (start, y) in enumerate(zip(starts, heights, strict=True)):
         _add_arrow(axes, Path([(start, y), (x, y)]), f'join:{node}')
-    low, high = min(heights) - BOX / 2, max(heights) + BOX / 2
-    box = FancyBboxPatch(
-        (x, low),
-        BOX_WIDTH,
-        high - low,
-        boxstyle='round,pad=0,rounding_size=0.05',
-        facecolor='none',
-        edgecolor=INK,
-        zorder=3,
-    )
-    box.set_gid('output')
-    axes.add_patch(box)
-    axes.text(
-        x + BOX_WIDTH / 2,
-        (low + high) / 2,
-        'C{t}',
-        color=INK,
-        fontsize=8.5,
-        fontweight='bold',
-        ha='center',
-        va='center',
-    )
+    _draw_box(axes, x, (min(heights), max(heights)), 'output', 'C{t}')

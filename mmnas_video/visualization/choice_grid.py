@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from mmnas_video.errors import ConfigError
 from mmnas_video.space import Choice, Value
 
-from .style import INK, MUTED, SHADES, drawing, new_drawing, shade, text_on
+from .style import INK, MUTED, SHADES, draw_words, drawing, new_drawing, shade, text_on
 
 #: Most rows in one panel, inches of a row and of a cell, most cells that are labelled.
 PANEL_ROWS, ROW, CELL, MAX_LABELS = 24, 0.21, 0.5, 12
@@ -53,7 +53,7 @@ def choices_figure(
         figure, axes = new_drawing(width, height)
         for i, choice in enumerate(shown):
             x, y = (i // per_panel) * panel_width + names, height - top - ROW * (i % per_panel + 1)
-            axes.text(x - 0.07, y + ROW / 2, choice.name, color=INK, fontsize=7.5, ha='right', va='center')
+            draw_words(axes, x - 0.07, y + ROW / 2, choice.name, 7.5, ha='right')
             _draw_choice(axes, choice, arch, (probs or {}).get(choice.name), x, y, CELL * cells)
         if len(shown) < len(choices):
             axes.text(
@@ -93,26 +93,19 @@ def _draw_choice(
         cell.set_gid(f'cell:{choice.name}:{i}')
         axes.add_patch(cell)
         if len(choice) <= MAX_LABELS:
-            axes.text(
+            draw_words(
+                axes,
                 x + (i + 0.48) * width,
                 y + ROW / 2,
                 _short(value),
+                6.5,
                 color=text_on(colour),
-                fontsize=6.5,
                 fontweight='bold' if i == chosen else 'normal',
                 ha='center',
-                va='center',
             )
     if chosen is not None:
         if len(choice) > MAX_LABELS:  # no room in the cells: the chosen value stands behind them
-            axes.text(
-                x + room + 0.06,
-                y + ROW / 2,
-                _short(choice.values[chosen]),
-                color=INK,
-                fontsize=6.5,
-                va='center',
-            )
+            draw_words(axes, x + room + 0.06, y + ROW / 2, _short(choice.values[chosen]), 6.5)
         frame = Rectangle(
             (x + chosen * width, y + 0.02), width * 0.96, ROW - 0.04, fill=False, edgecolor=INK, linewidth=1.3
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,25 @@ from mmnas_video.space import Arch, SearchSpace
 
 from .recorded import RecordedSearch, number, scalars
 
-#: Cost → what its axis says, and the unit of that in the cost's own.
-COSTS: Mapping[str, tuple[str, float]] = {
-    'macs': ('MACs [M]', 1e6),
-    'params': ('parameters [M]', 1e6),
-    'latency_ms': ('latency [ms]', 1.0),
+
+class Axis(NamedTuple):
+    """How a cost is drawn.
+
+    Attributes:
+        label: of its axis.
+        unit: of the figures there.
+        scale: that unit in the cost's own.
+    """
+
+    label: str
+    unit: str
+    scale: float
+
+
+COSTS: Mapping[str, Axis] = {
+    'macs': Axis('MACs [M]', 'M', 1e6),
+    'params': Axis('parameters [M]', 'M', 1e6),
+    'latency_ms': Axis('latency [ms]', 'ms', 1.0),
 }
 #: Step lines that the third panel is made of: each has several networks, and a picture shows some hundreds.
 MAX_LINES = 300
@@ -149,10 +163,26 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def cost_of(records: Sequence[RecordedSearch], networks: Sequence[Evaluated]) -> str:
-    """The key of :data:`COSTS` by which networks are drawn: the one against which the searches sought a front, if it is
-    one and known of all networks; else MACs."""
+    """The key of :data:`COSTS` by which networks are drawn: the one against which the searches sought a front, or else
+    which alone their budgets bound, if it is one and known of all networks; else MACs."""
     known = [cost for cost in COSTS if all(getattr(network, cost) is not None for network in networks)]
-    return next((cost for cost in known if all(record.info.get('pareto') == cost for record in records)), 'macs')
+    return next((cost for cost in known if all(_sought(record) == cost for record in records)), 'macs')
+
+
+def _sought(record: RecordedSearch) -> object:
+    pareto, budget = record.info.get('pareto'), record.info.get('budget')
+    bounded = [*budget] if isinstance(budget, Mapping) else []
+    return pareto or (bounded[0] if len(bounded) == 1 else None)
+
+
+def targets_of(records: Sequence[RecordedSearch], cost: str) -> list[float]:
+    """What the searches aimed at of a cost, each value once, rising."""
+    return sorted({target for record in records if (target := record.target(cost))})
+
+
+def target_label(target: float, cost: str) -> str:
+    """What the line at a target is called."""
+    return f'target {target / COSTS[cost].scale:,.4g} {COSTS[cost].unit}'
 
 
 def front_of(panel: Panel, networks: Sequence[Evaluated], cost: str = 'macs') -> list[int]:

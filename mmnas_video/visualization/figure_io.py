@@ -6,14 +6,13 @@ import io
 import math
 import os
 import re
-import tempfile
 from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mmnas_video.space import write_text_atomic
+from mmnas_video.space import write_atomic, write_text_atomic
 
 from .style import CARD, INK, LINE, MUTED, PAPER, drawing
 
@@ -62,10 +61,13 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
 
 
 def readable_width(figure: Figure) -> int:
-    """The width in CSS pixels at which the smallest words of a figure are :data:`LEAST_TEXT` pixels high."""
+    """The width in CSS pixels at which the smallest words of a figure are :data:`LEAST_TEXT` pixels high.
+
+    Rounded down: a pixel more than a phone has, and each curve gets a scroll bar.
+    """
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     smallest = min(sizes, default=9.0) * 96 / 72
-    return math.ceil(96 * figure.get_figwidth() * LEAST_TEXT / smallest)
+    return math.floor(96 * figure.get_figwidth() * LEAST_TEXT / smallest)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
@@ -79,20 +81,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     if path.suffix == '.svg':
         write_text_atomic(path, svg_text(figure))
     elif path.suffix == '.png':
-        _write_png(figure, path)
+        with io.BytesIO() as file, drawing():
+            figure.savefig(file, format='png', dpi=PNG_DPI, facecolor='white', metadata={'Software': None})
+            write_atomic(path, file.getvalue())
     else:
         raise ValueError(f'figure file {str(path)!r}: found the suffix {path.suffix!r}, expected .svg or .png')
     return path
-
-
-def _write_png(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(descriptor, 'wb') as file, drawing():
-            figure.savefig(file, format='png', dpi=PNG_DPI, facecolor='white', metadata={'Software': None})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

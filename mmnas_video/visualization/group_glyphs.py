@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 
 from mmnas_video.space import Value
 
-from .style import INK, KERNEL_COLOURS, MUTED, kernel_colour, kernel_label, text_on
+from .style import INK, KERNEL_COLOURS, MUTED, draw_words, kernel_colour, kernel_label, text_on
 
 T = TypeVar('T', bound=Any)
 _NAME = re.compile(r'(?P<stage>[^.]+)\.(?P<group>[^.]+)\.(?P<what>kernel|expansion|channels|attention)')
@@ -115,57 +115,32 @@ def stack(g: GroupGlyph) -> float:
 def draw_block(axes: Axes, g: GroupGlyph, x: float, bottom: float) -> None:
     """A group with its repeats behind it, its lower left corner at (``x``, ``bottom``); gid ``block:<group>``."""
     colour = kernel_colour(g.kernel)
+    colours = dict(facecolor=colour, edgecolor=INK)
     # Repeats peep out behind the block, so that depth is seen before it is read.
     for k in range(min(g.blocks or 1, 4) - 1, 0, -1):
-        axes.add_patch(
-            Rectangle(
-                (x + 0.045 * k, bottom + 0.045 * k),
-                g.width,
-                HEIGHT,
-                facecolor=colour,
-                edgecolor=INK,
-                linewidth=0.5,
-                alpha=0.45,
-                zorder=1,
-            )
-        )
-    block = Rectangle(
-        (x, bottom),
-        g.width,
-        HEIGHT,
-        facecolor=colour,
-        edgecolor=INK,
-        linewidth=0.8,
-        zorder=2,
-        hatch=None if g.expansion else '//',
-    )
+        corner = (x + 0.045 * k, bottom + 0.045 * k)
+        axes.add_patch(Rectangle(corner, g.width, HEIGHT, **colours, linewidth=0.5, alpha=0.45, zorder=1))
+    hatch = None if g.expansion else '//'
+    block = Rectangle((x, bottom), g.width, HEIGHT, **colours, linewidth=0.8, zorder=2, hatch=hatch)
     block.set_gid(f'block:{g.prefix}{g.name}')
     axes.add_patch(block)
     centre = x + g.width / 2
     if g.channels is not None:
-        axes.text(
+        draw_words(
+            axes,
             centre,
             bottom + HEIGHT / 2,
             f'{g.channels}',
+            8.5 * min(g.unit / UNIT, 1),  # so that three digits fit the narrowest block
             color=text_on(colour),
-            fontsize=8.5 * min(g.unit / UNIT, 1),  # so that three digits fit the narrowest block
             fontweight='bold',
             ha='center',
-            va='center',
             zorder=3,
         )
     if g.blocks:
-        axes.text(
-            centre,
-            bottom + HEIGHT + stack(g) + 0.1,
-            f'×{g.blocks}',
-            color=INK,
-            fontsize=7.5,
-            ha='center',
-            va='center',
-        )
+        draw_words(axes, centre, bottom + HEIGHT + stack(g) + 0.1, f'×{g.blocks}', 7.5, ha='center')
     if g.kernel is not None:
-        axes.text(centre, bottom - 0.1, kernel_label(g.kernel), color=INK, fontsize=7, ha='center', va='center')
+        draw_words(axes, centre, bottom - 0.1, kernel_label(g.kernel), 7, ha='center')
 
 
 def draw_star(axes: Axes, g: GroupGlyph, x: float, y: float) -> None:
@@ -194,36 +169,28 @@ def draw_bracket(axes: Axes, stage: str, left: float, right: float, y: float) ->
     """A stage's name under its blocks."""
     axes.plot([left, left, right, right], [y + 0.07, y, y, y + 0.07], color=MUTED, linewidth=1.0)
     match = re.fullmatch(r's(\d+)', stage)
-    axes.text(
-        (left + right) / 2,
-        y - 0.13,
-        f'stage {match[1]}' if match else stage,
-        color=INK,
-        fontsize=8,
-        ha='center',
-        va='center',
-    )
+    draw_words(axes, (left + right) / 2, y - 0.13, f'stage {match[1]}' if match else stage, 8, ha='center')
 
 
 def draw_legend(axes: Axes, groups: Sequence[GroupGlyph], y: float) -> None:
     """All six kernels (that one is never used is a finding), the scale of widths, the stars in use."""
     x = 0.08
-    axes.text(x, y, 'kernel t×s²', color=INK, fontsize=7.5, va='center')
+    draw_words(axes, x, y, 'kernel t×s²', 7.5)
     x += 0.74
     for kernel, colour in KERNEL_COLOURS.items():
         axes.add_patch(Rectangle((x, y - 0.08), 0.2, 0.16, facecolor=colour, edgecolor=INK, linewidth=0.5))
-        axes.text(x + 0.25, y, kernel_label(kernel), color=INK, fontsize=7.5, va='center')
+        draw_words(axes, x + 0.25, y, kernel_label(kernel), 7.5)
         x += 0.62
     x += 0.1
-    axes.text(x, y, 'width = expansion', color=INK, fontsize=7.5, va='center')
+    draw_words(axes, x, y, 'width = expansion', 7.5)
     x += 1.08
     ratios, unit = [g.expansion for g in groups if g.expansion], groups[0].unit
     for ratio in dict.fromkeys((min(ratios), max(ratios)) if ratios else ()):
         axes.plot([x, x, x + unit * ratio, x + unit * ratio], [y + 0.06, y, y, y + 0.06], color=INK, linewidth=1.0)
-        axes.text(x + unit * ratio + 0.05, y, f'{ratio:g}', color=INK, fontsize=7.5, va='center')
+        draw_words(axes, x + unit * ratio + 0.05, y, f'{ratio:g}', 7.5)
         x += unit * ratio + 0.42
     for kind in dict.fromkeys(g.attention for g in groups if g.attention != 'none'):
         label, filled = ATTENTION_STARS.get(kind, (kind, True))
         axes.add_line(_star(filled, x + 0.08, y, gid=f'legend:{kind}'))
-        axes.text(x + 0.22, y, label, color=INK, fontsize=7.5, va='center')
+        draw_words(axes, x + 0.22, y, label, 7.5)
         x += 0.8

@@ -109,7 +109,7 @@ def bounds(budget: Any) -> str:
     parts = []
     for name, bound in budget.items():
         low, high = bound if isinstance(bound, (list, tuple)) and len(bound) == 2 else (None, bound)
-        label, show = {'macs': ('MACs', _millions), 'params': ('parameters', _millions)}.get(name, (name, plain))
+        label, show = _BOUNDS.get(name, (name, plain))
         if low is not None or high is not None:
             left = f'{show(low)} ≤ ' if low is not None else ''
             right = f' ≤ {show(high)}' if high is not None else ''
@@ -119,6 +119,18 @@ def bounds(budget: Any) -> str:
 
 def _millions(value: Any) -> str:
     return f'{mega(value)}\u00a0M' if isinstance(value, (int, float)) else plain(value)
+
+
+def _milliseconds(value: Any) -> str:
+    return f'{plain(value)}\u00a0ms'
+
+
+#: A bound of a budget -> how it is called, and its figures.
+_BOUNDS = {
+    'macs': ('MACs', _millions),
+    'params': ('parameters', _millions),
+    'latency_ms': ('latency', _milliseconds),
+}
 
 
 def plain(value: Any) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from .evaluated import COSTS, Evaluated, Panel, front_of
+from .evaluated import COSTS, Evaluated, Panel, front_of, target_label, targets_of
 from .recorded import RecordedSearch
 from .style import INK, MUTED, ORANGE, SERIES, drawing, dress, legend, new_figure
 
@@ -42,7 +42,7 @@ def pareto_figure(
     """
     with drawing():
         figure = new_figure(4.3, 3.0)
-        axes = dress(figure.add_subplot(), panel.title, COSTS[cost][0], panel.score)
+        axes = dress(figure.add_subplot(), panel.title, COSTS[cost].label, panel.score)
         draw = _draw_rows if panel.name == 'trained' else _draw_cloud
         for i, (record, found) in enumerate(zip(records, points, strict=True)):
             draw(axes, found, cost, SERIES[i % len(SERIES)], record.name if len(records) > 1 else '')
@@ -50,10 +50,10 @@ def pareto_figure(
                 _draw_others(axes, others[i], cost, SERIES[i % len(SERIES)])
             front = [found[k] for k in front_of(panel, found, cost)]
             _draw_front(axes, front, cost, SERIES[i % len(SERIES)], dots=panel.name != 'trained')
-        targets = sorted({record.target for record in records if record.target and cost == 'macs'})
+        targets = targets_of(records, cost)
         for target in targets:
-            label = 'target' if len(targets) == 1 else f'target {target / COSTS[cost][1]:,.4g} M'
-            axes.axvline(target / COSTS[cost][1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
+            label = 'target' if len(targets) == 1 else target_label(target, cost)
+            axes.axvline(target / COSTS[cost].scale, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
         axes.margins(0.1)
         # Below the words of the axis: among the points it would hide some, and its marks would be taken for others.
         below = axes.transAxes + ScaledTranslation(0, -0.55, figure.dpi_scale_trans)
@@ -74,7 +74,7 @@ def positions(figure: Figure, points: Sequence[Evaluated], cost: str = 'macs') -
 
 def _xy(points: Sequence[Evaluated], cost: str) -> np.ndarray:
     """(P, 2): cost in the unit of its axis, score."""
-    unit = COSTS[cost][1]
+    unit = COSTS[cost].scale
     return np.array([(getattr(point, cost) / unit, point.score) for point in points], dtype=float).reshape(-1, 2)
 
 

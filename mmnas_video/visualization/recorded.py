@@ -84,10 +84,14 @@ class RecordedSearch:
         """Whether the search has come to its end (``arch.json`` says ``"final": false`` before)."""
         return self.arch_source == 'arch.json' and self.info.get('final') is not False
 
-    @property
-    def target(self) -> float | None:
-        """The MACs that the search aimed at, from its last epoch that names them."""
-        return next((number(line, 'target') for line in reversed(self.epochs) if number(line, 'target')), None)
+    def target(self, cost: str = 'macs') -> float | None:
+        """What the search aimed at of a cost: of MACs what its last epoch names that does, else its budget's upper
+        bound."""
+        named = (number(line, 'target') for line in reversed(self.epochs) if cost == 'macs')
+        budget = self.info.get('budget')
+        bounds = budget.get(cost) if isinstance(budget, Mapping) else None
+        high = bounds[-1] if isinstance(bounds, list) and bounds else bounds
+        return next((target for target in named if target), finite(high))
 
 
 def number(line: Mapping[str, Any], key: str) -> float | None:

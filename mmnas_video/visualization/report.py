@@ -78,7 +78,7 @@ def _heading(record: RecordedSearch, tag: str) -> str:
     """Title, the result in one sentence, what is missing, and the facts of the search."""
     info, space = record.info, record.space
     title = _title(record) if tag == 'h1' else f'{record.name}: {_title(record)}'
-    target = f'target {page.mega(record.target)} M MACs' if record.target else ''
+    target = f'target {page.mega(record.target())} M MACs' if record.target() else ''
     pairs = [
         ('Method', page.plain(info.get('method'))),
         ('Seed', page.plain(info.get('seed'))),

@@ -15,12 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .evaluated import COSTS, target_label, targets_of
 from .recorded import RecordedSearch, finite, number
 from .style import AMBER, GREEN, INK, LINE, MUTED, ORANGE, PINK, SERIES, drawing, dress, legend, new_figure
 
 #: Most points of one curve: as many as a page has pixels to show.
 MAX_POINTS = 240
 MEGA = 1e6
+#: Where a legend hides no part of a curve that may be anywhere: above the axes, at the right of the title.
+ABOVE = dict(loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0, borderpad=0.3, frameon=False)
 
 
 @dataclass(frozen=True)
@@ -105,31 +108,41 @@ def sampled_range(record: RecordedSearch) -> tuple[np.ndarray, np.ndarray, np.nd
     return table[:, 0], table[:, 1], table[:, 2]
 
 
-def macs_figure(records: Sequence[RecordedSearch]) -> Figure:
-    """MACs of the most probable arch per epoch against the target (the paper's Fig. 4)."""
+def cost_figures(records: Sequence[RecordedSearch]) -> dict[str, Figure]:
+    """Name of the picture -> :func:`cost_figure`, of every cost that the epoch lines have."""
+    names = {'macs': 'macs', 'latency': 'latency_ms'}
+    known = {k: cost for k, cost in names.items() if any(epoch_series(record, cost)[0].size for record in records)}
+    return {name: cost_figure(records, cost) for name, cost in known.items()}
+
+
+def cost_figure(records: Sequence[RecordedSearch], cost: str = 'macs') -> Figure:
+    """MACs, or ms, of the most probable arch per epoch against the target (AutoX3D's Fig. 4)."""
+    axis = COSTS[cost]
     with drawing():
         figure = new_figure(4.3, 3.0)
-        axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', 'MACs [M]')
+        axes = _epoch_axes(figure.add_subplot(), 'Cost of the most probable network', axis.label)
         for i, record in enumerate(records):
-            x, y = thin(*epoch_series(record, 'macs'))
+            x, y = thin(*epoch_series(record, cost))
+            if not x.size:
+                continue  # beside others that have a latency table
             name = record.name if len(records) > 1 else 'most probable network'
             axes.plot(
                 x,
-                y / MEGA,
+                y / axis.scale,
                 color=SERIES[i % len(SERIES)],
                 label=name,
                 marker='o' if x.size < 30 else None,
                 markersize=3,
             )
-            if len(records) == 1:
+            if len(records) == 1 and cost == 'macs':
                 _draw_sampled(axes, record)
-        for target in sorted({record.target for record in records if record.target}):
+        for target in targets_of(records, cost):
             axes.axhline(
-                target / MEGA,
+                target / axis.scale,
                 color=INK,
                 linewidth=1.2,
                 linestyle=(0, (4, 3)),
-                label=f'target {target / MEGA:,.4g} M',
+                label=target_label(target, cost),
             )
         legend(axes, loc='best')
     return figure
@@ -180,7 +193,7 @@ def certainty_figure(record: RecordedSearch) -> Figure | None:
             # 1 = one arch takes the whole gradient; K = all count alike, and the scores teach nothing.
             axes.axhline(sampled, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=f'K = {sampled} sampled')
             axes.set_ylim(0, sampled * 1.12)
-            legend(axes, loc='lower right')
+            legend(axes, **ABOVE)
 
     return _stacked(
         'How much is undecided',
@@ -213,10 +226,11 @@ def collapse_figure(record: RecordedSearch) -> Figure | None:
         if record.space is not None and record.space.open:
             even = 100 * sum(1 / len(choice) for choice in record.space.open) / len(record.space.open)
             axes.axhline(even, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label='by chance')
-            legend(axes, loc='upper right')
+            legend(axes, **ABOVE)
 
     def whole(axes: Axes) -> None:
-        axes.set_ylim(0, 1.1 * max(1.0, changed.y.max(initial=0.0)))
+        most = max(1.0, changed.y.max(initial=0.0))
+        axes.set_ylim(-0.06 * most, 1.1 * most)  # a line at 0 is seen beside the frame
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
 
     return _stacked(

@@ -15,7 +15,7 @@ from .comparison import Row, inherited, read_row, summary_rows
 from .diagrams import diagram
 from .entropy_map import entropy_map_figure
 from .recorded import RecordedSearch, number
-from .search_curves import certainty_figure, collapse_figure, epoch_series, macs_figure, score_figure
+from .search_curves import certainty_figure, collapse_figure, cost_figures, score_figure
 
 
 def comparison(record: RecordedSearch) -> str:
@@ -42,21 +42,29 @@ def _table(rows: Sequence[Row]) -> str:
     for row in rows:
         mark = ' class="first"' if row.name.startswith('searched') else ''
         bar = '' if row.top1 is None else f'<i style="--v:{100 * row.top1 / best:.1f}"></i>'
-        latency = f'<td>{"–" if row.latency_ms is None else f"{row.latency_ms:.4g}"}</td>' if timed else ''
+        latency = _latency_cell(row.latency_ms) if timed else ''
         lines.append(
             f'<tr{mark}><td>{page.text(row.name)}</td><td>{page.mega(row.params, 3)}</td>'
             f'<td>{page.mega(row.macs)}</td>{latency}<td>{page.percent(row.top1)}</td><td class="bar">{bar}</td></tr>'
         )
     return (
         '<div class="scroll"><table><thead><tr><th>network</th><th>params [M]</th><th>MACs [M]</th>'
-        f'{"<th>latency [ms]</th>" if timed else ""}<th>top-1 [%]</th><th class="bar"></th></tr></thead>'
+        f'{LATENCY_HEAD if timed else ""}<th>top-1 [%]</th><th class="bar"></th></tr></thead>'
         f'<tbody>{"".join(lines)}</tbody></table></div>'
     )
+
+
+LATENCY_HEAD = '<th>latency [ms]</th>'
+
+
+def _latency_cell(latency_ms: float | None) -> str:
+    return f'<td>{"–" if latency_ms is None else f"{latency_ms:.4g}"}</td>'
 
 
 def stages(record: RecordedSearch) -> str:
     """What each stage of a search in stages ended with, and where its own report is; empty for a search without."""
     lines, found = [], [number(stage, 'entropy') for stage in record.stages]
+    timed = any(number(stage, 'latency_ms') is not None for stage in record.stages)
     for stage, entropy in zip(record.stages, found, strict=True):
         name, folder = page.text(stage['name']), stage.get('folder')
         link = f'<a href="../{page.text(folder)}/search/report.html">{name}</a>' if isinstance(folder, str) else name
@@ -64,12 +72,14 @@ def stages(record: RecordedSearch) -> str:
         lines.append(
             f'<tr><td>{link}</td><td>{len(opens) if isinstance(opens, list) else ""}</td>'
             f'<td>{page.big(int(size)) if size else ""}</td><td>{page.text(high)}</td>'
-            f'<td>{page.mega(number(stage, "macs"))}</td><td>{_nats(entropy)}</td>'
+            f'<td>{page.mega(number(stage, "macs"))}</td>{_latency_cell(number(stage, "latency_ms")) if timed else ""}'
+            f'<td>{_nats(entropy)}</td>'
             f'<td>{page.text(page.plain(stage.get("note")))}</td></tr>'
         )
     if not lines:
         return ''
-    head = '<th>stage</th><th>open</th><th>networks</th><th>budget</th><th>MACs [M]</th><th>end entropy</th><th></th>'
+    head = '<th>stage</th><th>open</th><th>networks</th><th>budget</th><th>MACs [M]</th>'
+    head += f'{LATENCY_HEAD if timed else ""}<th>end entropy</th><th></th>'
     html = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     if None not in found:
         html += (
@@ -160,6 +170,7 @@ def _alternatives(record: RecordedSearch, album: Album) -> str:
 #: What a curve shows, by the words at its axis.
 CURVES = {
     'MACs [M]': 'The most probable network of every epoch.',
+    'latency [ms]': 'The most probable network of every epoch, by the latency table.',
     'score': 'Score on clips held out for the search, higher is better: a log-likelihood (at most 0) or an accuracy '
     '(0 to 1).',
     'loss': 'Loss of the training, step by step.',
@@ -177,7 +188,7 @@ def curves(record: RecordedSearch, album: Album) -> str:
     if not record.epochs and not record.steps:
         return ''
     figures = {
-        'macs': macs_figure([record]) if epoch_series(record, 'macs')[0].size else None,
+        **cost_figures([record]),
         'score': score_figure(record),
         'certainty': certainty_figure(record),
         'collapse': collapse_figure(record),

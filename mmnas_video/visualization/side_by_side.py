@@ -13,7 +13,7 @@ from .diagrams import diagram
 from .networks import Networks
 from .plots import pareto
 from .recorded import RecordedSearch, number
-from .search_curves import entropy_figure, epoch_series, macs_figure, scores_figure
+from .search_curves import cost_figures, entropy_figure, epoch_series, scores_figure
 
 #: Longer tables of choices begin folded.
 MOST_ROWS = 24
@@ -21,7 +21,8 @@ MOST_ROWS = 24
 
 def side_by_side(records: Sequence[RecordedSearch], album: Album, networks: Networks) -> str:
     """What stands above the searches' own parts."""
-    curves = album.add('macs', macs_figure(records), 'The most probable network of every epoch.')
+    figures, caption = cost_figures(records), 'The most probable network of every epoch.'
+    curves = ''.join(album.add(name, figure, caption) for name, figure in figures.items())
     if any(epoch_series(record, 'score')[0].size for record in records):
         curves += album.add('score', scores_figure(records), 'Score on held-out clips, by epoch; higher is better.')
     if any(epoch_series(record, 'entropy')[0].size for record in records):

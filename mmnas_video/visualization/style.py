@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -147,6 +148,17 @@ def text_on(colour: str) -> str:
     return '#000000' if (luminance + 0.05) ** 2 > 1.05 * 0.05 else '#ffffff'
 
 
+def draw_words(axes: Axes, x: float, y: float, text: str, size: float, **more: Any) -> None:
+    """Words whose middle is at height ``y``; they begin at ``x``, unless ``ha`` says otherwise.
+
+    Args:
+        x, y: in inches.
+        size: in points.
+        more: as of matplotlib's ``text``.
+    """
+    axes.text(x, y, text, fontsize=size, **{'color': INK, 'va': 'center', **more})
+
+
 def draw_label(
     axes: Axes, text: str, colour: str, at: tuple[float, float], size: tuple[float, float], gid: str, fontsize: float
 ) -> None:
@@ -168,7 +180,7 @@ def draw_label(
     )
     pill.set_gid(gid)
     axes.add_patch(pill)
-    axes.text(x, y, text, color=text_on(colour), fontsize=fontsize, ha='center', va='center', zorder=4)
+    draw_words(axes, x, y, text, fontsize, color=text_on(colour), ha='center', zorder=4)
 
 
 def title_width(title: str) -> float:
@@ -187,5 +199,5 @@ def new_drawing(width: float, height: float, title: str = '') -> tuple[Figure, A
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
     if title:
-        axes.text(0.08, height - 0.18, title, color=INK, fontsize=10, fontweight='bold', va='center')
+        draw_words(axes, 0.08, height - 0.18, title, 10, fontweight='bold')
     return figure, axes

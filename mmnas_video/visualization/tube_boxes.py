@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch, Polygon, Rectangle
 from matplotlib.path import Path
 
-from .style import BLUE, INK, MUTED, SERIES
+from .style import BLUE, INK, MUTED, SERIES, draw_words
 from .vit_glyphs import Extent, TubeGlyph, by
 
 #: Inches: longer side of a frame, what the last frame lies to the right of and above the first, a tick, room left of,
@@ -197,11 +197,11 @@ def _draw_marks(axes: Axes, view: ClipView, tube: TubeGlyph, name: str) -> None:
 def _draw_figures(axes: Axes, tube: TubeGlyph, x: float, y: float, title: str, sized: bool) -> None:
     box = Rectangle((x, y - 0.055), 0.11, 0.11, facecolor=tube_colour(tube.number), edgecolor=INK, linewidth=0.5)
     axes.add_patch(box)
-    axes.text(x + 0.17, y, title, color=INK, fontsize=8, fontweight='bold', va='center')
+    draw_words(axes, x + 0.17, y, title, 8, fontweight='bold')
     offset = by(tube.at.offset)
     if tube.start != tube.at.offset:
         offset += f' → {by(tube.start)}'  # it does not fit behind its offset
     tokens = f'{by(tube.counts)} = {tube.tokens} tokens' if tube.tokens else 'does not fit: no token'
     lines = [f'kernel {by(tube.at.kernel)}', f'stride {by(tube.at.stride)}', f'offset {offset}']
     for i, line in enumerate([*lines, *([tokens] if sized else [])], 1):
-        axes.text(x, y - i * LINE, line, color=INK, fontsize=7.5, va='center')
+        draw_words(axes, x, y - i * LINE, line, 7.5)

@@ -31,7 +31,7 @@ from .group_glyphs import (
     split_rows,
     stack,
 )
-from .style import GREEN, INK, MUTED, PINK, draw_label, drawing, new_drawing
+from .style import GREEN, INK, MUTED, PINK, draw_label, draw_words, drawing, new_drawing
 
 #: Fusion -> (on its arrow, in the legend, colour). The word on the arrow tells them apart also without the colour.
 FUSION_LABELS: dict[str, tuple[str, str, str]] = {
@@ -162,7 +162,7 @@ def _length(row: Sequence[Column]) -> float:
 def _draw_names(axes: Axes, bottoms: Mapping[str, float], frames: Mapping[str, int]) -> None:
     for stream, bottom in bottoms.items():
         text = f'{stream}\n{frames[stream]} frames' if stream in frames else stream
-        axes.text(0.08, bottom + HEIGHT / 2, text, color=INK, fontsize=8, va='center')
+        draw_words(axes, 0.08, bottom + HEIGHT / 2, text, 8)
 
 
 def _draw_row(axes: Axes, row: Sequence[Column], bottoms: Mapping[str, float], last: bool) -> None:
@@ -224,18 +224,16 @@ def _draw_head(axes: Axes, x: float, heights: Sequence[float]) -> None:
     )
     box.set_gid('head')
     axes.add_patch(box)
-    axes.text(
-        x + (HEAD - 0.14) / 2, (low + high) / 2, 'head', color=INK, fontsize=8, ha='center', va='center', rotation=90
-    )
+    draw_words(axes, x + (HEAD - 0.14) / 2, (low + high) / 2, 'head', 8, ha='center', rotation=90)
 
 
 def _draw_fusion_legend(axes: Axes, columns: Sequence[Column], y: float) -> None:
     """All kinds, and those that only this network has (that one is never used is a finding)."""
-    axes.text(0.08, y, 'fusion, dense to sparse', color=INK, fontsize=7.5, va='center')
+    draw_words(axes, 0.08, y, 'fusion, dense to sparse', 7.5)
     used = (c.fusion for c in columns if c.fusion is not None)
     x = 1.42
     for kind in dict.fromkeys((*FUSIONS, *used)):
         if kind != 'none':
             _draw_label(axes, kind, x + LABEL[0] / 2, y, f'legend:{kind}')
-            axes.text(x + LABEL[0] + 0.06, y, _fusion(kind)[1], color=INK, fontsize=7.5, va='center')
+            draw_words(axes, x + LABEL[0] + 0.06, y, _fusion(kind)[1], 7.5)
             x += LABEL[0] + 0.25 + 0.058 * len(_fusion(kind)[1])

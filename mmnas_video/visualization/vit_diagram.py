@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from .style import INK, MUTED, drawing, new_drawing
+from .style import INK, MUTED, draw_words, drawing, new_drawing
 from .tube_boxes import PANEL, PANEL_HEIGHT, draw_tube, tube_colour
 from .vit_glyphs import LayerGlyph, ViTGlyph, describe_vit, read_vit
 
@@ -85,9 +85,9 @@ def _draw_legend(axes: Axes, vit: ViTGlyph, y: float) -> None:
     )
     if not vit.sized:
         boxes += '; the size of a clip is not known'
-    axes.text(MARGIN, y + 0.3, boxes, color=MUTED, fontsize=7, va='center')
+    draw_words(axes, MARGIN, y + 0.3, boxes, 7, color=MUTED)
     text = f'{vit.embed_dim} channels, {len(vit.layers)} layers'
-    axes.text(MARGIN, y, text, color=INK, fontsize=9, fontweight='bold', va='center')
+    draw_words(axes, MARGIN, y, text, 9, fontweight='bold')
     known = all(layer.head_dim for layer in vit.layers)
     entries = (
         (2.0, ATTENTION, 'attention: heads' + (' × channels of each' if known else '')),
@@ -95,10 +95,10 @@ def _draw_legend(axes: Axes, vit: ViTGlyph, y: float) -> None:
     )
     for x, colour, words in entries:
         axes.add_patch(Rectangle((x, y - 0.07), 0.18, 0.14, facecolor=colour, edgecolor=INK, linewidth=0.5))
-        axes.text(x + 0.24, y, words, color=INK, fontsize=7.5, va='center')
+        draw_words(axes, x + 0.24, y, words, 7.5)
     if known:
         axes.plot([7.0, 7.18], [y, y], color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
-        axes.text(7.24, y, 'embedding', color=INK, fontsize=7.5, va='center')
+        draw_words(axes, 7.24, y, 'embedding', 7.5)
 
 
 def _widths(layers: Sequence[LayerGlyph]) -> list[int]:
@@ -135,7 +135,7 @@ def _draw_layers(
         _draw_mlp(axes, layer, number, x, y - AIR, pitch * FILLED, unit * layer.ratio)
     if last:
         words = {'cls': 'class token\nto the head', 'mean': 'mean of tokens\nto the head'}.get(vit.pool, 'to the head')
-        axes.text(right + 0.17, y, words, color=INK, fontsize=7, va='center')
+        draw_words(axes, right + 0.17, y, words, 7)
 
 
 def _draw_attention(
@@ -149,14 +149,14 @@ def _draw_attention(
     axes.add_line(lines)
     words = f'{layer.heads}×{layer.head_dim}' if layer.head_dim else f'{layer.heads}'
     # Above the longest bar, not above its own: figures in a row are compared at a glance.
-    axes.text(x + width / 2, bottom + BAR + 0.1, words, color=INK, fontsize=6.5, ha='center', va='center')
+    draw_words(axes, x + width / 2, bottom + BAR + 0.1, words, 6.5, ha='center')
 
 
 def _draw_mlp(axes: Axes, layer: LayerGlyph, number: int, x: float, top: float, width: float, height: float) -> None:
     _draw_bar(axes, f'mlp:{number}', (x, top - height), width, height, MLP)
     centre = x + width / 2
-    axes.text(centre, top - BAR - 0.1, f'{layer.ratio:g}', color=INK, fontsize=6.5, ha='center', va='center')
-    axes.text(centre, top - BAR - 0.27, f'{number}', color=MUTED, fontsize=6.5, ha='center', va='center')
+    draw_words(axes, centre, top - BAR - 0.1, f'{layer.ratio:g}', 6.5, ha='center')
+    draw_words(axes, centre, top - BAR - 0.27, f'{number}', 6.5, color=MUTED, ha='center')
 
 
 def _draw_bar(axes: Axes, gid: str, corner: tuple[float, float], width: float, height: float, colour: str) -> None:
@@ -187,4 +187,4 @@ def _draw_tokens(axes: Axes, vit: ViTGlyph, y: float) -> None:
         )
         box.set_gid(f'tokens:{name}')
         axes.add_patch(box)
-        axes.text(MARGIN + TOKENS - 0.4, middle, words, color=INK, fontsize=7, ha='right', va='center')
+        draw_words(axes, MARGIN + TOKENS - 0.4, middle, words, 7, ha='right')

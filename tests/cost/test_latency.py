@@ -347,10 +347,10 @@ def test_a_search_under_a_latency(table):
     multiply-adds 9.25 ms, a quarter above 7.4."""
     _, hook = prepared(dict(type='PARSECSearchHook', num_archs=2, budget=dict(latency_ms=7.4, latency_table=table)))
     arch = SPACE.largest
-    assert hook.cost(arch) == TimedCost(*hook.searchable.cost(arch, (FEATURES,)) + hook._rest(arch), 9.25)
+    assert hook.cost(arch) == TimedCost(*hook.searchable.cost(arch, (FEATURES,)) + hook.costs._rest(arch), 9.25)
     assert hook.violation(arch) == pytest.approx(0.25) and hook.violation(SPACE.smallest) == 0
-    assert hook.reach['latency_ms'] == (4.0, 9.25)
-    hook._write_arch(hook.runner, arch, epoch=1, final=False)
+    assert hook.costs.reach['latency_ms'] == (4.0, 9.25)
+    hook._write_arch(arch, epoch=1, final=False)
     cost = json.loads((hook.record.folder / 'arch.json').read_text())['cost']
     assert cost['latency_ms'] == 9.25 and 'ms' in cost['unit']
 

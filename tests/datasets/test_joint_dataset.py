@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from mmnas_video.datasets import JointDataset, SeededDataset, check_disjoint
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import TaskStreams
+from mmnas_video.search.held_out import held_out_config
 
 from .joint import image_part, parts, video_part
 
@@ -192,6 +193,21 @@ def test_streams_of_a_search_train_on_nothing_that_is_held_out(kinetics):
         assert streams.next('new')['data_samples'][0].task == 'new'
         found[part] = set(streams.ids().tolist())
     assert not found['train'] & found['held_out'] and len(found['train']) > 5
+
+
+def test_overlap_of_what_a_search_holds_out_names_the_key_that_changes_it(kinetics):
+    """Rejects advice to set an option of the hook's arch_dataloader.dataset, which the config has not: with that alone
+    in it there would be no data."""
+    cfg, val, _ = kinetics
+    held = dict(part='train', fraction=0.4)
+    dataset = dict(type='JointDataset', datasets=cfg, held_out=held, validation=dict(k400=val))
+    made = held_out_config(dict(dataset=dataset, batch_size=2, num_workers=0), {}, None, 'Hook.arch_dataloader')
+    key = r'train_dataloader\.dataset'
+    with pytest.raises(ConfigError, match=rf"^{key}\.datasets\.old, held-out part: found .* Set {key}\.overlap='drop'"):
+        TaskStreams(made, 7, 'held-out', 'Hook.arch_dataloader')
+    own = {**made, 'dataset': {key: value for key, value in made['dataset'].items() if key != 'config_key'}}
+    with pytest.raises(ConfigError, match=r"Set Hook\.arch_dataloader\.dataset\.overlap='drop'"):
+        TaskStreams(own, 7, 'held-out', 'Hook.arch_dataloader')
 
 
 def test_datasets_of_the_same_videos_hold_out_the_same(kinetics):

@@ -54,7 +54,7 @@ def test_the_config_of_ones_own_project_can_be_searched(tmp_path):
     loader = runner.train_dataloader
     assert next(iter(loader.sampler))[0] == 0 and loader.dataset.seed == runner.seed == 0
     hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'PARSECSearchHook')
-    assert len(hook.held_out.dataset) == 4 and hook.reach['macs'][0] < 2e9 < hook.reach['macs'][1]
+    assert len(hook.held_out.dataset) == 4 and hook.costs.reach['macs'][0] < 2e9 < hook.costs.reach['macs'][1]
     with hook.searchable.use(hook.space.smallest), torch.no_grad():
         features = runner.model.extract_feat(torch.zeros(1, 1, 3, 4, 32, 32))[0]
         assert runner.model.cls_head.eval()(features).shape == (1, 400)

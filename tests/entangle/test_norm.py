@@ -101,6 +101,23 @@ def test_eval_statistics_are_the_windows(window):
         assert close(y[:, i], (x[:, i] - norm.running_mean[c]) * scale + norm.bias[c])
 
 
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('residual', [False, True])
+@pytest.mark.parametrize('activation', ['none', 'relu', 'swish'])
+def test_what_follows_is_the_same_without_gradients_and_writes_into_nothing_of_the_callers(activation, residual, dtype):
+    """Rejects an activation or a sum in place that reaches the input or the shortcut, that rounds a shortcut of
+    float64 to what the norm has, or that differs from the one with gradients."""
+    norm = randomise(SuperBatchNorm3d(7)).to(dtype).eval()
+    x = torch.randn(2, 5, 3, 11, 13, dtype=dtype)
+    shortcut = torch.randn(2, 5, 3, 11, 13, dtype=torch.float64) if residual else None
+    before = x.clone(), None if shortcut is None else shortcut.clone()
+    expected = norm(x, Window(2, 5, 7), activation, shortcut)
+    with torch.no_grad():
+        found = norm(x, Window(2, 5, 7), activation, shortcut)
+    assert found.dtype == expected.dtype == (torch.float64 if residual else dtype) and torch.equal(found, expected)
+    assert torch.equal(x, before[0]) and (shortcut is None or torch.equal(shortcut, before[1]))
+
+
 def test_slices_name_all_of_its_state():
     """Rejects a slice that forgets a buffer: the extracted network would keep the statistics it was built
     with.

@@ -192,3 +192,85 @@ def test_a_step_of_the_one_command(script, tmp_path, monkeypatch):
             break
         time.sleep(0.01)
     assert gone
+
+
+def test_what_one_command_leaves(script, tmp_path, monkeypatch, capsys):
+    """Rejects a part that fails or hangs and takes the others with it, results that are there only when all has ended,
+    a table whose head is cut off, and figures of an earlier run."""
+    gpu_all = script('gpu_all')
+
+    def step(name, code, limit=60):
+        return gpu_all.Step(name, ('-c', f'import sys, time; from pathlib import Path\n{code}'), limit)
+
+    table = "print('noise'); print('## Title'); [print('| row', n, '|', 'x' * 40, '|') for n in range(300)]"
+    figures = "Path(sys.argv[2]).write_text('[1]')"
+    before = "print(Path(sys.argv[2]).with_name('results.md').read_text().count('| row'), 'rows')"
+    monkeypatch.setattr(gpu_all, 'CHECKS', (step('tests', 'raise SystemExit(3)'),))
+    monkeypatch.setattr(gpu_all, 'WARM', ())
+    monkeypatch.setattr(
+        gpu_all,
+        'TIMED',
+        (
+            step('table', f'{table}\n{figures}'),
+            step('broken', "print('row 1'); raise ValueError('of this')"),
+            step('slow', "print('row 2', flush=True); time.sleep(60)", 6),
+            step('last', before),
+        ),
+    )
+    monkeypatch.setattr(gpu_all.torch.cuda, 'is_available', lambda: True)
+    for name in ('slow.json', 'results.json'):
+        (tmp_path / name).write_text('["old"]')
+    (tmp_path / 'results.md').write_text('old')
+    assert gpu_all.main(['--folder', str(tmp_path)]) == 1
+    said, printed = (tmp_path / 'results.md').read_text(), capsys.readouterr().out
+    parts = said.split('\n# ')
+    assert [part.partition(',')[0].partition('\n')[0] for part in parts] == [
+        '', 'tests: exit code 3: see tests.txt', 'table: done', 'broken: exit code 1: see broken.txt',
+        'slow: stopped: out of time', 'last: done',
+    ]  # fmt: skip
+    assert '## Title\n| row 0 |' in parts[2] and '| row 299 |' in parts[2] and 'noise' not in parts[2]
+    assert 'row 1' in parts[3] and 'ValueError: of this' in parts[3] and 'row 2' in parts[4]
+    assert parts[5].split('\n')[2] == '300 rows' and all(part.strip() in printed for part in parts)
+    assert json.loads((tmp_path / 'results.json').read_text()) == {'table': [1]}
+
+
+def test_a_kernel_that_fails_is_a_row(benchmark, monkeypatch, capsys, tmp_path):
+    """Rejects a table that is lost with one of its kernels."""
+    out = tmp_path / 'kernels.json'
+
+    def measure(case, dtype, rounds):
+        if 'weight' in case.name:
+            raise RuntimeError('an illegal memory access\nwas encountered')
+        return 2e-5, 3e-5
+
+    monkeypatch.setattr(benchmark, 'measure', measure)
+    monkeypatch.setattr(benchmark.torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(benchmark, 'show', lambda title, header, rows, out: out_rows.extend(rows))
+    out_rows = []
+    monkeypatch.setattr(sys, 'argv', ['kernels.py', '--only', 'depthwise 54x13x40*', '--out', str(out)])
+    benchmark.main()
+    assert [row[5] for row in out_rows] == ['20.0', '20.0', 'RuntimeError: an illegal memory access']
+    assert {len(row) for row in out_rows} == {9}
+
+
+def test_shares_of_kernels_are_all_of_them(script, monkeypatch):
+    """Rejects a kernel that no share compiles before it is timed, and one that two do."""
+    pytest.importorskip('triton', reason='needs triton, which torch brings along on Linux')
+    sampled = script('sampled_vs_extracted')
+    launched = []
+    for module in (sampled.batch_norm_launch, sampled.depthwise_launch):
+        monkeypatch.setattr(
+            module, 'launch', lambda kernel, grid, *args, **options: launched.append((kernel, str(options)))
+        )
+    x = torch.empty(2, 7, 3, 11, 13)
+    parts = []
+    for share in range(3):
+        launched.clear()
+        with sampled.only_share(share, 3):
+            for kernel in ((1, 3, 3), (3, 3, 3), (5, 5, 5), (5, 3, 3)):
+                sampled.depthwise_launch.convolve(x, torch.empty(11, 1, 5, 5, 5), 2, kernel, 1)
+                sampled.depthwise_launch.weight_gradient(x, x, torch.empty(11, 1, 5, 5, 5), 2, kernel, 1)
+            sampled.batch_norm_launch.statistics(x, None, None, 0, 0.1, True)
+        parts.append(set(launched))
+    assert all(parts) and not set.intersection(*parts)
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 4 * 4 + 3

@@ -274,8 +274,8 @@ def test_fixed_edges():
     [
         (dict(nodes=0), ['nodes', '0']),
         (dict(operators=()), ['operators', 'at least one']),
-        (dict(cells=0), ['backbone.cells', '0', 'at least 1']),
-        (dict(channels=1), ['backbone.channels', '1', 'at least 2']),
+        (dict(cells=0), ['backbone.cells', '0', 'from 1']),
+        (dict(channels=1), ['backbone.channels', '1', 'from 2']),
         (dict(kept_inputs=0), ['backbone.kept_inputs']),
         (dict(genotype=dict(nodes=[[[0, 'conv_7']], []])), ['backbone.genotype', 'conv_7', 'dil_conv_3']),
         (dict(genotype=dict(nodes=[[[2, 'skip']], []])), ['backbone.genotype', 'node 0', 'input 2']),

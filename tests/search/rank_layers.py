@@ -10,7 +10,7 @@ from torch import nn
 
 from mmnas_video.entangle import SuperBatchNorm3d, lay_windows, mix_windows, rank_statistics, sync_norms
 from mmnas_video.entangle.window import whole
-from mmnas_video.search.weighted import average_gradients, fill_gradients
+from mmnas_video.search.over_ranks import average_gradients, fill_gradients
 
 #: Clips of each rank: uneven, one has a single clip, the last none.
 SHARDS = {2: (4, 1), 3: (2, 3, 0)}

@@ -592,7 +592,7 @@ def test_batches_that_a_selection_scores_on(own, expected):
     """Rejects ``eval_batches`` that are taken and ignored, and a selection without it on other clips than an epoch."""
     _, search = prepared({**HOOK, 'score_batches': 2, 'eval_batches': own})
     assert [len(batches) for batches in search.selection_score()._batches.values()] == [expected]
-    assert [len(batches) for batches in search._scoring()._batches.values()] == [2]
+    assert [len(batches) for batches in search._scorer._batches.values()] == [2]
 
 
 def test_a_value_without_weight_is_no_candidate():

@@ -200,7 +200,7 @@ def test_scores_by_likelihood(supernet, tmp_path):
     losses = []
     with hook.inherited(best.arch), torch.no_grad():
         runner.model.eval()
-        for batch in hook._score._batches['']:
+        for batch in hook._scorer._batches['']:
             losses.append(float(runner.model(**hook.prepare(dict(batch)), mode='loss')['loss_cls']))
     assert best.score == pytest.approx(-sum(losses) / len(losses), abs=1e-12)
 

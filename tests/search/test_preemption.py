@@ -1,9 +1,12 @@
 """A run that is told to end (SIGTERM) leaves a checkpoint within its epoch, from which it goes on bit for bit."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,6 +49,18 @@ class Signal(Hook):
 
     def before_val_epoch(self, runner):
         self._at('validation', runner.epoch)
+
+
+class GroupSignal(Signal):
+    """Sends SIGTERM to the workers first, and not in the name of this process, as Slurm and torchrun do."""
+
+    def _at(self, point: str, number: int) -> None:
+        workers = [str(worker.pid) for worker in multiprocessing.active_children()]
+        if (point, number) == (self.point, self.at):
+            self.workers = len(workers)
+            subprocess.run(['kill', '-TERM', *workers], check=True)
+            time.sleep(0.2)  # one that dies of it makes torch raise an error here
+        super()._at(point, number)
 
 
 class Ticking(Hook):
@@ -112,6 +127,17 @@ def test_goes_on_within_its_epoch(method, tmp_path):
     assert (saved['meta']['epoch'], saved['meta']['iter'], saved['within_epoch']['batches']) == (1, 9, 3)
     assert search(HOOKS[method], told, resume=True) is None
     same(whole, told)
+
+
+def test_a_worker_without_a_sample_outlives_the_signal(tmp_path):
+    """A validation of one batch leaves its second worker idle; a dataset of another's own its first one too. Rejects
+    workers that leave the signal to the main process from their first sample of a SeededDataset on."""
+    plain = dict(loader(2, batch=7, size=7, workers=2), sampler=dict(type='DefaultSampler', shuffle=False))
+    validation = dict(val_dataloader=plain, val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    method = dict(HOOKS['PARSEC'], arch_dataloader=loader(1, sampler=False, workers=1))
+    hook = GroupSignal('step', 9)
+    assert search(method, tmp_path, more=[hook], **validation) == 143 and hook.workers == 3
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'within_epoch.pth')
 
 
 def test_no_advice_about_a_file_once_told_to_end(tmp_path):

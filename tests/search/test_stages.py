@@ -349,8 +349,8 @@ def test_a_stage_run_alone_is_that_of_the_whole_search(whole, tmp_path, spy):
 
 # ---------------------------------------------------------------- what is said
 def test_entropies_and_sizes_are_kept_and_printed(tmp_path, spy):
-    """Rejects the entropy of the first epoch, a mean over choices, the size of the whole space, and the results of
-    another stage than the last for those of the search."""
+    """Rejects the entropy of the first epoch, a mean over choices, the size of the whole space, the results of another
+    stage than the last for those of the search, and a table that keeps the latency of one that has it to itself."""
     found = run_search(staged(tmp_path, stages=[dict(TWO[0], note='paper: 8e24'), TWO[1]]))
     data = json.loads((tmp_path / 'search/stages.json').read_text())
     ends = []
@@ -364,6 +364,8 @@ def test_entropies_and_sizes_are_kept_and_printed(tmp_path, spy):
         assert (tmp_path / 'search' / name).read_bytes() == (tmp_path / '2_width/search' / name).read_bytes()
     text = '\n'.join(stage_table(found['stages']))
     assert 'paper: 8e24' in text and f'{sum(ends):.2f} nats in all, {sum(ends) / 2:.2f} a stage' in text
+    timed = '\n'.join(stage_table([{**found['stages'][0], 'latency_ms': 7.25}, found['stages'][1]]))
+    assert 'found ms' in timed and ' 7.25 ' in timed and 'found ms' not in text
 
 
 def test_a_method_without_entropy_has_none(tmp_path, spy):

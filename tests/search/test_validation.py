@@ -132,5 +132,5 @@ def test_a_checkpoint_of_the_last_validation_keeps_what_was_found(tmp_path):
     assert list(tmp_path.glob('best_top1_*.pth'))
     search = next(h for h in made.hooks if isinstance(h, SearchHook))
     written = json.loads((tmp_path / 'search/arch.json').read_text())
-    assert search.violation(search.chosen) == 0 and search.chosen == search._found == Arch(written['arch'])
+    assert search.violation(search.chosen) == 0 and search.chosen == search.final.arch == Arch(written['arch'])
     assert written['search']['final'] and written['search']['epoch'] == 1

@@ -593,9 +593,8 @@ class NeverSteps(UniformSearchHook):
 class TakesAnything(UniformSearchHook):
     """Swallows unknown options."""
 
-    @classmethod
-    def refuse_unknown(cls, unknown):
-        pass
+    def __init__(self, no_such_option=None, **kwargs):
+        super().__init__(**kwargs)
 
 
 class LearnsNothing(UniformSearchHook):

@@ -207,6 +207,16 @@ def test_the_front_is_against_the_cost_that_was_sought(cost, label, make_search)
     xs = sorted(x for x, _ in positions(figure, plot.points[0], plot.cost))
     assert np.corrcoef(xs, sorted(found for found, _ in points))[0, 1] == pytest.approx(1)
     assert plot_of(record, plain).cost == plot_of(plain).cost == 'macs'
+    about['search'] = {**about['search'], 'pareto': None, 'budget': {cost: [None, 4.0]}}
+    arch.write_text(json.dumps(about))
+    bounded = read_search(work_dir)  # no front was sought: the one cost that the budget bounds, with its bound
+    plot = plot_of(bounded)
+    (target,) = (
+        line
+        for line in pareto_figure(plot.panel, [bounded], plot.points, plot.others, plot.cost).axes[0].lines
+        if line.get_label() == 'target'
+    )
+    assert plot.cost == cost and target.get_xdata()[0] == 4.0 / unit
     lines[next(i for i, line in enumerate(lines) if line['kind'] == 'candidate')].pop(cost)
     history.write_text(''.join(json.dumps(line) + '\n' for line in lines))
     assert plot_of(read_search(work_dir)).cost == 'macs'

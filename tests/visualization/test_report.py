@@ -33,7 +33,7 @@ from mmnas_video.visualization.commands import next_commands
 from mmnas_video.visualization.evaluated import Evaluated
 from mmnas_video.visualization.page_script import SCRIPT, SCRIPT_HASH
 from mmnas_video.visualization.recorded import read_search, with_labels
-from mmnas_video.visualization.search_curves import macs_figure
+from mmnas_video.visualization.search_curves import cost_figure
 from mmnas_video.visualization.style import SHADES, shade
 from tests.visualization.artists import by_gid
 from tests.visualization.conftest import SMALL
@@ -270,7 +270,7 @@ def test_searches_of_one_name_are_told_apart(quick, make_search):
     ]
     records = with_labels([read_search(path) for path in work_dirs])
     assert [r.name for r in records] == ['a/mine', 'b/mine', f'{work_dirs[2].parent.name}/_uni', 'c']
-    assert [text.get_text() for text in macs_figure(records).axes[0].get_legend().get_texts()][:4] == [
+    assert [text.get_text() for text in cost_figure(records).axes[0].get_legend().get_texts()][:4] == [
         r.name for r in records
     ]
     assert '<th>a/mine</th><th>b/mine</th>' in write_report(work_dirs[:2], png=False).read_text()
@@ -301,7 +301,7 @@ def test_a_checkpoint_is_not_the_end(quick, make_search):
     [
         ({'macs': 12_000_000}, 'MACs ≤ 12.00 M'),
         ({'macs': [3e6, 12e6], 'params': [None, 5e5]}, '3.00 M ≤ MACs ≤ 12.00 M, parameters ≤ 0.50 M'),
-        ({'latency': [None, 7.5]}, 'latency ≤ 7.5'),
+        ({'latency_ms': [None, 7.5]}, 'latency ≤ 7.5 ms'),
         (None, ''),
         ({'macs': [None, None]}, ''),
     ],
@@ -539,6 +539,25 @@ def test_lists_and_latency_stand_in_the_report(quick, make_search):
     assert '<td>17.25</td><td>73.1</td>' in path.read_text()
     assert 'data/<k>.txt' in parsed.text and digest in parsed.text and 'latency [ms]' in parsed.text
     assert '1.235 M parameters, 17.25 ms' in parsed.text and 'latency unknown' not in parsed.text
+
+
+def test_a_search_under_a_latency_shows_how_it_went(make_search):
+    """Rejects: a search whose budget is in ms with curves and targets of MACs alone, of one search and of several."""
+    folders = [make_search(name, epochs=2, steps=1, candidates=3)[0] for name in 'ab']
+    for folder in folders:
+        arch, history = (folder / 'search' / name for name in ('arch.json', 'history.jsonl'))
+        data = json.loads(arch.read_text())
+        data['search']['budget'] = {'latency_ms': [None, 7.5]}
+        arch.write_text(json.dumps(data))
+        lines = [{**json.loads(line), 'latency_ms': 8.25} for line in history.read_text().splitlines()]
+        history.write_text(''.join(json.dumps({**line, 'target': None}) + '\n' for line in lines))
+    one, two = (write_report(work_dirs, png=False) for work_dirs in (folders[0], folders))
+    for path, name in ((one, 'latency.svg'), (two, 'all-latency.svg')):
+        picture = (path.parent / 'figures' / name).read_text()
+        assert 'target 7.5 ms' in picture and 'latency [ms]' in picture
+        candidates = (path.parent / 'figures' / name.replace('latency', 'candidates')).read_text()
+        assert 'latency [ms]' in candidates and 'target' in candidates
+    assert 'latency ≤ 7.5\N{NO-BREAK SPACE}ms' in one.read_text() and 'by the latency table' in one.read_text()
 
 
 def test_a_network_that_is_trained_larger_has_both_sizes(quick, make_search):

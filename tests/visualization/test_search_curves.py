@@ -12,14 +12,15 @@ from mmnas_video.visualization.entropy_map import entropy_map_figure, entropy_ta
 from mmnas_video.visualization.figure_io import svg_text
 from mmnas_video.visualization.pareto import pareto_figure
 from mmnas_video.visualization.plots import read_plots
-from mmnas_video.visualization.recorded import read_search
+from mmnas_video.visualization.recorded import read_search, with_labels
 from mmnas_video.visualization.search_curves import (
     bin_means,
     certainty_figure,
     changed_choices,
     collapse_figure,
+    cost_figure,
+    cost_figures,
     epoch_series,
-    macs_figure,
     sampled_range,
     score_figure,
     step_positions,
@@ -53,7 +54,8 @@ def test_entropy_map_shows_the_entropies_of_the_file(make_search):
 
 
 def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
-    """Rejects: a line along the upper edge, of which half is cut off: all choices at their smallest, all undecided."""
+    """Rejects: a line along the upper edge, of which half is cut off: all choices at their smallest, all undecided; one
+    that lies under the frame: no choice changes any more."""
     work_dir, _, _ = make_search(epochs=3, steps=1, candidates=0)
     file = work_dir / 'search' / 'history.jsonl'
     lines = [{**json.loads(line), 'smallest_share': 1.0, 'entropy': 15.89} for line in file.read_text().splitlines()]
@@ -61,6 +63,7 @@ def test_lines_at_the_ends_of_a_scale_are_seen_whole(make_search):
     record = read_search(work_dir)
     for figure, top in ((collapse_figure(record), 100.0), (certainty_figure(record), 15.89)):
         assert figure.axes[0].get_ylim() == pytest.approx((0, 1.06 * top))
+    assert collapse_figure(record).axes[1].get_ylim() == pytest.approx((-0.06, 1.1))
 
 
 def test_long_names_leave_room_for_the_plot(make_search):
@@ -68,12 +71,23 @@ def test_long_names_leave_room_for_the_plot(make_search):
     names = [f'autox3d_parsec_kinetics200_budget_2gmacs_run_of_november_29_seed_{seed}_again' for seed in 'ab']
     records = [read_search(make_search(name=name, epochs=2, steps=1)[0]) for name in names]
     plot = read_plots(records)[0]
-    for figure in macs_figure(records), pareto_figure(plot.panel, records, plot.points):
+    for figure in cost_figure(records), pareto_figure(plot.panel, records, plot.points):
         svg_text(figure)  # finds the layout
         axes, whole = figure.axes[0], figure.bbox
         legend, words = axes.get_legend().get_window_extent(), axes.get_legend().get_texts()
         assert axes.bbox.width > 0.75 * whole.width and legend.x0 >= 0 and legend.x1 <= whole.x1
         assert words[0].get_text() != words[1].get_text() and max(len(word.get_text()) for word in words) <= 36
+
+
+def test_no_curve_lies_under_a_legend(make_search):
+    """Rejects: a legend over the end of a search in which all choices are at their smallest, or one network decides."""
+    record = read_search(make_search(epochs=3, steps=2, candidates=0)[0])
+    for figure, at in ((collapse_figure(record), 0), (certainty_figure(record), 1)):
+        svg_text(figure)  # finds the layout
+        axes = figure.axes[at]
+        box = axes.get_legend().get_window_extent()
+        assert box.y0 >= axes.bbox.y1 - 1 and box.x1 <= axes.bbox.x1 + 1 and box.y1 <= figure.bbox.y1
+        assert not box.overlaps(figure.axes[0].title.get_window_extent())
 
 
 def test_what_has_no_point_is_not_drawn(make_search):
@@ -127,7 +141,7 @@ def test_macs_curve_is_in_millions_beside_the_target(make_search):
     """Rejects: raw MACs beside a target in millions, the mean of the samples, and a band of theirs in another unit."""
     work_dir, _, _ = make_search(target=53_000_000)
     record = read_search(work_dir)
-    axes = macs_figure([record]).axes[0]
+    axes = cost_figure([record]).axes[0]
     curve, target = axes.lines
     lines = _lines(work_dir, 'epoch')
     np.testing.assert_allclose(curve.get_ydata(), [line['macs'] / 1e6 for line in lines])
@@ -152,6 +166,29 @@ def test_what_is_undecided_and_what_collapses_is_in_the_units_of_its_axis(make_s
     chance = 100 * np.mean([1 / len(choice) for choice in space.open])
     for line, height in zip(smallest.lines, (11.0, chance), strict=True):
         np.testing.assert_allclose(line.get_ydata(), height)
+
+
+def test_latency_curve_is_in_ms_beside_its_bound(make_search):
+    """Rejects: MACs under the name of ms, ms taken for millions, the lower bound or that of the MACs as target, and a
+    curve of ms where there is no latency."""
+    work_dir, _, _ = make_search()
+    assert [*cost_figures([read_search(work_dir)])] == ['macs']
+    arch, history = (work_dir / 'search' / name for name in ('arch.json', 'history.jsonl'))
+    about = json.loads(arch.read_text())
+    about['search']['budget'] = {'latency_ms': [3.5, 7.25], 'macs': [None, 1e6]}
+    arch.write_text(json.dumps(about))
+    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    for i, line in enumerate(lines):
+        line.update({'latency_ms': 7 + 1 / (1 + i)} if line['kind'] == 'epoch' else {})
+    history.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    figures = cost_figures([read_search(work_dir)])
+    assert [*figures] == ['macs', 'latency']
+    curve, target = figures['latency'].axes[0].lines
+    np.testing.assert_allclose(curve.get_ydata(), [line['latency_ms'] for line in lines if line['kind'] == 'epoch'])
+    np.testing.assert_allclose(target.get_ydata(), 7.25)
+    other = read_search(make_search('other', epochs=3)[0])
+    beside = cost_figure(with_labels([read_search(work_dir), other]), 'latency_ms').axes[0]
+    assert [text.get_text() for text in beside.get_legend().get_texts()] == ['a', 'target 7.25 ms']
 
 
 def test_sampled_range_is_that_of_the_epoch(make_search):
@@ -233,7 +270,7 @@ def test_history_of_a_killed_search(make_search):
     path.write_text(f'{path.read_text()}{json.dumps(again)}\n{{"kind":"epo\n{{"kind":"epoch","epoch":4,"entr')
     record = read_search(work_dir)
     assert [line['epoch'] for line in record.epochs] == [1, 2, 3] and record.epochs[-1]['macs'] == 97
-    assert record.target == 89
+    assert record.target() == 89
     assert [note for note in record.notes if 'line' in note] == [
         'history.jsonl: left out 1 line(s) that cannot be read, the first is line 11.'
     ]

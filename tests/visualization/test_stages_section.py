@@ -53,6 +53,15 @@ def test_the_stages_stand_in_the_report(report):
         assert expected in html, expected
 
 
+def test_stages_with_a_latency_table_say_theirs(report):
+    """Rejects: MACs alone of a search whose stages are bounded in ms, and a column of dashes where none has one."""
+    timed = {**STAGES[0], 'latency_ms': 17.253, 'budget': {'latency_ms': [None, 18]}}
+    html, _ = report({'stages': [timed, STAGES[1]]})
+    assert '<th>latency [ms]</th>' in html and '<td>17.25</td>' in html and '<td>–</td>' in html
+    assert 'latency ≤ 18\u00a0ms' in html
+    assert '<th>latency [ms]</th>' not in report({'stages': STAGES}, 'b')[0]
+
+
 def test_a_method_without_entropy_has_no_sum(report):
     """Rejects a zero, and an error, where a stage has none."""
     html, _ = report({'stages': [STAGES[0], {**STAGES[1], 'entropy': None}]})

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show
+from common import add_seeds, show
 from demo import side_by_side, train_rows
 from mmengine.config import Config
 from scipy.stats import kendalltau
@@ -108,15 +108,9 @@ def ranking(root: Path, count: int, epochs: int) -> tuple[list[tuple[Any, ...]],
 def main() -> None:
     """Run both and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=5, help='how many (default: 5)')
+    add_seeds(parser, 5, 'claims_autox3d')
     parser.add_argument('--archs', type=int, default=20, help='random architectures to rank (default: 20)')
     parser.add_argument('--epochs', type=int, default=40, help='of each search')
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/claims_autox3d'),
-        help='results (default: work_dirs/claims_autox3d)',
-    )
     parser.add_argument('--only', choices=('collapse', 'ranking'), help='one of the claims (default: all)')
     args = parser.parse_args()
     torch.set_num_threads(1)

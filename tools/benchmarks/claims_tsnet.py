@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show
+from common import add_seeds, show
 from demo_tsnet import make_data, search_config
 
 from mmnas_video.pipeline import retrain_arch, run_search
@@ -135,14 +135,8 @@ def searches_table(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, ..
 def main() -> None:
     """Run all searches and trainings, and print both tables after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=5, help='how many (default: 5)')
+    add_seeds(parser, 5, 'claims_tsnet')
     parser.add_argument('--epochs', type=int, help="of every stage (default: the demo's)")
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/claims_tsnet'),
-        help='results (default: work_dirs/claims_tsnet)',
-    )
     parser.add_argument(
         '--data', type=Path, default=Path('data/demo'), help='demo data; made if it is not there (default: data/demo)'
     )

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show
+from common import add_seeds, show
 from demo_vimnas import CONFIG, SETS, SMOKE, SMOKE_CLIPS, config
 from mmengine.config import Config
 
@@ -257,13 +257,7 @@ def spread(values: Sequence[float]) -> str:
 def main() -> None:
     """Run what is missing, and print the tables after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=3, help='how many (default: 3)')
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/claims_vimnas'),
-        help='results (default: work_dirs/claims_vimnas)',
-    )
+    add_seeds(parser, 3, 'claims_vimnas')
     parser.add_argument(
         '--data', type=Path, default=Path('data/demo'), help='demo data; made if it is not there (default: data/demo)'
     )

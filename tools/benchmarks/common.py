@@ -114,6 +114,13 @@ class Interleaved:
         return statistics.median(taken[one] / taken[other] for taken in self.rounds)
 
 
+def add_seeds(parser: argparse.ArgumentParser, seeds: int, name: str) -> None:
+    """``--seeds`` and ``--work-dir`` of a benchmark that searches and trains."""
+    parser.add_argument('--seeds', type=int, default=seeds, help=f'how many (default: {seeds})')
+    folder = Path('work_dirs', name)
+    parser.add_argument('--work-dir', type=Path, default=folder, help=f'results (default: {folder})')
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option under which every benchmark writes what it prints."""
     parser.add_argument('--json', '--out', dest='out', metavar='FILE', help='write the figures as JSON too')

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import show
+from common import add_seeds, show
 from demo import RANDOM_ARCHS, run
 
 
@@ -33,11 +33,8 @@ def summary(rows: list[dict]) -> dict[str, float]:
 def main() -> None:
     """Run what is missing, then print mean, deviation and wins."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=10, help='how many (default: 10)')
+    add_seeds(parser, 10, 'demo_seeds')
     parser.add_argument('--first', type=int, default=0, help='first seed')
-    parser.add_argument(
-        '--work-dir', type=Path, default=Path('work_dirs/demo_seeds'), help='results (default: work_dirs/demo_seeds)'
-    )
     parser.add_argument('--out', help='write the figures as JSON')
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -5,11 +5,12 @@
 
 First everything is compiled, by many processes at once (Triton keeps what it has compiled), while the kernels' tests
 run. Then, one after the other and alone on the GPU, the benchmarks, the most important first; what no time is left for
-is named at the end. Each leaves its output as NAME.txt and its figures as NAME.json in the folder. vit_step.py also
-needs timm (pip install --no-deps timm), and says so.
+is named at the end. As each ends, its tables are printed and go into results.md in the folder, its figures into
+results.json; all that it said is NAME.txt. vit_step.py also needs timm (pip install --no-deps timm), and says so.
 """
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -44,9 +45,15 @@ AMP = ('--dtype', 'bf16', '--rounds', '5')
 CHECKS = (
     Step('doctor', ('-m', 'mmnas_video'), 90, figures=False),
     Step(
-        'tests', ('-m', 'pytest', 'tests/kernels', '-m', 'gpu', '-q', '-n', '6', '-p', 'no:cacheprovider'), 240, False
+        # One line for each test: of a run that is stopped it says which have passed.
+        'tests',
+        ('-m', 'pytest', 'tests/kernels', '-m', 'gpu', '-v', '-n', '6', '-p', 'no:cacheprovider'),
+        240,
+        False,
     ),
 )
+#: Spaces without kernels of ours, and of AutoX3D's and Auto-TSNet's one: it has 265, 13 minutes of a core to compile.
+WITHOUT, SUPERNET = ('vimnas-t', 'autoformer-t', 'p3d'), 'autox3d-s'
 #: Compiled before anything is timed: one layer of kernels.py a process, and the whole step.
 WARM = (
     *(
@@ -60,6 +67,12 @@ WARM = (
     script('warm fp32', 'train_step.py', 240, '--dtype', 'fp32', '--rounds', '1'),
     script('warm compiled', 'train_step.py', 240, '--dtype', 'bf16', '--rounds', '1', '--compile'),
     script('warm vit', 'vit_step.py', 240, '--rounds', '1'),
+    *(
+        script(
+            f'warm supernet {n}', 'sampled_vs_extracted.py', 240, *f'--only {SUPERNET} --batch 2 --share {n}/8'.split()
+        )
+        for n in range(8)
+    ),
 )
 TIMED = (
     script('train_step', 'train_step.py', 150, *AMP, '--graph', '--channels-last', '--inference'),
@@ -70,8 +83,8 @@ TIMED = (
     script('loss', 'train_step.py', 100, '--dtype', 'bf16', '--loss-steps', '200', '--batch', '8'),
     script('vit_step', 'vit_step.py', 80, '--rounds', '5'),
     # The largest network of all keeps 0.63 GB a clip for its backward pass: 20 GB.
-    script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90, '--batch', '32'),
-    script('host_time', 'host_time.py', 30),
+    script('sampled_vs_extracted', 'sampled_vs_extracted.py', 90, '--batch', '32', '--only', *WITHOUT, SUPERNET),
+    script('host_time', 'host_time.py', 45),
     script('train_step_fp32', 'train_step.py', 60, '--dtype', 'fp32', '--rounds', '5'),
 )
 
@@ -84,6 +97,7 @@ def argv(step: Step, folder: Path) -> list[str]:
 
 def start(step: Step, folder: Path) -> subprocess.Popen:
     """Begin it; its output goes into the folder."""
+    (folder / f'{step.name}.json').unlink(missing_ok=True)  # of a run before
     with (folder / f'{step.name}.txt').open('w') as out:
         # What lies on the path already stays there: packages of a machine where nothing can be installed.
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
@@ -117,6 +131,26 @@ def finish(step: Step, process: subprocess.Popen, until: float) -> str:
     return 'done' if code == 0 else f'exit code {code}: see {step.name}.txt'
 
 
+def tables(text: str) -> str:
+    """What a report needs of what a benchmark has said: from its first table on; without one all, or its end."""
+    at = f'\n{text}'.find('\n## ')
+    return text[at:] if at >= 0 else text[-20_000:]
+
+
+def report(step: Step, end: str, folder: Path) -> None:
+    """Print what a step has found and add it to the results, so that they are there whatever comes next."""
+    text = (folder / f'{step.name}.txt').read_text(errors='replace')
+    said = f'\n# {step.name}: {end}\n\n{tables(text).rstrip()}\n'
+    print(said, flush=True)
+    with (folder / 'results.md').open('a') as out:
+        out.write(said)
+    with suppress(OSError, ValueError):  # none was written, or half of one
+        figures = json.loads((folder / f'{step.name}.json').read_text())
+        file = folder / 'results.json'
+        before = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**before, step.name: figures}, indent=1) + '\n')
+
+
 def measure(folder: Path, budget: float) -> list[tuple[str, str, float]]:
     """Run everything; (name, how it ended, seconds)."""
     begun, ends = time.monotonic(), []
@@ -127,6 +161,8 @@ def measure(folder: Path, budget: float) -> list[tuple[str, str, float]]:
             until = begun + min(step.limit, budget / 2)
             ends.append((step.name, finish(step, process, until), time.monotonic() - begun))
             print(f'{ends[-1][0]}: {ends[-1][1]}', flush=True)
+            if step in CHECKS:
+                report(step, ends[-1][1], folder)
     finally:
         for process in processes:  # of an interrupt they hear nothing
             stop(process)
@@ -137,7 +173,7 @@ def measure(folder: Path, budget: float) -> list[tuple[str, str, float]]:
             continue
         end = finish(step, start(step, folder), before + min(step.limit, left))
         ends.append((step.name, end, time.monotonic() - before))
-        print(f'{step.name}: {end}, {ends[-1][2]:.0f} s; {left - ends[-1][2]:.0f} s left', flush=True)
+        report(step, f'{end}, {ends[-1][2]:.0f} s; {left - ends[-1][2]:.0f} s left', folder)
     return ends
 
 
@@ -159,10 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('No GPU here: nothing to measure. The benchmarks in this folder each run their CPU part by themselves.')
         return 1
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ('results.md', 'results.json'):
+        (folder / name).unlink(missing_ok=True)
     ends = measure(folder, args.budget)
-    for step in (*CHECKS, *TIMED):
-        text = (folder / f'{step.name}.txt').read_text() if (folder / f'{step.name}.txt').exists() else ''
-        print(f'\n# {step.name}\n{text[-6000:]}')
     print('\n'.join(f'{name}: {end}, {seconds:.0f} s' for name, end, seconds in ends))
     return 0 if all(end == 'done' for name, end, _ in ends if not name.startswith('warm')) else 1
 

@@ -194,8 +194,11 @@ def row(case: Case, name: str, rounds: int, compiled: bool) -> list[object]:
     cells = [case.name, f'{case.bytes(dtype.itemsize) / 1e6:.1f}', f'{case.macs / 1e6:.0f}', f'{bound * 1e6:.1f}']
     cells.append(case.goal)
     if torch.cuda.is_available():
-        ours, theirs = measure(case, dtype, rounds)
-        cells += [f'{ours * 1e6:.1f}', f'{ours / bound:.2f}', f'{theirs * 1e6:.1f}', f'{theirs / ours:.1f}']
+        try:
+            ours, theirs = measure(case, dtype, rounds)
+            cells += [f'{ours * 1e6:.1f}', f'{ours / bound:.2f}', f'{theirs * 1e6:.1f}', f'{theirs / ours:.1f}']
+        except Exception as error:  # a first run on another machine: the other figures are still wanted
+            cells += [f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'[:200], '', '', '']
     if compiled:
         found = case.compiled(name) if case.compiled else None
         fma = f'{found.instructions["FFMA"]} of {sum(found.instructions.values())}' if found else ''

@@ -7,15 +7,19 @@ Every space at its smallest architecture, the median of 101 random ones (by mult
 most 1.10 for the median and the largest. Beside the time the number of tensor operations that are no views, which does
 not depend on the machine: on a GPU each is about one kernel to launch. The optimiser's step is reported apart: of one
 network, over all super-weights, and with what was not sampled kept as it was. Where there is a GPU it is measured: give
-it a batch to fill it (--batch 32).
+it a batch to fill it (--batch 32). Before that our kernels are compiled there, for AutoX3D's and Auto-TSNet's networks
+ten minutes and more; --share 0/8 to 7/8 at once, which time nothing, do it eight times as fast.
 """
 
 import argparse
 import copy
+import os
 import random
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 from common import CLOCKS, Interleaved, add_json, add_timing, show
@@ -24,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.entangle import copy_slices
+from mmnas_video.kernels import batch_norm_launch, depthwise_launch
 from mmnas_video.models.backbones import SuperMBConv3D, SuperP3D, SuperTSNet, SuperViT
 from mmnas_video.search.freeze import frozen_unsampled
 from mmnas_video.space import Arch
@@ -104,17 +109,23 @@ def optimiser_step(model: nn.Module, arch: Arch | None = None) -> Callable[[], N
     return once
 
 
-def measure(name: str, rounds: int, clock: str, batch: int | None) -> list[tuple[Any, ...]]:
-    """The rows of one case."""
-    backbone, arguments, size = CASES[name]
-    size, (now, busy) = (batch or size[0], *size[1:]), CLOCKS[clock]
+def pairs(
+    name: str, size: tuple[int, ...]
+) -> Iterator[tuple[str, Arch, nn.Module, nn.Module, dict[str, Callable[[], None]]]]:
+    """Of one case (which, architecture, supernet, extracted network, a pass of either), one after the other."""
+    backbone, arguments, _ = CASES[name]
     supernet, rng, x = backbone(**arguments).to(DEVICE).train(), random.Random(0), torch.randn(size, device=DEVICE)
     drawn = sorted((supernet.space.sample(rng) for _ in range(101)), key=lambda a: supernet.cost(a, size[1:]).macs)
     archs = {'smallest': supernet.space.smallest, 'median of 101': drawn[50], 'largest': supernet.space.largest}
-    rows = []
     for which, arch in archs.items():
         own = copy_slices(supernet, arch, backbone(**arguments, arch=arch).to(DEVICE)).train()
-        passes = {'sampled': training_pass(supernet, x, arch), 'own': training_pass(own, x)}
+        yield which, arch, supernet, own, {'sampled': training_pass(supernet, x, arch), 'own': training_pass(own, x)}
+
+
+def measure(name: str, size: tuple[int, ...], rounds: int, clock: str) -> list[tuple[Any, ...]]:
+    """The rows of one case."""
+    rows, (now, busy) = [], CLOCKS[clock]
+    for which, arch, supernet, own, passes in pairs(name, size):
         timer = Interleaved(passes, busy, now)
         found = timer.run(rounds)
         counts = {key: operations(once) for key, once in passes.items()}
@@ -143,18 +154,45 @@ def measure(name: str, rounds: int, clock: str, batch: int | None) -> list[tuple
     return rows
 
 
+@contextmanager
+def only_share(share: int, shares: int) -> Iterator[None]:
+    """Launch, and so compile, only one in so many of our kernels; what the others would write stays undefined."""
+    real = depthwise_launch.launch
+
+    def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> None:
+        # What is compiled in: its options, and the types of what it is given.
+        types = [str(a.dtype) if isinstance(a, torch.Tensor) else type(a) for a in args]
+        if zlib.crc32(repr((kernel.fn.__name__, options, types)).encode()) % shares == share:
+            real(kernel, grid, *args, **options)
+
+    with ExitStack() as stack:
+        for module in (batch_norm_launch, depthwise_launch):
+            stack.enter_context(mock.patch.object(module, 'launch', launch))
+        yield
+
+
 def main() -> None:
     """Measure every case at three architectures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', choices=CASES, default=list(CASES), help='cases (default: all)')
     add_timing(parser)
     parser.add_argument('--batch', type=int, help="clips (or images) a batch (default: each case's own, for a CPU)")
+    parser.add_argument('--share', metavar='I/N', help='time nothing: compile the I-th of N shares of our kernels')
     add_json(parser)
     args = parser.parse_args()
     keep_freed_memory()  # as our tools do
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    rows = [row for name in args.only for row in measure(name, args.rounds, args.clock, args.batch)]
+    sizes = {name: (args.batch or CASES[name].size[0], *CASES[name].size[1:]) for name in args.only}
+    if args.share:
+        os.nice(5)  # behind what is compiled beside it for benchmarks that come before
+        with only_share(*map(int, args.share.split('/'))):
+            for name, size in sizes.items():
+                for *_, passes in pairs(name, size):
+                    for once in passes.values():
+                        once()
+        return
+    rows = [row for name, size in sizes.items() for row in measure(name, size, args.rounds, args.clock)]
     header = ('space', 'input', 'arch', 'MMACs', 'extracted ms', 'sampled ms', 'ratio', 'operations', 'of the sampled')
     header += ('SGD ms', 'of the supernet', 'with the rest kept', 'rounds dropped')
     show(f'Sampled against extracted, forward + backward, {args.clock} time', header, rows, args.out)

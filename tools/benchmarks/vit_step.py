@@ -12,6 +12,7 @@ as two forwards. Without a GPU the CPU is timed, nothing is compiled and no shar
 """
 
 import argparse
+import functools
 import math
 import random
 import sys
@@ -59,6 +60,7 @@ class TimmRecognizer(nn.Module):
         return (self.backbone(clips[:, 0, :, 0]),)
 
 
+@functools.cache  # it takes seconds
 def nearest(macs: int) -> tuple[Arch, int]:
     """The drawn architecture whose multiply-adds for a clip are nearest to ``macs``, and what these are."""
     with torch.device('meta'):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmnas_video.cost import AdditiveCost, Block, Cost
 from mmnas_video.entangle import Mixture, Searchable, Slice, add_local_weights, mixtures_uncompiled
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
     KEPT_INPUTS,
@@ -92,8 +92,7 @@ class SuperP3D(Searchable, BaseModule):
     ) -> None:
         BaseModule.__init__(self, init_cfg)
         for key, value, least in (('cells', cells, 1), ('channels', channels, 2), ('kept_inputs', kept_inputs, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f'backbone.{key}: found {value!r}, expected a whole number of at least {least}')
+            check_number(f'backbone.{key}', value, least)
         space = cell_space(nodes, operators, space_name)
         Searchable.__init__(self, _pinned(space, fixed, arch, genotype))
         self.in_channels, self.kept_inputs = in_channels, kept_inputs

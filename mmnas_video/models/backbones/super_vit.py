@@ -23,7 +23,7 @@ from mmnas_video.entangle import (
     recomputed,
     spread,
 )
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_one_of
 from mmnas_video.registry import MODELS
 from mmnas_video.space import (
     QKV_ROUNDINGS,
@@ -102,8 +102,8 @@ class SuperViT(Searchable, BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)
-        _one_of('qkv_rounding', qkv_rounding, QKV_ROUNDINGS)
-        _one_of('pool', pool, ('cls', 'mean'))
+        check_one_of('backbone.qkv_rounding', qkv_rounding, QKV_ROUNDINGS)
+        check_one_of('backbone.pool', pool, ('cls', 'mean'))
         name = space_name or (table if isinstance(table, str) else 'vit')
         table = vit_table(table)
         space = vit_space(table, vit_tubes(table.tubes if tubes is None else tubes, max_kernel_volume), name)
@@ -247,8 +247,3 @@ class SuperViT(Searchable, BaseModule):
     def latency_blocks(self, arch: Mapping[str, Value], shape: Sequence[int]) -> Iterator[Block]:
         """Tubes, layers, and the rest."""
         return vit_blocks(self, arch, shape)
-
-
-def _one_of(key: str, value: str, offered: Sequence[str]) -> None:
-    if value not in offered:
-        raise ConfigError(f'backbone.{key}: found {value!r}, expected one of {list(offered)}')

@@ -23,7 +23,7 @@ from mmnas_video.entangle import (
     strided,
     weigh,
 )
-from mmnas_video.errors import ConfigError
+from mmnas_video.errors import ConfigError, check_one_of
 from mmnas_video.space import FUSIONS, Value, fused_channels
 
 from .group import JoinedInput
@@ -190,7 +190,6 @@ def _check(fusions: Sequence[str], merge: str, kernel_size: int) -> None:
     unknown = [fusion for fusion in fusions if fusion not in FUSIONS]
     if unknown or not fusions:
         raise ConfigError(f'fusion: found the fusions {list(fusions)}, expected some of {list(FUSIONS)}')
-    if merge not in MERGES:
-        raise ConfigError(f'fusion.merge: found {merge!r}, expected one of {list(MERGES)}')
+    check_one_of('fusion.merge', merge, MERGES)
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ConfigError(f'fusion.kernel_size: found {kernel_size!r}, expected an odd number of frames')
