@@ -568,7 +568,7 @@ def test_masks_of_tuning_are_of_the_rank_and_the_call(monkeypatch):
     def drawn(rank, calls):
         monkeypatch.setattr('mmnas_video.search.tuning.get_rank', lambda: rank)
         tuning = Tuning.__new__(Tuning)
-        tuning.hook, tuning.calls = SimpleNamespace(seed=3, bare=torch.nn.Linear(2, 3)), calls
+        tuning.hook, tuning.calls = SimpleNamespace(seed=3, device=torch.device('cpu')), calls
         with tuning._own_masks():
             return tuple(torch.rand(7).tolist())
 

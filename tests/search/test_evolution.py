@@ -269,12 +269,11 @@ def test_the_line_of_a_generation():
     """7 candidates in half a minute. Rejects candidates a second, and a share of time in forward passes."""
     best, said = Candidate(Arch({'a': 3}), 0.5, Cost(52_345_678, 7)), []
     hook = SimpleNamespace(
-        record=None,
         evolution=SimpleNamespace(best=best, generation=3, seen=range(1234)),
         clock=SimpleNamespace(total=30.0, overhead=0.25, restart=lambda: None),
         runner=SimpleNamespace(logger=SimpleNamespace(info=said.append)),
     )
-    EvolutionSearchHook._note(hook, [best] * 7)
+    EvolutionSearchHook._log(hook, 7)
     assert said == [
         'Evolution(generation) [3]  7 candidates, 1,234 so far  best: 0.5 at 52.35 MMACs  14 candidates a minute, '
         '25.0% of the time not in forward'
