@@ -5,7 +5,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
@@ -13,17 +12,14 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
 from .bad_sample import MISTAKES, BadSample, bad_reason
-from .checks import check_exact_frames, check_not_empty, check_some_exist, check_sources, is_local
+from .checks import check_exact_frames, check_sources, is_local
 from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
-from .labels import LABEL_KEYS, check_range, label_ends, listed_labels
+from .labels import Label
+from .listing import Listing, listing_of
 from .redraw import add_redrawn
 from .seed import derive_seed, seeded
-from .video_ids import hashes, video_id
 from .workers import give_memory_back, outlive_sigterm
-
-# Where MMAction2's datasets keep a sample's path.
-PATH_KEYS = ('filename', 'frame_dir', 'img_path', 'audio_path')
 
 
 @DATASETS.register_module()
@@ -74,24 +70,22 @@ class SeededDataset(Dataset):
         if self.held_out is not None and held_out.get('pipeline') and isinstance(dataset, dict):
             scored = _build({**dataset, 'pipeline': held_out['pipeline']}, f'{config_key}.held_out')
             check_exact_frames(scored.pipeline.transforms, f'{config_key}.held_out')
-        _list(self.dataset, self.dataset_key)
-        several = None
-        if getattr(self.dataset, 'multi_class', False):
-            several = label_ends(listed_labels(self.dataset))
-            classes = self.dataset.num_classes
-            check_range(several, self.dataset, self.dataset_key, classes, f'{self.dataset_key}.num_classes')
-        infos = (self.dataset.get_data_info(row) for row in range(len(self.dataset)))
-        listed = [(self._path(info), _label(info)) for info in infos]
-        paths, labels = [path for path, _ in listed], [label for _, label in listed]
-        check_not_empty({self.dataset_key: paths})
-        check_some_exist(paths, self.dataset_key)
-        #: The classes that the list names.
-        self.labels = frozenset(labels)
-        #: The smallest and the largest of them; None where they are no numbers.
-        self.label_ends = several or label_ends(labels)
-        self._ids = hashes([video_id(path) for path in paths])
-        # Arrays: a list would be copied into each worker, little by little.
-        self._rows = np.asarray(self._part(self.held_out, paths, labels))
+        if isinstance(dataset, dict):
+            self.listing = listing_of(self.dataset, dataset, self.dataset_key, self.held_out)
+            self.dataset = self.listing.seen_by(self.dataset)
+        else:
+            self.listing = Listing(self.dataset, self.dataset_key, self.held_out)
+        self._rows = self._part(self.held_out)
+
+    @property
+    def labels(self) -> frozenset[Hashable]:
+        """The classes that the list names."""
+        return self.listing.labels
+
+    @property
+    def label_ends(self) -> tuple[Label, Label] | None:
+        """The smallest and the largest of them; None where they are no numbers."""
+        return self.listing.label_ends
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -136,40 +130,38 @@ class SeededDataset(Dataset):
 
     def file_ids(self) -> list[str]:
         """Return what identifies each sample's file, for :func:`check_disjoint`: its absolute path."""
-        paths = (self._path(self.get_data_info(index)) for index in range(len(self)))
-        return [os.path.abspath(path) if is_local(path) else path for path in paths]
+        paths = (self.listing.path_of(self.get_data_info(index)) for index in range(len(self)))
+        here = os.getcwd()  # which os.path.abspath asks for at each
+        return [os.path.normpath(os.path.join(here, path)) if is_local(path) else path for path in paths]
 
     def file_of(self, index: int) -> str:
         """Path of sample ``index``, as listed."""
-        return self._path(self.get_data_info(index))
+        return self.listing.path_of(self.get_data_info(index))
 
     def ids(self) -> np.ndarray:
         """Hash of each sample's :func:`video_id`, (samples,) uint64: equal in every dataset that has the video."""
-        return self._ids[self._rows]
+        return self.listing.ids[self._rows]
 
     def other_ids(self) -> np.ndarray:
         """As :meth:`ids`, of the listed clips that are not in this part: those of the other part, if it is split."""
-        return np.delete(self._ids, self._rows)
+        return np.delete(self.listing.ids, self._rows)
 
     def placed(self, names: Iterable[str]) -> list[str]:
         """Files of another list, as this dataset would name them: below its data prefix."""
-        prefixes = self._prefixes()
+        prefixes = self.listing.prefixes()
         return [os.path.join(*prefixes[:1], name) for name in names]
 
     def drop(self, ids: np.ndarray) -> int:
         """Leave out the samples whose video is among ``ids`` (hashes); returns how many. Before any sampler is made."""
-        keep = ~np.isin(self._ids[self._rows], ids)
+        keep = ~np.isin(self.listing.ids[self._rows], ids)
         self._rows = self._rows[keep]
         return int((~keep).sum())
 
-    def _part(self, part: HeldOut | None, paths: list[str], labels: list[Hashable]) -> list[int] | range:
-        if part is None:
-            return range(len(paths))
-        names = self._relative(paths)
-        rows = part.indices([video_id(name) for name in names] if part.by == 'video' else names, labels)
-        if not rows:
+    def _part(self, part: HeldOut | None) -> np.ndarray:
+        rows = self.listing.rows(part)
+        if not len(rows):
             raise ConfigError(
-                f"{self.key}.held_out: found part '{part.part}' of {len(paths)} clips empty, expected "
+                f"{self.key}.held_out: found part '{part.part}' of {len(self.listing.ids)} clips empty, expected "
                 'at least 1 clip. A class needs 2 clips to be split.'
             )
         return rows
@@ -178,30 +170,12 @@ class SeededDataset(Dataset):
         """Run the pipeline step by step: an error before there are pictures is the file's, a later one is
         not."""
         sample: Any = self.dataset.get_data_info(row)
-        path = self._path(sample)
+        path = self.listing.path_of(sample)
         steps = self.dataset.pipeline.transforms
         if type(self.dataset).prepare_data is not BaseDataset.prepare_data:
             steps = [lambda _: self.dataset.prepare_data(row)]  # its own way of loading is one step
         with self._in_work.on(path):
             return _run(steps, sample, path)
-
-    def _path(self, info: dict[str, Any]) -> str:
-        for name in PATH_KEYS:
-            if name in info:
-                return str(info[name])
-        raise ConfigError(
-            f'{self.dataset_key}: found samples with the keys {sorted(info)}, expected one of {", ".join(PATH_KEYS)}.'
-        )
-
-    def _prefixes(self) -> list[str]:
-        return [p for p in (self.dataset.data_prefix or {}).values() if p and is_local(p)]
-
-    def _relative(self, paths: list[str]) -> list[str]:
-        """Paths below the data prefix, so that a split does not depend on where the data lies."""
-        prefixes = self._prefixes()
-        if not prefixes:
-            return paths
-        return [os.path.relpath(path, prefixes[0]) if is_local(path) else path for path in paths]
 
 
 def _run(steps: Sequence[Callable[[Any], Any]], sample: Any, path: str) -> Any:
@@ -219,26 +193,7 @@ def _run(steps: Sequence[Callable[[Any], Any]], sample: Any, path: str) -> Any:
     return sample
 
 
-def _label(info: dict[str, Any]) -> Hashable:
-    label = next((info[name] for name in LABEL_KEYS if name in info), 0)
-    if isinstance(label, torch.Tensor):  # of MMAction2's multi_class: 1 for each class of the video
-        return tuple(label.nonzero().flatten().tolist())
-    return label if isinstance(label, int) else str(label)
-
-
 def _build(cfg: dict[str, Any], key: str) -> Any:
     check_sources(cfg, key)
     lazy = {'lazy_init': True} if 'ann_file' in cfg or 'split' in cfg else {}
     return DATASETS.build({**cfg, **lazy})
-
-
-def _list(dataset: BaseDataset, key: str) -> None:
-    """Read the annotation list, which ``lazy_init`` has put off, so that its errors can be told from
-    others."""
-    try:
-        dataset.full_init()
-    except (AssertionError, IndexError, ValueError, OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"{key}.ann_file: cannot read '{dataset.ann_file}' as the list of a {type(dataset).__name__} "
-            f"({error}), expected lines 'path label' (videos) or 'folder frames label' (raw frames)."
-        ) from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,6 +129,7 @@ class SearchHook(Hook):
         self._validation = ExitStack()
         self.final = Selection(self)
         self._validated: Arch | None = None  # with the weights as they are
+        self._metrics: Mapping[str, Any] = {}  # of the last validation
         # What before_run builds; of a hook that is in no run the rest is not there.
         self.searchable: Searchable | None = None
         self.held_out: BatchStream | TaskStreams | None = None
@@ -251,9 +254,11 @@ class SearchHook(Hook):
                 f'Search: found an architecture of {self.cost(arch)._asdict()}, outside the budget '
                 f'{self.budget.to_dict()}: raise cost_weight, or let EvolutionSearchHook find one in the checkpoint'
             )
-        if has_validation(runner) and self._validated != arch:
-            runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
-            runner.val_loop.run()
+        if has_validation(runner):
+            if self._validated != arch:
+                runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
+                runner.val_loop.run()
+            self._write_arch(arch, epoch=runner.epoch, final=True)  # with what that has found
         if self.held_out:
             self.held_out.close()
         if self.record:
@@ -362,6 +367,11 @@ class SearchHook(Hook):
         statistics."""
         self._validated = self._look_at_found(runner)
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Keep the figures: those of what was found stand in arch.json."""
+        super().after_val_epoch(runner, metrics)
+        self._metrics = metrics or {}
+
     def before_test_epoch(self, runner: Runner) -> None:
         """Test what would be validated."""
         self._look_at_found(runner)
@@ -461,7 +471,10 @@ class SearchHook(Hook):
         self.chosen = arch
         if self.record:
             score = self.epoch_summary().get('score')
-            more = {'pareto': self.pareto} if self.pareto else {}
+            more: dict[str, Any] = {'pareto': self.pareto} if self.pareto else {}
+            if final and self._validated == arch:
+                figures = {k: float(v) for k, v in self._metrics.items() if isinstance(v, Real)}
+                more['validated'] = {k: v for k, v in figures.items() if math.isfinite(v)}
             search = self.about(epoch=epoch, final=final, score=score, data=self.data, **more)
             self.record.write_arch(arch, self.cost(arch), self.shape, search)
 

@@ -84,6 +84,13 @@ class RecordedSearch:
         """Whether the search has come to its end (``arch.json`` says ``"final": false`` before)."""
         return self.arch_source == 'arch.json' and self.info.get('final') is not False
 
+    @property
+    def validated(self) -> dict[str, float]:
+        """Metrics of what was found with inherited weights, by the config's validation; empty where there was none."""
+        found = self.info.get('validated') if self.final else None
+        metrics = found if isinstance(found, Mapping) else {}
+        return {str(name): value for name, value in metrics.items() if finite(value) is not None}
+
     def target(self, cost: str = 'macs') -> float | None:
         """What the search aimed at of a cost: of MACs what its last epoch names that does, else its budget's upper
         bound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmnas_video.errors import ConfigError
@@ -130,15 +130,23 @@ def _alone(record: RecordedSearch) -> str:
     """The outcome of a search without a comparison."""
     if not record.final:
         return 'The search has not come to its end; below is as far as it has got.'
-    if not record.tested:
-        return 'The search has come to its end; there is no test result of the network trained from scratch.'
-    metrics = ', '.join(_metric(name, value) for name, value in sorted(record.tested.items()))
-    return f'Trained from scratch and tested, the network that was found reaches {metrics}.'
+    if record.tested:
+        return f'Trained from scratch and tested, the network that was found reaches {_metrics(record.tested)}.'
+    alone = 'there is no test result of the network trained from scratch'
+    if not record.validated:
+        return f'The search has come to its end; {alone}.'
+    means = {name: value for name, value in record.validated.items() if name.startswith('mean/')}
+    reached = _metrics(means or record.validated) + (' (mean over the data sets)' if means else '')
+    return f'With inherited weights the network that was found reaches {reached} in validation; {alone}.'
+
+
+def _metrics(metrics: Mapping[str, float]) -> str:
+    return ', '.join(_metric(name, value) for name, value in sorted(metrics.items()))
 
 
 def _metric(name: str, value: float) -> str:
     """``acc/top1: 0.913`` as a reader has it; other metrics by their own names."""
-    found = re.fullmatch(r'acc/top(\d+)', name)
+    found = re.fullmatch(r'(?:acc|mean)/top(\d+)', name)
     return f'{page.percent(value)} % top-{found[1]}' if found else f'{name} {page.plain(value)}'
 
 
@@ -150,6 +158,7 @@ def _search_body(record: RecordedSearch, album: Album, networks: Networks, share
             'The chosen network' if record.final else 'The most probable network so far',
             sections.network(record, album),
         ),
+        page.section('What was found, on each data set', sections.validation(record)),
         page.section('How the search went', sections.curves(record, album)),
         page.section('Accuracy against cost', pareto([record], album, networks, share)),
         page.section('How to go on', sections.commands(record)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,6 +88,26 @@ def stages(record: RecordedSearch) -> str:
             'on average over the stages. What follows is the last stage.</p>'
         )
     return html
+
+
+def validation(record: RecordedSearch) -> str:
+    """Of a joint search (metrics ``NAME/topK``), each data set's accuracy with inherited weights; empty for others."""
+    table: dict[str, dict[int, float]] = {}
+    for name, value in record.validated.items():
+        if (found := re.fullmatch(r'(.+)/top(\d+)', name)) and found[1] != 'acc':
+            table.setdefault(found[1], {})[int(found[2])] = value
+    if len(table) < 2:
+        return ''  # one data set: the result at the top says it
+    ks = sorted({k for row in table.values() for k in row})
+    head = '<th>data set</th>' + ''.join(f'<th>top-{k} [%]</th>' for k in ks)
+    lines = ''.join(
+        f'<tr><td>{page.text(name)}</td>' + ''.join(f'<td>{page.percent(row.get(k))}</td>' for k in ks) + '</tr>'
+        for name, row in table.items()
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+        '<p class="soft small">Of the validation lists, with inherited weights.</p>'
+    )
 
 
 def _nats(value: float | None) -> str:

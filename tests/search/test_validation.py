@@ -67,10 +67,13 @@ def accuracy(made, search, arch):
 )
 def test_the_last_validation_is_of_what_was_found(hook, count, tmp_path):
     """Rejects a run whose last figures are of the architecture before the selection, or of the weights before its
-    tuning; and a validation of the same network with the same weights twice."""
+    tuning; a validation of the same network with the same weights twice; and an arch.json without these figures, or
+    with those of another validation."""
     made, search, seen = searched(hook, tmp_path)
-    found = Arch(json.loads((tmp_path / 'search/arch.json').read_text())['arch'])
+    left = json.loads((tmp_path / 'search/arch.json').read_text())
+    found = Arch(left['arch'])
     arch, top1 = seen[-1]
+    assert left['search']['validated'] == {'top1': top1} and left['search']['final']
     assert arch == found and top1 == pytest.approx(accuracy(made, search, found))
     assert len(seen) in (count if isinstance(count, tuple) else (count,))
     if isinstance(count, tuple):  # nothing was trained: anew only where the selection has changed its mind

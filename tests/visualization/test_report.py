@@ -237,6 +237,27 @@ def test_a_search_without_a_comparison_lacks_nothing(quick, make_search):
         assert ('reaches 71.2 % top-1, f1 0.5.' in report._result(read_search(work_dir))) == told
 
 
+def test_a_joint_search_says_its_accuracy_on_each_data_set(quick, make_search):
+    """Rejects: the result of a joint search on the screen only; figures of a search that is still under way."""
+    work_dir, _, _ = make_search(epochs=2, steps=1, candidates=0)
+    (work_dir / 'search' / 'table.json').unlink()
+    file = work_dir / 'search' / 'arch.json'
+    found = json.loads(file.read_text())
+    figures = {'image/top1': 0.575, 'image/top5': 0.912, 'mean/top1': 0.4375, 'mean/top5': None}
+    found['search'].update(validated={**figures, 'image/other': 3.0}, final=True)
+    file.write_text(json.dumps(found))
+    text = _read(write_report(work_dir, png=False)).text
+    assert 'reaches 43.8 % top-1 (mean over the data sets) in validation; there is no test result' in text
+    assert re.search(r'data set\s+top-1 \[%\]\s+top-5 \[%\]\s+image\s+57.5\s+91.2\s+mean\s+43.8\s+–', text), text
+    found['search'].update(validated={'acc/top1': 0.5, 'f1': 0.25})
+    file.write_text(json.dumps(found))
+    text = _read(write_report(work_dir, png=False)).text
+    assert 'reaches 50.0 % top-1, f1 0.25 in validation' in text and 'data set' not in text
+    found['search'].update(final=False)
+    file.write_text(json.dumps(found))
+    assert 'in validation' not in _read(write_report(work_dir, png=False)).text
+
+
 @pytest.mark.parametrize(
     ('lines', 'left_out'),
     [
