@@ -172,8 +172,13 @@ def _check_form(data: Any, source: str) -> None:
         _check_type(f'space.{key}', data['space'].get(key), str, source)
     for kind, row in data.get('rates', {}).items():
         rates = row.get('ms') if isinstance(row, Mapping) else None
-        if not isinstance(rates, list) or not all(_is_rate(rate) for rate in rates):
+        if not _are_rates(rates):
             raise ConfigError(f'{source}: found the rates {rates!r} of {kind!r}, expected numbers from 0')
+    for row in data['measured']:
+        if not isinstance(row, Mapping) or not _are_rates([row.get('ms')], row.get('arch'), row.get('blocks')):
+            raise ConfigError(
+                f'{source}: found the measured network {shown(row)}, expected its arch, ms and blocks as numbers from 0'
+            )
 
 
 def _check_type(key: str, value: Any, kind: type, source: str) -> None:
@@ -183,6 +188,10 @@ def _check_type(key: str, value: Any, kind: type, source: str) -> None:
 
 def _is_rate(rate: Any) -> bool:
     return isinstance(rate, (int, float)) and not isinstance(rate, bool) and math.isfinite(rate) and rate >= 0
+
+
+def _are_rates(*lists: Any) -> bool:
+    return all(isinstance(rates, list) and all(map(_is_rate, rates)) for rates in lists)
 
 
 class Latency:
