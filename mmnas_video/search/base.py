@@ -254,10 +254,9 @@ class SearchHook(Hook):
                 f'Search: found an architecture of {self.cost(arch)._asdict()}, outside the budget '
                 f'{self.budget.to_dict()}: raise cost_weight, or let EvolutionSearchHook find one in the checkpoint'
             )
-        if has_validation(runner):
-            if self._validated != arch:
-                runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
-                runner.val_loop.run()
+        if has_validation(runner) and self._validated != arch:
+            runner.logger.info('Search: validation of the architecture that was found, with inherited weights')
+            runner.val_loop.run()
             self._write_arch(arch, epoch=runner.epoch, final=True)  # with what that has found
         if self.held_out:
             self.held_out.close()

@@ -87,7 +87,7 @@ class RecordedSearch:
     @property
     def validated(self) -> dict[str, float]:
         """Metrics of what was found with inherited weights, by the config's validation; empty where there was none."""
-        found = self.info.get('validated') if self.final else None
+        found = self.info.get('validated')  # a search writes it with its end
         metrics = found if isinstance(found, Mapping) else {}
         return {str(name): value for name, value in metrics.items() if finite(value) is not None}
 

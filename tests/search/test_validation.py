@@ -1,6 +1,7 @@
 """What a search validates: the architecture that it would name, and at its end the one that it has named."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,11 @@ class Validations(Hook):
 
     def __init__(self, search):
         self.search, self.seen, self.archs = search, [], []
+
+    def before_val_epoch(self, runner):
+        file = Path(runner.work_dir) / 'search' / 'arch.json'
+        left = json.loads(file.read_text())['search'] if file.exists() else {}
+        assert 'validated' not in left, 'figures of an earlier validation, maybe of another architecture'
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.archs.append(self.active)
