@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import gc
 import os
 import select
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.errors import ConfigError, RunError, StackError
@@ -24,7 +27,8 @@ AGAIN = 'no file is left half written; give the same command again'
 
 def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
     """Run a tool's ``main``; a mistake in config or files, and a disk that is full, end with one message each, not with
-    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.)
+    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.) For one of several ranks this does not
+    return: its process ends here.
 
     Args:
         main: of the tool.
@@ -34,6 +38,19 @@ def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
         Exit status: that of ``main`` or 0, 2 for a mistake, 3 for what befell the run, 130 after Ctrl-C and 143 after
         SIGTERM (both of which say how to go on), 141 if whoever reads the output has gone (``| head``).
     """
+    try:
+        status = _status_of(main, go_on)
+    except SystemExit as end:
+        if not (_in_group() and isinstance(end.code, int)):
+            raise
+        status = end.code
+    if _in_group():
+        _end_rank(status)
+    return status
+
+
+def _status_of(main: Callable[[], int | None], go_on: str) -> int:
+    """See ``run_tool``."""
 
     def terminate(number: int, frame: Any) -> None:
         print(f'terminated; {go_on}', file=sys.stderr)
@@ -78,6 +95,30 @@ def _flushed(main: Callable[[], int | None]) -> int:
         raise
     sys.stdout.flush()
     return status
+
+
+def _in_group() -> bool:
+    """Whether this process is one of several ranks."""
+    torch = sys.modules.get('torch')
+    return bool(torch) and torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _end_rank(status: int) -> NoReturn:
+    """End this process as ``sys.exit`` would, without the interpreter's own end: a thread of gloo that only then lets
+    go of a collective's tensors asks for the interpreter, is ended for it, and so aborts the process (-6) whose run is
+    complete; torchrun kills the other ranks for that, whatever they are still writing. ``destroy_process_group`` is not
+    enough, as its threads live as long as anything, such as a model in DDP, names the group.
+    """
+    import torch
+
+    if not status:  # else the others may never send what this rank still waits for
+        torch.distributed.destroy_process_group()
+    threading._shutdown()  # these three are what the end of a process of multiprocessing is made of
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _nobody_reads(file: int) -> bool:

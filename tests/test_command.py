@@ -57,6 +57,45 @@ def test_the_status_of_a_main_that_has_one():
     assert (run_tool(lambda: 1), run_tool(lambda: None), run_tool(lambda: 0)) == (1, 0, 0)
 
 
+def test_a_rank_ends_when_its_threads_have(tmp_path):
+    """A collective whose tensors a thread of gloo still lets go of. Rejects leaving it to the interpreter's end, which
+    aborts the process (-6) and has torchrun kill the other ranks; ``destroy_process_group`` by itself, which leaves the
+    threads alone while anything names the group; and an end that forgets what was to be done and printed at exit."""
+    text = """
+import atexit, sys, threading, time
+import torch
+from mmnas_video.command import run_tool
+
+class Slow(torch.Tensor):
+    def __del__(self):
+        if threading.current_thread() is not threading.main_thread():
+            dropped.set()
+            while not sys.is_finalizing():
+                time.sleep(0.001)
+
+def main():
+    torch.distributed.init_process_group('gloo', init_method=f'file://{sys.argv[1]}', rank=0, world_size=1)
+    while not dropped.wait(0.02):  # until the thread is the last to let go
+        value = torch.ones(3).as_subclass(Slow)
+        work = torch.distributed.all_reduce(value, async_op=True)
+        del value
+        work.wait()
+        del work
+    named.append(torch.distributed.group.WORLD)
+    atexit.register(print, 'said at exit')
+    print('printed', end=' ')
+    return int(sys.argv[2])
+
+named = []
+dropped = threading.Event()
+sys.exit(run_tool(main))
+"""
+    for status in (0, 3):
+        command = [sys.executable, '-c', text, str(tmp_path / f'store{status}'), str(status)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout) == (status, 'printed said at exit\n'), done.stderr
+
+
 def test_sigterm_says_how_to_go_on(capsys):
     """Rejects a handler that stays after the tool, one that is silent, and one that lets the tool go on."""
     before = signal.getsignal(signal.SIGTERM)
