@@ -1,7 +1,7 @@
 # Search: AutoX3D's kinds of choices in a small space, on generated motion videos, for 2 CPU cores.
 #   python tools/search.py configs/demo/autox3d.py
-# Cost: 40 epochs x 37 steps of 16 clips (600 clips train the weights, 200 held-out ones the architecture), then 10
-#   epochs of training what was found; about 4 minutes on 2 idle cores. Needs python tools/data/make_demo.py once.
+# Cost: 40 epochs x 37 steps of 16 clips (600 clips train the weights, 200 held-out ones the architecture), then 20
+#   epochs of training what was found; about 5 minutes on 2 idle cores. Needs python tools/data/make_demo.py once.
 # Space (computed): 7,962,624 architectures, 1,358,976 to 11,036,416 MACs at 8 x 32 x 32; target 2.5e6.
 # What comes out: work_dirs/autox3d/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}, and the
 #   network trained from scratch with its top-1 in work_dirs/autox3d/retrain/.

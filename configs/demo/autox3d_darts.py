@@ -4,7 +4,7 @@
 #   python tools/seeds.py configs/demo/autox3d_darts.py --seeds 3     (the same from three seeds, and how far they
 #   agree)
 # Cost: 20 epochs x 37 steps of 16 clips for the weights and 16 held-out ones for the architecture, each through the
-#   whole supernet; then 10 epochs of training what was found. Needs python tools/data/make_demo.py once.
+#   whole supernet; then 20 epochs of training what was found. Needs python tools/data/make_demo.py once.
 # Space: that of autox3d.py, 7,962,624 architectures, 1,358,976 to 11,036,416 MACs at 8 x 32 x 32; target 4e6.
 # What comes out: work_dirs/autox3d_darts/search/{arch.json,history.jsonl,report.html,extracted.py,extracted.pth}, and
 #   the network trained from scratch with its top-1 in work_dirs/autox3d_darts/retrain/.
