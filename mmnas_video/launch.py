@@ -185,7 +185,8 @@ def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
     for hook in short.get('custom_hooks') or []:
         known = hook_class(hook)
         for option, most in getattr(known, 'dry_options', {}).items():
-            hook[option] = min(hook.get(option, most), most)
+            given = hook.get(option)
+            hook[option] = most if given is None else min(given, most)
         for option, most in getattr(known, 'dry_if_given', {}).items():
             if hook.get(option):
                 hook[option] = min(hook[option], most)

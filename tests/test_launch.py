@@ -181,6 +181,7 @@ class Elsewhere(Hook):
     ('hook', 'given', 'short'),
     [
         (Elsewhere, {}, dict(rounds=3)),
+        (Elsewhere, dict(rounds=None, polish=None), dict(rounds=3, polish=None)),
         (Elsewhere, dict(rounds=2, polish=7, candidates=5), dict(rounds=2, polish=2, candidates=5)),
         ('UniformSearchHook', {}, dict(candidates=2, score_batches=1, calibration_clips=2)),
         ('DARTSSearchHook', {}, dict(score_batches=1, warmup_epochs=0, calibration_clips=2)),
@@ -194,7 +195,8 @@ class Elsewhere(Hook):
     ],
 )
 def test_a_hook_says_itself_what_a_dry_run_makes_short(hook, given, short, tmp_path):
-    """Rejects options that are known by their names, a phase begun that the full run has not, and one made longer."""
+    """Rejects options that are known by their names, a phase begun that the full run has not, one made longer, and a
+    comparison with None, which stands for a default."""
     cfg = config({}, work_dir=str(tmp_path))
     cfg.custom_hooks = [dict(type=hook, **given)]
     assert shortened(cfg).custom_hooks == [dict(type=hook, **short)]
