@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
+from mmengine.dist import barrier, get_world_size, init_dist, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -179,13 +179,14 @@ def shortened(cfg: Config, steps: int = DRY_STEPS) -> Config:
     short.resume, short.load_from = False, cfg.get('load_from') if cfg.get('resume') in (None, False, AUTO) else None
     for key in filter(short.get, LOOPS.values()):
         # MMEngine takes num_batch_per_epoch at its word, also where the list is shorter than that.
-        whole = len(whole_loader(cfg, key).dataset) // short[key].batch_size
+        whole = len(whole_loader(cfg, key).dataset) // (short[key].batch_size * get_world_size())
         if whole:
             short[key].num_batch_per_epoch = min(steps, whole)
     for hook in short.get('custom_hooks') or []:
         known = hook_class(hook)
         for option, most in getattr(known, 'dry_options', {}).items():
-            hook[option] = min(hook.get(option, most), most)
+            given = hook.get(option)
+            hook[option] = most if given is None else min(given, most)
         for option, most in getattr(known, 'dry_if_given', {}).items():
             if hook.get(option):
                 hook[option] = min(hook[option], most)
@@ -211,6 +212,7 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     Raises:
         ConfigError: an epoch would have no step, or a part of the config cannot be built.
     """
+    join_ranks(cfg)
     with building(cfg):
         _steps_of(cfg)
         for hook in filter(is_search_hook, cfg.get('custom_hooks') or []):

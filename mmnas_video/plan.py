@@ -320,9 +320,10 @@ class Plan:
 
     def on(self, ranks: int) -> dict[str, Any]:
         """Plain numbers: ``epochs``, ``steps_per_epoch``, ``steps``; ``clips`` (of training), ``held_out_clips`` and
-        ``decoded_frames`` of the whole run; ``rank_macs``, multiply-adds of one rank over the whole run;
-        ``reference_macs``, those of a training clip in one forward pass; ``params``, ``checkpoint_bytes``, and what a
-        step sums over the ranks, ``gradient_bytes`` and ``alpha_bytes``; ``data``, ``space``.
+        ``decoded_frames`` of the whole run, and of these ``kept_frames``, which each machine decodes for itself;
+        ``rank_macs``, multiply-adds of one rank over the whole run; ``reference_macs``, those of a training clip in one
+        forward pass; ``params``, ``checkpoint_bytes``, and what a step sums over the ranks, ``gradient_bytes`` and
+        ``alpha_bytes``; ``data``, ``space``.
 
         Raises:
             ConfigError: what :func:`steps_of` refuses.
@@ -331,13 +332,16 @@ class Plan:
         space = self.networks.space
         works = self.hook.step_work(ranks) if self.hook else [Work('sampled')]
         after = self.hook.selection_work(space, ranks, epochs) if self.hook else []
-        macs = clips = held = frames = reference = 0.0
+        macs = clips = held = frames = kept = reference = 0.0
         for part in self.data:
             steps, whole = per_epoch[part.name] * epochs, sum(per_epoch.values()) * epochs
             shares = {work: work.share(epochs) * (whole if work.every_set else steps) for work in works}
-            seen = ranks * max((_batch(work, part) * shares[work] for work in works if work.held_out), default=0.0)
-            clips, held = clips + steps * ranks * part.batch, held + seen
-            frames += (steps * ranks * part.batch + seen) * part.frames
+            drawn = [work for work in works if work.held_out and work.kept is None]
+            seen = ranks * max((_batch(work, part) * shares[work] for work in drawn), default=0.0)
+            same = max((_batch(work, part) * work.kept for work in works if work.kept), default=0.0)
+            clips, held = clips + steps * ranks * part.batch, held + seen + same
+            frames += (steps * ranks * part.batch + seen + same) * part.frames
+            kept += same * part.frames
             macs += sum(shares[work] * self._macs(work, part) for work in works)
             reference += steps * ranks * part.batch * self.networks.macs(works[0].network, part.shape)
         for work in after:
@@ -351,6 +355,7 @@ class Plan:
             'clips': round(clips),
             'held_out_clips': round(held),
             'decoded_frames': round(frames),
+            'kept_frames': round(kept),
             'rank_macs': macs,
             'reference_macs': reference / clips,
             'params': self.networks.params,

@@ -181,6 +181,7 @@ class Elsewhere(Hook):
     ('hook', 'given', 'short'),
     [
         (Elsewhere, {}, dict(rounds=3)),
+        (Elsewhere, dict(rounds=None, polish=None), dict(rounds=3, polish=None)),
         (Elsewhere, dict(rounds=2, polish=7, candidates=5), dict(rounds=2, polish=2, candidates=5)),
         ('UniformSearchHook', {}, dict(candidates=2, score_batches=1, calibration_clips=2)),
         ('DARTSSearchHook', {}, dict(score_batches=1, warmup_epochs=0, calibration_clips=2)),
@@ -194,7 +195,8 @@ class Elsewhere(Hook):
     ],
 )
 def test_a_hook_says_itself_what_a_dry_run_makes_short(hook, given, short, tmp_path):
-    """Rejects options that are known by their names, a phase begun that the full run has not, and one made longer."""
+    """Rejects options that are known by their names, a phase begun that the full run has not, one made longer, and a
+    comparison with None, which stands for a default."""
     cfg = config({}, work_dir=str(tmp_path))
     cfg.custom_hooks = [dict(type=hook, **given)]
     assert shortened(cfg).custom_hooks == [dict(type=hook, **short)]
@@ -203,15 +205,17 @@ def test_a_hook_says_itself_what_a_dry_run_makes_short(hook, given, short, tmp_p
 @pytest.mark.parametrize(
     ('loop', 'short'), [(dict(max_epochs=7), dict(max_epochs=1)), (dict(max_iters=1009), dict(max_iters=4))]
 )
-def test_a_dry_run_is_as_long_as_its_data_and_validates(loop, short, tmp_path):
+@pytest.mark.parametrize(('ranks', 'batches'), [(1, (4, 2)), (2, (3, 1)), (3, (2, None))])
+def test_a_dry_run_is_as_long_as_its_data_and_validates(ranks, batches, loop, short, tmp_path, monkeypatch):
     """6 batches to train on and 2 to validate on. Rejects steps that a list does not have, which MMEngine takes at
-    their word, and a validation that the full run comes to and the short one does not."""
+    their word, on several ranks too, and a validation that the full run comes to and the short one does not."""
+    monkeypatch.setattr('mmnas_video.launch.get_world_size', lambda: ranks)
     val = dict(loader(2), dataset=dict(type='ToyDataset', size=11, seed=2))
     cfg = config({}, work_dir=str(tmp_path), val_dataloader=val, train_cfg=dict(val_interval=5, **loop))
     cfg.custom_hooks = []
     made = shortened(cfg, 4)
     assert made.train_cfg == dict(short, val_interval=next(iter(short.values())))
-    assert (made.train_dataloader.num_batch_per_epoch, made.val_dataloader.num_batch_per_epoch) == (4, 2)
+    assert (made.train_dataloader.num_batch_per_epoch, made.val_dataloader.get('num_batch_per_epoch')) == batches
 
 
 def test_what_a_dry_run_makes_short_are_options_of_the_hook():

@@ -73,7 +73,8 @@ def timed(plan: dict[str, Any], rate: float | None, node: int, core: float) -> d
     if rate is None:
         return plan
     seconds = plan['rank_macs'] / rate
-    frames = plan['decoded_frames'] / seconds * min(node / plan['ranks'], 1)
+    kept, share = plan['kept_frames'], min(node / plan['ranks'], 1)
+    frames = (kept + (plan['decoded_frames'] - kept) * share) / seconds
     return {
         **plan,
         'hours': seconds / 3600,

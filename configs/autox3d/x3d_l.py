@@ -13,7 +13,7 @@ cost_shape = (3, 16, 312, 312)
 # How the blocks fall into groups makes no difference: all groups of a stage have the same values.
 model = dict(
     backbone=dict(
-        arch='{{ fileDirname }}/archs/x3d.json',
+        arch=r"""{{ fileDirname }}/archs/x3d.json""",
         stem_temporal_kernel=5,
         stages=(
             ((12, 28, 4), (2, 3)),

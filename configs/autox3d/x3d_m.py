@@ -9,4 +9,4 @@ _base_ = [
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
 cost_shape = (3, 16, 224, 224)
-model = dict(backbone=dict(arch='{{ fileDirname }}/archs/x3d.json', stem_temporal_kernel=5))
+model = dict(backbone=dict(arch=r"""{{ fileDirname }}/archs/x3d.json""", stem_temporal_kernel=5))

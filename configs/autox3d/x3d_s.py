@@ -8,4 +8,4 @@ _base_ = [
     '../_base_/models/super_mbconv3d.py', '../_base_/datasets/kinetics400_13x160.py',
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
-model = dict(backbone=dict(arch='{{ fileDirname }}/archs/x3d.json', stem_temporal_kernel=5))
+model = dict(backbone=dict(arch=r"""{{ fileDirname }}/archs/x3d.json""", stem_temporal_kernel=5))

@@ -32,4 +32,4 @@ custom_hooks = [
         arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
     dict(type='ReportHook', interval=epochs)
 ]
-retrain = dict(config='{{ fileDirname }}/autox3d_retrain.py')
+retrain = dict(config=r"""{{ fileDirname }}/autox3d_retrain.py""")

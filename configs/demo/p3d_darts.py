@@ -36,4 +36,4 @@ custom_hooks = [
         watch=('skip', )),
     dict(type='ReportHook', interval=epochs)
 ]
-retrain = dict(config='{{ fileDirname }}/p3d_darts_retrain.py')
+retrain = dict(config=r"""{{ fileDirname }}/p3d_darts_retrain.py""")

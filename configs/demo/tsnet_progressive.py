@@ -54,4 +54,4 @@ stages = [
         note='paper: 6e24'),
     dict(name='attention', opens=['*.attention'], epochs=3, budget=dict(macs=3.2e6), note='paper: 4,096'),
 ]
-retrain = dict(config='{{ fileDirname }}/tsnet_retrain.py')
+retrain = dict(config=r"""{{ fileDirname }}/tsnet_retrain.py""")

@@ -6,4 +6,4 @@
 # Cost (computed, not run): 600 epochs x 132 steps of 72 clips; 313,805 parameters, 1.940 G MACs at 8 x 112 x 112.
 # What comes out: work_dirs/train_ucf101_example/epoch_600.pth and top-1 / top-5 of one centre-cropped clip a video.
 _base_ = ['train_ucf101.py']
-model = dict(backbone=dict(arch='{{ fileDirname }}/archs/demo_motion.json'))
+model = dict(backbone=dict(arch=r"""{{ fileDirname }}/archs/demo_motion.json"""))

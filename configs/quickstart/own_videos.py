@@ -36,4 +36,4 @@ custom_hooks = [
         arch_optimizer=dict(type='Adam', lr=0.1, weight_decay=0)),
     dict(type='ReportHook', interval=20)  # 1.5 CPU s each
 ]
-retrain = dict(config='{{ fileDirname }}/own_videos_train.py')
+retrain = dict(config=r"""{{ fileDirname }}/own_videos_train.py""")

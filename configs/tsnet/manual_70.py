@@ -8,4 +8,4 @@ _base_ = [
     '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics400_32x160_10center.py',
     '../_base_/schedules/autox3d_train_300e.py', '../_base_/default_runtime.py'
 ]
-model = dict(backbone=dict(arch='{{ fileDirname }}/archs/manual_70.json'))
+model = dict(backbone=dict(arch=r"""{{ fileDirname }}/archs/manual_70.json"""))

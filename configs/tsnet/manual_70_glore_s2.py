@@ -10,7 +10,7 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(
-        arch='{{ fileDirname }}/archs/manual_70.json',
+        arch=r"""{{ fileDirname }}/archs/manual_70.json""",
         replaced={
             'sparse.s2.g[12].attention': 'glore'
         }))

@@ -16,6 +16,6 @@ model = dict(
         tubes='patch16',
         pool='mean',
         drop_path=0.1,
-        arch='{{ fileDirname }}/archs/autoformer_base.json'),
+        arch=r"""{{ fileDirname }}/archs/autoformer_base.json"""),
     cls_head=dict(common=dict(in_channels=624)))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -15,5 +15,5 @@ model = dict(
         tubes='patch16',
         pool='mean',
         drop_path=0.1,
-        arch='{{ fileDirname }}/archs/autoformer_small.json'),
+        arch=r"""{{ fileDirname }}/archs/autoformer_small.json"""),
     cls_head=dict(common=dict(in_channels=448)))

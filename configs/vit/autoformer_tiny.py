@@ -15,5 +15,5 @@ model = dict(
         tubes='patch16',
         pool='mean',
         drop_path=0.1,
-        arch='{{ fileDirname }}/archs/autoformer_tiny.json'),
+        arch=r"""{{ fileDirname }}/archs/autoformer_tiny.json"""),
     cls_head=dict(common=dict(in_channels=240)))

@@ -11,5 +11,5 @@ model = dict(
         type='SuperViT',
         table='tubevit-base',
         drop_path=0.1,
-        arch='{{ fileDirname }}/archs/tubevit_base.json'),
+        arch=r"""{{ fileDirname }}/archs/tubevit_base.json"""),
     cls_head=dict(common=dict(in_channels=768)))

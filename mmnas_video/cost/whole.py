@@ -137,7 +137,8 @@ def total_cost(
         ConfigError: an arch that is not of the space, a shape that does not fit, or not one module with choices.
     """
     searchable = _searched(model, searchable)
-    cost = searchable.cost(arch, tuple(shape))
+    # A backbone with a cost of its own need not look at what it is given.
+    cost = searchable.cost(searchable.space.check(arch), tuple(shape))
     return cost + (rest or RestCost(model, searchable, shape))(arch)
 
 

@@ -28,7 +28,8 @@ class _Order:
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool, shared: bool = True) -> None:
         _check_takes_pairs(dataset)
-        self.size = len(dataset)
+        # MMEngine's num_batch_per_epoch says how many samples there are, also where the list is shorter than that.
+        self.size = min(len(dataset), len(getattr(dataset, '_dataset', dataset)))
         if self.size == 0:
             raise ConfigError('dataset: found no sample to draw from, expected at least 1.')
         self.shuffle, self.seed = shuffle, seed or 0

@@ -208,10 +208,10 @@ class EvolutionSearchHook(SearchHook):
     def step_work(self, ranks: int) -> list[Work]:
         """A generation, which the ranks share; nothing is trained."""
         passes = self.options.population / ranks * self.eval_batches
-        clips = self.held_out_clips or 1
+        clips, kept = self.held_out_clips or 1, self.eval_batches
         return [
             Work('sampled', 0),
-            Work('sampled', passes, held_out=True, backward=False, clips=clips, every_set=True),
+            Work('sampled', passes, held_out=True, backward=False, clips=clips, kept=kept, every_set=True),
         ]
 
     # ------------------------------------------------------------------ checkpoints

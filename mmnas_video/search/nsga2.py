@@ -22,7 +22,8 @@ def non_dominated(points: Sequence[Point]) -> list[int]:
     front: list[int] = []
     # After what comes before it in this order, a point can only be dominated, never dominate.
     for i in sorted(range(len(points)), key=lambda i: tuple(points[i])):
-        if not any(dominates(points[j], points[i]) for j in front):
+        # Of two objectives the last on the front has the least second one so far: what it does not dominate, none does.
+        if not any(dominates(points[j], points[i]) for j in (front if len(points[i]) > 2 else front[-1:])):
             front.append(i)
     return sorted(front)
 

@@ -19,6 +19,7 @@ class Work:
         backward: whether a backward pass follows.
         after: epochs before which there are none.
         clips: of each held-out video.
+        kept: held-out batches that all steps see, decoded once and kept; None where every step has others.
         every_set: whether each of several named datasets gives such batches in every step, or the step's own alone.
     """
 
@@ -28,6 +29,7 @@ class Work:
     backward: bool = True
     after: int = 0
     clips: int = 1
+    kept: int | None = None
     every_set: bool = False
 
     def share(self, epochs: int) -> float:

@@ -1,6 +1,7 @@
 """Every config: it loads, its parts build, its head fits its network, and it opens with how to run it."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def header(name):
 def parts(loader):
     """Name to config of the datasets that a loader joins; the name is empty where there is only one."""
     return loader.dataset.datasets if loader.dataset.type == 'JointDataset' else {'': loader.dataset.dataset}
+
+
+def test_a_folder_whose_name_has_an_apostrophe(tmp_path):
+    """Rejects a quote in which MMEngine writes a config's folder, and which the folder's own name closes."""
+    place = tmp_path / "it's"
+    shutil.copytree(CONFIGS, place)
+    named = [name for name in NAMES if '{{ fileDirname }}' in (CONFIGS / name).read_text(encoding='utf-8')]
+    for name in named:
+        cfg = load_config(str(place / name))
+        beside = Path(cfg.retrain.config if 'retrain' in cfg else cfg.model.backbone.arch)
+        assert beside.is_relative_to(place) and beside.is_file(), name
+    assert len(named) > 15
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -65,7 +65,7 @@ def test_parameters_and_macs_are_the_closed_forms(name, load, build):
 
 def test_what_is_known_has_figures():
     """Rejects a network whose architecture stands in the repository and whose entry says nothing of its cost."""
-    named = re.compile(r"^[^#\n]*arch='\{\{ fileDirname \}\}/archs/\w+\.json'", re.MULTILINE)
+    named = re.compile(r'^[^#\n]*arch=r"{3}\{\{ fileDirname \}\}/archs/\w+\.json"', re.MULTILINE)
     known = {
         name for name, model in MODELS.items() if named.search((ROOT / model['Config']).read_text(encoding='utf-8'))
     }

@@ -8,6 +8,7 @@ from mmnas_video.cost import Cost, RestCost, count, rest_cost, total_cost, total
 from mmnas_video.errors import ConfigError
 from mmnas_video.models.backbones import SuperMBConv3D
 from mmnas_video.registry import MODELS
+from mmnas_video.testing.toy import ToyBackbone
 
 SHAPE = (3, 5, 13, 11)
 BACKBONE = dict(
@@ -74,6 +75,15 @@ def test_the_searched_part_is_found_and_the_rest_counted_once(build):
     for wrong in (torch.nn.Identity(), torch.nn.ModuleList([build().backbone, backbone])):
         with pytest.raises(ConfigError, match=r'found (0|2) modules with choices in .*expected one'):
             total_cost(wrong, None, arch, SHAPE)
+
+
+@pytest.mark.parametrize('arch', [{}, {'width': 3, 'scale': 7.0}])
+def test_the_cost_of_what_is_no_architecture_is_refused(arch):
+    """Of a backbone whose own cost reads the width alone. Rejects its KeyError, and a cost of what is not offered."""
+    model = ToyBackbone()
+    assert total_cost(model, None, {'width': 3, 'scale': 2.0}, (7,)) == Cost(21, 31)
+    with pytest.raises(ConfigError, match='not an architecture of the space'):
+        total_cost(model, None, arch, (7,))
 
 
 def test_counting_leaves_the_model_alone(build):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.runner import Runner
+from mmengine.runner.runner import _SlicedDataset
 from torch.utils.data import Dataset, Subset
 
 from mmnas_video.datasets import EndlessSampler, SeededSampler
@@ -43,6 +44,13 @@ def test_no_global_generator_moves():
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
     list(SeededSampler(range(13))), list(islice(EndlessSampler(range(13)), 30))
     assert (np.random.get_state()[1] == before[0]).all() and torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize(('length', 'expected'), [(7, 7), (13, 11)])
+def test_a_list_that_is_shorter_than_num_batch_per_epoch_ends_where_it_ends(length, expected):
+    """Rejects samples that the list does not have: MMEngine takes the number of batches at its word."""
+    sampler = SeededSampler(_SlicedDataset(range(11), length))
+    assert sorted(index for _, index in sampler) == list(range(expected)) and len(sampler) == expected
 
 
 class Listed(BaseDataset):

@@ -87,13 +87,30 @@ def test_the_shortcuts_shares_where_another_stream_joins(small):
     full weight beside the joined channels, and other widths that count again where something joins."""
     model = small.build()
     at = model.groups[1].at(Mixture(model.space, random_weights(model.space, seed=4)), 's1.g1.channels')
-    move, convolved = at.first.shortcut
+    move, convolved, _ = at.first.shortcut
     alone, beside = torch.tensor([0.25, 0.75], dtype=torch.float64)
     joined = at.joined_by(JoinedInput((('fused', whole(2)),), alone, beside)).first.shortcut
     assert torch.equal(joined.move, 0.25 * move) and convolved > 0.1
     assert torch.isclose(joined.convolved, 0.75 + 0.25 * convolved, rtol=1e-12)
     always = at.joined_by(JoinedInput((('fused', whole(2)),), None, alone + beside)).first.shortcut
-    assert always.move is None and always.convolved == 1
+    assert always.move is None and torch.isclose(always.convolved, torch.ones((), dtype=torch.float64), rtol=1e-12)
+
+
+@pytest.mark.parametrize('alone', [0.25, None])
+def test_a_masked_width_takes_its_weight_from_the_shortcut_where_another_stream_joins(small, alone):
+    """Brute force over (fusion, input width, output width), of weights that do not sum to one. Rejects a convolution
+    that keeps the weight of a masked width because something joins."""
+    model, beside = small.build(), 0.75
+    weights = random_weights(model.space, seed=4)
+    weights['s1.g1.channels'] = torch.tensor([0.0, 0.5, 0.25], dtype=torch.float64)
+    weights['s1.g2.channels'] = torch.tensor([0.5, 0.125, 0.0], dtype=torch.float64)
+    terms = product(((alone or 0.0, False), (beside, True)), *(enumerate(weights[f's1.g{g}.channels']) for g in (1, 2)))
+    expected = sum(f * p * q for (f, joins), (i, p), (o, q) in terms if joins or i != o)
+    joined = JoinedInput(
+        (('fused', whole(2)),), *(None if w is None else torch.tensor(w).double() for w in (alone, beside))
+    )
+    at = model.groups[1].at(Mixture(model.space, weights), 's1.g1.channels').joined_by(joined)
+    assert torch.isclose(at.first.shortcut.convolved, expected, rtol=1e-12)
 
 
 def counted(module, counts, name):

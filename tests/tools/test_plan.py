@@ -104,9 +104,10 @@ def test_work_of_each_method_by_hand(method):
     found = toy_plan(hook)
     assert found['steps'] == 12 and found['clips'] == 60
     assert found['decoded_frames'] == 8 * (60 + found['held_out_clips'])
-    if method != 'evolution':  # of which every generation sees the same
-        held = {'PARSEC': 12, 'PARSEC alternating': 6, 'DARTS': 12, 'DARTS 2': 12}.get(method, 0)
-        assert found['held_out_clips'] == 5 * held
+    # Of an evolution every generation sees the same.
+    held = {'PARSEC': 12, 'PARSEC alternating': 6, 'DARTS': 12, 'DARTS 2': 12, 'evolution': 3}.get(method, 0)
+    assert found['held_out_clips'] == 5 * held
+    assert found['kept_frames'] == (8 * 15 if method == 'evolution' else 0)
     assert found['reference_macs'] == pytest.approx(LARGEST if 'DARTS' in method else MEAN, rel=0.06)
     assert found['gradient_bytes'] == (0 if method == 'evolution' else 4 * found['params'])
     # A mixed network is counted; what is sampled is a mean over some draws.
@@ -185,6 +186,16 @@ def test_candidates_of_a_generation_are_dealt_out():
     one, three = (toy_plan(HOOKS['evolution'][0], ranks, **changes) for ranks in (1, 3))
     assert one['steps'] == three['steps'] == 2
     assert three['rank_macs'] == pytest.approx(one['rank_macs'] / 3)
+
+
+def test_what_is_kept_is_decoded_once_on_each_machine():
+    """2 generations, each on the same 3 held-out batches of 5 clips, and a training batch of which nothing is used.
+    Rejects held-out clips that are decoded anew in each generation and on each rank, and machines that share them."""
+    changes = dict(train_dataloader=dict(loader(0), num_batch_per_epoch=1))
+    found = toy_plan(HOOKS['evolution'][0], 3, **changes)
+    assert (found['held_out_clips'], found['decoded_frames']) == (15, 8 * (15 + 2 * 3 * 5))
+    for node, frames in ((1, 8 * (15 + 2 * 5)), (3, 8 * (15 + 2 * 3 * 5)), (8, 8 * (15 + 2 * 3 * 5))):
+        assert timed(found, found['rank_macs'], node, 1.0)['node_frames_per_second'] == pytest.approx(frames)
 
 
 def test_a_joint_candidate_is_scored_on_every_dataset():

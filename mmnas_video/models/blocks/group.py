@@ -63,13 +63,14 @@ class GroupWindows(NamedTuple):
         """The same with further channels at the end of the first block's input."""
         first = self.first._replace(inp=JoinedWindow(self.first.inp, joined.parts))
         if first.shortcut is not None:  # the identity where nothing joins, which only the other weights then rule out
-            move, convolved = first.shortcut
+            move, convolved, pairs = first.shortcut
+            beside = joined.beside * pairs
             if joined.alone is None:
-                move, convolved = None, joined.beside
+                move, convolved = None, beside
             else:
                 move = None if move is None else joined.alone * move
-                convolved = joined.beside + (0 if convolved is None else joined.alone * convolved)
-            first = first._replace(shortcut=MixedShortcut(move, convolved))
+                convolved = beside + (0 if convolved is None else joined.alone * convolved)
+            first = first._replace(shortcut=MixedShortcut(move, convolved, pairs))
         return self._replace(first=first)
 
 
@@ -203,7 +204,7 @@ class MBConv3DGroup(nn.Module):
                 if i == o:
                     moves.append((inp, out))
         move = mix_moves(moves, torch.stack(same)) if same else None
-        return MixedShortcut(move, torch.stack(other).sum() if other else None)
+        return MixedShortcut(move, torch.stack(other).sum() if other else None, torch.stack(same + other).sum())
 
     def forward(self, x: Tensor, at: GroupWindows) -> Tensor:
         """``(B, C_in, T, H, W)`` to ``(B, C_out, T, H / stride, W / stride)``."""

@@ -33,10 +33,12 @@ class MixedShortcut(NamedTuple):
         move: (C_out, C_in), the expected matrix of the identities (channel i of one window to channel i of the other);
             None where no such pair takes part.
         convolved: weight of the pairs that are convolutions; None where no such pair takes part.
+        pairs: weight of all pairs, which are convolutions where another stream joins.
     """
 
     move: Tensor | None
     convolved: Tensor | None
+    pairs: Tensor
 
 
 class BlockWindows(NamedTuple):
@@ -129,7 +131,7 @@ class MBConv3D(nn.Module):
         if at.shortcut is None:
             return x if self.identity(at) else self._projected(x, at)
         # Different operations, so their outputs are mixed; what no pair of widths needs is not run.
-        move, convolved = at.shortcut
+        move, convolved, _ = at.shortcut
         if move is None:
             return weigh(convolved, self._projected(x, at))
         moved = F.conv3d(x[:, : move.shape[1]], move[..., None, None, None])  # what is joined moves nowhere

@@ -33,5 +33,7 @@ def axis_encoding(places: Sequence[float], axis: int, dim: int, like: Tensor) ->
 
 def tube_positions(places: Sequence[Sequence[float]], dim: int, like: Tensor) -> Tensor:
     """``(T', H', W', dim)`` for the places along t, y and x; device and dtype of ``like``."""
+    if like.is_meta:  # of a network that is counted: torch takes long over values that it does not compute
+        return like.new_empty(*map(len, places), dim)
     t, y, x = (axis_encoding(p, axis, dim, like) for axis, p in enumerate(places))
     return (t[:, None, None] + y[None, :, None] + x[None, None, :]).to(like.dtype)
