@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from mmnas_video.cpu_memory import keep_freed_memory
 from mmnas_video.errors import ConfigError, RunError, StackError
+from mmnas_video.told_again import tell_again_if_ignored
 
 #: What a disk that is full, or that may not be written any more, answers.
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -53,6 +54,7 @@ def _status_of(main: Callable[[], int | None], go_on: str) -> int:
     """See ``run_tool``."""
 
     def terminate(number: int, frame: Any) -> None:
+        tell_again_if_ignored(number)
         print(f'terminated; {go_on}', file=sys.stderr)
         raise SystemExit(128 + number)
 

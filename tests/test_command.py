@@ -110,6 +110,29 @@ def test_sigterm_says_how_to_go_on(capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+TOLD_IN_A_FORK = """
+import os, signal, sys, time
+from mmnas_video.command import run_tool
+
+def main():
+    os.register_at_fork(after_in_parent=lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(0)))
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(5)
+    print('went on')
+
+sys.exit(run_tool(main))
+"""
+
+
+def test_sigterm_during_a_fork_ends_it():
+    """Python ignores what a handler raises in a callback of a fork, where it handles a signal that came meanwhile.
+    Rejects a tool that says that it is terminated, and goes on."""
+    done = subprocess.run([sys.executable, '-c', TOLD_IN_A_FORK], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (143, ''), done.stderr
+    assert 'Exception ignored' not in done.stderr
+
+
 @pytest.mark.parametrize('lines', [1, 40_000])
 @pytest.mark.parametrize('end', [lambda: 1, lambda: sys.exit(0)], ids=['return', 'exit'])
 def test_a_reader_that_goes(lines, end):

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers, outlive_sigterm_from_the_start
 from mmnas_video.errors import ConfigError
 from mmnas_video.runner_state import is_resuming, loader_of
+from mmnas_video.told_again import tell_again_if_ignored
 
 from .generators import random_state, set_random_state
 from .over_ranks import sum_over_ranks
@@ -89,6 +90,7 @@ class Preemption:
             if isinstance(hook, FileWatchHook):
                 hook.stop()
         if not self._stepping:
+            tell_again_if_ignored(number)
             self._end(self._runner)
 
     def _end(self, runner: Runner) -> None:

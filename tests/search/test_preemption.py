@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -226,6 +227,33 @@ def test_where_nothing_can_be_saved_it_ends_at_once(hook, told, changes, left, t
     hook = {key: checkpoint() if value == 'SUPERNET' else value for key, value in hook.items()}
     assert search(hook, tmp_path, told, **changes) == 143
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == [f'epoch_{i + 1}.pth' for i in range(left)]
+
+
+class Unheard:
+    """Sends SIGTERM where Python ignores what a handler raises; elsewhere that is in the callbacks of a fork."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+class UnheardHook(Hook):
+    def before_val_epoch(self, runner):
+        if runner.epoch == 3:
+            Unheard()
+            time.sleep(5)
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_a_signal_that_is_not_heard_is_sent_again(tmp_path, monkeypatch):
+    """Rejects a search that says that it ends, and goes on: after the last validation no step asks again."""
+    monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # as a tool's
+    validation = dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    try:
+        assert search(HOOKS['PARSEC'], tmp_path, more=[UnheardHook()], **validation) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_place_of_other_ranks_is_refused(tmp_path):

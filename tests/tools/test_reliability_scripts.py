@@ -2,10 +2,15 @@
 that all of them pass."""
 
 import json
+import os
+import random
 import re
 import runpy
+import signal
+import time
 
 import pytest
+import torch
 
 from .conftest import ROOT, SEARCH
 
@@ -82,3 +87,56 @@ def test_mutated_files_are_taken_or_refused(tool):
     done = tool(f'{SCRIPTS}/fuzz.py', '--archs', 300, '--configs', 120)
     assert done.code == 0, done.out[-3000:]
     assert re.search(r'arch files \| 300 \| 0', done.out) and re.search(r'configs \| 120 \| 0', done.out)
+
+
+@pytest.fixture
+def campaign(monkeypatch):
+    """The names of the script of kills."""
+    monkeypatch.syspath_prepend(f'{ROOT}/{SCRIPTS}')
+    return runpy.run_path(f'{ROOT}/{SCRIPTS}/kill_campaign.py')
+
+
+@pytest.mark.parametrize('kind', ['moment', 'writing', 'term', 'term rank'])
+@pytest.mark.parametrize('status', [0, 1])
+def test_a_run_that_fails_by_itself_has_not_survived(campaign, kind, status, monkeypatch):
+    """Rejects a campaign that takes a run that broke down for one that ended before its kill, and tries another."""
+    interrupted = campaign['interrupted']
+
+    def start(*args, **options):
+        child = os.fork()
+        if not child:
+            os._exit(status)
+        return child
+
+    monkeypatch.setitem(interrupted.__globals__, 'start', start)
+    whole = campaign['Whole'](None, 60.0, 5)
+    killed, _, failed = interrupted(None, None, kind, whole, random.Random(0))
+    assert (killed, failed) == ((False, '') if status == 0 else (True, 'run ended with 1'))
+
+
+@pytest.mark.parametrize('ends', [143, 3])
+def test_a_run_that_is_told_to_end_says_so(campaign, ends, monkeypatch):
+    """Rejects a campaign to which any end after a SIGTERM is one: 143 is what is promised."""
+    interrupted = campaign['interrupted']
+    read, write = os.pipe()
+
+    def start(*args, **options):
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(ends))
+            os.write(write, b'!')
+            time.sleep(60)
+            os._exit(0)
+        os.read(read, 1)
+        return child
+
+    monkeypatch.setitem(interrupted.__globals__, 'start', start)
+    killed, _, failed = interrupted(None, None, 'term', campaign['Whole'](None, 0.01, 5), random.Random(0))
+    assert (killed, failed) == (True, '' if ends == 143 else 'run ended with 3')
+
+
+def test_a_number_that_is_none_differs(campaign):
+    """Rejects a comparison that takes NaN for the zero it replaces it by."""
+    nan, zero = torch.tensor([2.0, float('nan')]), torch.tensor([2.0, 0.0])
+    assert campaign['equal'](nan, nan.clone()) and not campaign['equal'](nan, zero) and not campaign['equal'](zero, nan)
+    assert not campaign['equal'](torch.tensor([float('inf')]), torch.tensor([torch.finfo(torch.float32).max]))

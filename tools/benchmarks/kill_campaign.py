@@ -38,6 +38,7 @@ from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.search import is_search_hook
 from mmnas_video.search.config_text import unformatted
+from mmnas_video.search.preemption import STATUS
 from mmnas_video.space import UNFINISHED
 from mmnas_video.testing import toy
 from mmnas_video.visualization import report
@@ -231,8 +232,8 @@ class Whole(NamedTuple):
     writes: int
 
 
-def interrupted(cfg: Config, work_dir: Path, kind: str, whole: Whole, rng: random.Random) -> tuple[bool, str]:
-    """Run and kill; whether it was killed before its end, and when."""
+def interrupted(cfg: Config, work_dir: Path, kind: str, whole: Whole, rng: random.Random) -> tuple[bool, str, str]:
+    """Run and kill; whether it was killed before its end, when, and how it failed by itself (empty if it did not)."""
     ranks, port = (2, free_port()) if kind.endswith('rank') else (1, 0)
     die_at = rng.randint(1, whole.writes) if kind == 'writing' else 0
     share = rng.random()
@@ -242,20 +243,26 @@ def interrupted(cfg: Config, work_dir: Path, kind: str, whole: Whole, rng: rando
         status = wait(children[0], PATIENCE)
         if status is None:
             kill(children[0])
-        return status == -signal.SIGKILL, f'flush {die_at} of {whole.writes}'
-    ended = wait(children[victim], share * whole.seconds) is not None
-    if not ended and kind in TERMS:
+        return status != 0, f'flush {die_at} of {whole.writes}', _failure(status, -signal.SIGKILL)
+    status = wait(children[victim], share * whole.seconds)
+    told = status is None and kind in TERMS
+    if told:
         os.kill(children[victim], signal.SIGTERM)
         status = wait(children[victim], PATIENCE)
-        ended = status == 0  # the signal came when there was nothing left to do
-        if status is None:
-            kill(children[victim])
-    elif not ended:
+    if status is None:
         kill(children[victim])
+    ended = status == 0  # also where the signal came when there was nothing left to do
     for rank, child in enumerate(children):
         if rank != victim and wait(child, PATIENCE if ended else ALONE) is None:
             kill(child)  # as torchrun does with the peers of a rank that has gone
-    return not ended, f'at {share:.2f} of its time' + (f', rank {victim}' if ranks > 1 else '')
+    when = f'at {share:.2f} of its time' + (f', rank {victim}' if ranks > 1 else '')
+    # By the signal itself before a search takes it over.
+    return not ended, when, _failure(status, *((STATUS, -signal.SIGTERM) if told else (None,)))
+
+
+def _failure(status: int | None, *allowed: int) -> str:
+    """Empty for a run that came to its end, or that was ended with one of these statuses; else how it ended."""
+    return '' if status in (0, *allowed) else f'run ended with {status}'
 
 
 # ---------------------------------------------------------------------- comparing
@@ -263,7 +270,7 @@ def equal(one: Any, other: Any) -> bool:
     """Whether two parts of checkpoints are the same bits."""
     if isinstance(one, torch.Tensor):
         same = isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.shape == other.shape
-        return same and torch.equal(one.nan_to_num() if one.is_floating_point() else one, other.nan_to_num())
+        return same and bool(((one == other) | ((one != one) & (other != other))).all())  # NaN is NaN
     if isinstance(one, Mapping):
         return isinstance(other, Mapping) and one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
     if isinstance(one, (list, tuple)):
@@ -320,10 +327,11 @@ def campaign(method: str, cfg: Config, folder: Path, kinds: Sequence[str], rng: 
         work_dir = folder / f'killed{number}'
         for _ in range(5):  # a moment after the end of the run was none
             shutil.rmtree(work_dir, ignore_errors=True)
-            was_killed, when = interrupted(cfg, work_dir, kind, wholes[ranks], rng)
+            was_killed, when, failed = interrupted(cfg, work_dir, kind, wholes[ranks], rng)
             if was_killed:
                 break
-        wrong = run_whole(cfg, work_dir, True, ranks) or ', '.join(differences(wholes[ranks].folder, work_dir))
+        wrong = failed or run_whole(cfg, work_dir, True, ranks)
+        wrong = wrong or ', '.join(differences(wholes[ranks].folder, work_dir))
         lines.append({'kind': kind, 'killed': was_killed, 'when': when, 'wrong': wrong})
         state = 'equal' if not wrong else f'DIFFERS: {wrong}'
         print(f'{method}, {kind}, {when}: {state if was_killed else "ended before it was killed"}', flush=True)
