@@ -1,6 +1,6 @@
 """The demo: a search on generated videos, and what it found beside the alternatives at the same cost.
 
-    make demo            about 12 minutes on 2 CPU cores
+    make demo            about 10 minutes on 2 CPU cores
     make demo SMOKE=1    the same path in under a minute, with nothing learned
 
 Makes the demo videos, runs the search (search, extract, retrain, test), then trains a hand-made uniform network and
