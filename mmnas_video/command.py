@@ -28,8 +28,8 @@ AGAIN = 'no file is left half written; give the same command again'
 
 def run_tool(main: Callable[[], int | None], go_on: str = RESUME) -> int:
     """Run a tool's ``main``; a mistake in config or files, and a disk that is full, end with one message each, not with
-    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.) For one of several ranks this does not
-    return: its process ends here.
+    a traceback. (``MMNAS_VIDEO_TRACEBACK=1`` in the environment shows that too.) For a rank this does not return: its
+    process ends here.
 
     Args:
         main: of the tool.
@@ -100,7 +100,7 @@ def _flushed(main: Callable[[], int | None]) -> int:
 
 
 def _in_group() -> bool:
-    """Whether this process is one of several ranks."""
+    """Whether this process is a rank (MMEngine's ``is_distributed``, without importing what a tool has not)."""
     torch = sys.modules.get('torch')
     return bool(torch) and torch.distributed.is_available() and torch.distributed.is_initialized()
 

@@ -214,14 +214,13 @@ def dry_run(cfg: Config, finish: Callable[[Runner, Config], object] | None = Non
     """
     join_ranks(cfg)
     with building(cfg):
-        _steps_of(cfg)
+        steps, epochs = _steps_of(cfg), cfg.train_cfg.get('max_epochs', 1)
         for hook in filter(is_search_hook, cfg.get('custom_hooks') or []):
             check_warm_up(build_hook(hook), cfg.train_cfg.get('max_epochs'))  # the short run has none
         short = shortened(cfg)
     timer = _StepTimer()
     with building(short) as first_step:
         runner = build_runner(short)
-        steps, epochs = _steps_of(cfg), cfg.train_cfg.get('max_epochs', 1)  # again: now the ranks are known
         runner.register_hook(timer, priority='LOWEST')
         runner.register_hook(first_step)
         runner.train()

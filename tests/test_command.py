@@ -57,10 +57,11 @@ def test_the_status_of_a_main_that_has_one():
     assert (run_tool(lambda: 1), run_tool(lambda: None), run_tool(lambda: 0)) == (1, 0, 0)
 
 
-def test_a_rank_ends_when_its_threads_have(tmp_path):
+def test_a_rank_ends_though_a_thread_of_gloo_is_at_work(tmp_path):
     """A collective whose tensors a thread of gloo still lets go of. Rejects leaving it to the interpreter's end, which
-    aborts the process (-6) and has torchrun kill the other ranks; ``destroy_process_group`` by itself, which leaves the
-    threads alone while anything names the group; and an end that forgets what was to be done and printed at exit."""
+    aborts the process (-6) and has torchrun kill the other ranks, also after ``sys.exit`` (SIGTERM);
+    ``destroy_process_group`` by itself, which leaves the threads alone while anything names the group; and an end that
+    forgets what was to be done and printed at exit."""
     text = """
 import atexit, sys, threading, time
 import torch
@@ -84,13 +85,15 @@ def main():
     named.append(torch.distributed.group.WORLD)
     atexit.register(print, 'said at exit')
     print('printed', end=' ')
+    if sys.argv[2] == '143':
+        sys.exit(143)
     return int(sys.argv[2])
 
 named = []
 dropped = threading.Event()
 sys.exit(run_tool(main))
 """
-    for status in (0, 3):
+    for status in (0, 3, 143):
         command = [sys.executable, '-c', text, str(tmp_path / f'store{status}'), str(status)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout) == (status, 'printed said at exit\n'), done.stderr

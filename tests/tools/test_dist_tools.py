@@ -154,16 +154,21 @@ def test_names_with_blanks_in_the_slurm_job(tmp_path):
 
 
 def test_a_dry_run_counts_the_steps_of_several_ranks(tmp_path, monkeypatch):
-    """How many there are is known once there is a Runner. Rejects the hours of one rank for all."""
+    """How many there are is known once they have joined. Rejects the hours of one rank for all, and the list's batches
+    counted for one rank."""
     init_default_scope('mmaction')
-    build = launch.build_runner
+    ranks, short, build = [1], [], launch.build_runner
+    monkeypatch.setattr(seeded_sampler, 'get_dist_info', lambda: (0, ranks[-1]))
+    monkeypatch.setattr(launch, 'get_world_size', lambda: ranks[-1])
+    monkeypatch.setattr(launch, 'join_ranks', lambda cfg: ranks.append(3))
 
     def built(cfg):
-        runner = build(cfg)
-        monkeypatch.setattr(seeded_sampler, 'get_dist_info', lambda: (0, 3))
-        return runner
+        short.append(cfg.train_dataloader.num_batch_per_epoch)
+        monkeypatch.setattr(launch, 'join_ranks', lambda cfg: ranks.append(1))  # what is run is one
+        return build(cfg)
 
     monkeypatch.setattr(launch, 'build_runner', built)
-    cfg = config(dict(type='UniformSearchHook', candidates=1, score_batches=1), 7, str(tmp_path))
-    plan = launch.dry_run(cfg)  # 30 clips, 5 a batch: 6 steps on one rank
-    assert (plan['steps_per_epoch'], plan['epochs']) == (2, 7)
+    hook = dict(type='UniformSearchHook', candidates=1, score_batches=1)
+    cfg = config(hook, 7, str(tmp_path), train_dataloader=loader(0, 7))  # 30 clips: of one rank 5 steps, the last short
+    plan = launch.dry_run(cfg)
+    assert (plan['steps_per_epoch'], plan['epochs'], short) == (2, 7, [1])
