@@ -16,6 +16,7 @@ from mmnas_video.space import Arch
 
 from .admitted import Draws, unmet
 from .indicator import Likelihood, VideoAccuracy, read
+from .kept_scores import KeptScores
 from .over_ranks import sum_over_ranks
 from .shared_clips import load_together
 from .stream import BatchStream
@@ -54,35 +55,54 @@ class CandidateScorer:
         self._batches = held_out_batches(hook, batches)
         self._ready: dict[int, dict[str, Any]] = {}
         self._room = KEPT_READY
+        #: Candidates that the last :meth:`score_all` has run.
+        self.scored = 0
 
     def __call__(self, arch: Arch | Mixture) -> float:
         """The score: accuracy in 0..1, or what the indicator says."""
         return self._mean(self.measure(arch))
 
-    def score_all(self, archs: Sequence[Arch | Mixture]) -> list[float]:
+    def score_all(self, archs: Sequence[Arch | Mixture], kept: KeptScores | None = None) -> list[float]:
         """The score of each, in their order. Every rank calls this with the same candidates and gets all scores.
 
         Candidates that are the same network are scored once. A mixture is only itself.
+
+        Args:
+            archs: the candidates.
+            kept: architectures whose score it knows are not run, and the others' are kept in it, as soon as they are
+                known.
         """
         canonical = self.hook.searchable.canonical
         keys = [id(arch) if isinstance(arch, Mixture) else canonical(arch) for arch in archs]
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         distinct = [archs[keys.index(key)] for key in numbers]
-        if get_world_size() == 1 or len(distinct) == 1:
-            scores = [self(arch) for arch in told(distinct, 'Scored candidates', self.hook.runner.logger)]
+        if get_world_size() > 1 and len(distinct) == 1:
+            scores = [self(arch) for arch in distinct]
         else:
-            scores = self._shared(distinct)
+            scores = self._shared(distinct, kept)
         return [scores[numbers[key]] for key in keys]
 
-    def _shared(self, archs: Sequence[Arch | Mixture]) -> list[float]:
-        width = 2 * len(self._batches)
+    def _shared(self, archs: Sequence[Arch | Mixture], kept: KeptScores | None) -> list[float]:
+        width, ranks, logger = 2 * len(self._batches), get_world_size(), self.hook.runner.logger
+        known = kept.read() if kept else {}
+        indices = [self.hook.space.encode(arch) if known else () for arch in archs]
+        todo = [number for number in range(len(archs)) if indices[number] not in known]
+        if len(todo) < len(archs):
+            logger.info(f'Scored candidates: {len(archs) - len(todo)} of {len(archs)} by the run that was cut short')
         costs = [1 if isinstance(arch, Mixture) else self.hook.cost(arch).macs or 1 for arch in archs]
+        own = [todo[i] for i in deal([costs[number] for number in todo], ranks)[get_rank()]] if ranks > 1 else todo
         table = [0.0] * width * len(archs)
-        own = deal(costs, get_world_size())[get_rank()]
-        for number in told(own, "Scored candidates, the first rank's share", self.hook.runner.logger):
-            table[number * width : (number + 1) * width] = self._sums(archs[number], self._batches)
+        for number in told(own, 'Scored candidates' + ", the first rank's share" * (ranks > 1), logger):
+            sums = self._sums(archs[number], self._batches)
+            table[number * width : (number + 1) * width] = sums
+            if kept:
+                kept.add(self.hook.space.encode(archs[number]), sums)
         table = sum_over_ranks(table, self.hook.device)
-        return [self._mean(self._scores(table[low : low + width])) for low in range(0, len(table), width)]
+        if kept:
+            kept.close()
+        sums = [table[low : low + width] for low in range(0, len(table), width)]
+        self.scored = len(todo)
+        return [self._mean(self._scores(known.get(i, s))) for i, s in zip(indices, sums, strict=True)]
 
     def measure(self, arch: Arch | Mixture) -> dict[str, float]:
         """The score on each dataset; the name is empty where there is only one. Every rank calls this."""
@@ -209,7 +229,7 @@ def random_search(hook: SearchHook, candidates: int, batches: int) -> Arch:
     score = CandidateScorer(hook, batches)
     archs = sample_admitted(hook, rng, candidates)
     drawn = list({hook.searchable.canonical(arch): arch for arch in archs}.values())
-    scores = score.score_all(drawn)
+    scores = score.score_all(drawn, KeptScores(hook.runner))
     record_candidates(hook, drawn, scores)
     return drawn[max(range(len(drawn)), key=scores.__getitem__)]
 

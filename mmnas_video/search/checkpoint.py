@@ -20,6 +20,7 @@ from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
 from .preemption import Preemption
 from .ranks import average_statistics, before_checkpoint
+from .validated import note_validation, validate_again
 
 #: Name of our storage backend, and of the checkpoints within an epoch and within the selection at the end of a search,
 #: which the next regular one replaces.
@@ -59,6 +60,9 @@ class AtomicCheckpointHook(CheckpointHook):
     within the epoch; see :class:`~mmnas_video.search.preemption.Preemption`. So it does from checkpoints of every so
     many steps (``by_epoch=False``); one that is due after the last step of an epoch is written at the epoch's end.
 
+    A checkpoint is written before its epoch's validation, so a resume begins with that: what it came to (the best so
+    far, a rate that follows the score) is in no file, or it was cut short.
+
     A search that selects by work (perturbation, random search) leaves ``selection.pth`` when it has selected: a resume,
     of a retraining that follows too, does not do it again, and ends with the same architecture on any device.
 
@@ -66,8 +70,9 @@ class AtomicCheckpointHook(CheckpointHook):
         *args: of the stock hook.
         max_minutes: between two checkpoints: where an epoch takes longer, ``within_epoch.pth`` is written in it, from
             which a resume goes on like from that of a preemption, and which the epoch's own replaces. None, or data
-            that cannot be gone on with within an epoch: none is. Of a selection by perturbation ``selection.pth`` is
-            written between two choices when a thirtieth of this time has gone by.
+            that cannot be gone on with within an epoch: none is. When a thirtieth of this time has gone by,
+            ``selection.pth`` is written between two choices of a selection by perturbation, and ``within_epoch.pth`` at
+            the end of an epoch that is validated.
         **kwargs: of the stock hook.
 
     Raises:
@@ -109,6 +114,8 @@ class AtomicCheckpointHook(CheckpointHook):
             remove_unfinished(self.out_dir)
             remove_unfinished(runner.work_dir)
         self.preemption.watch(runner)
+        self.preemption.give_statistics(runner)
+        validate_again(runner)
 
     def _save_checkpoint(self, runner: Runner) -> None:
         """As the stock hook; of every so many steps within an epoch with the place in it."""
@@ -163,6 +170,11 @@ class AtomicCheckpointHook(CheckpointHook):
         self.preemption.note_saved()
         if is_main_process():
             write_text_atomic(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """As the stock hook; the checkpoints from here on have this validation behind them."""
+        note_validation(runner)
+        super().after_val_epoch(runner, metrics)
 
     def before_val(self, runner: Runner) -> None:
         """Give all ranks one network to validate, also between checkpoints."""

@@ -28,6 +28,7 @@ from .clock import ForwardClock
 from .extraction import check_space_of, check_weights, read_checkpoint
 from .hook_configs import search_hook_index
 from .inherit_hook import InheritHook
+from .kept_scores import KeptScores
 from .population import Evolution, EvolutionOptions
 from .work import Work
 
@@ -156,10 +157,10 @@ class EvolutionSearchHook(SearchHook):
         archs = self.evolution.ask(self.rng)
         scorer = self._scorer
         with self.clock.watching(), optim_wrapper.optim_context(self.bare):
-            scores = scorer.score_all(archs)
+            scores = scorer.score_all(archs, KeptScores(self.runner))
         self.evolution.tell(archs, scores)
         record_candidates(self, archs, scores, generation=self.evolution.generation)
-        self._log(len(archs))
+        self._log(len(archs), scorer.scored)
         best = self.evolution.best
         return {'score': torch.tensor(best.score), 'candidates': torch.tensor(float(len(self.evolution.seen)))}
 
@@ -167,13 +168,14 @@ class EvolutionSearchHook(SearchHook):
     def _scorer(self) -> CandidateScorer:
         return CandidateScorer(self, self.eval_batches, self.indicator)
 
-    def _log(self, count: int) -> None:
-        """The generation's line in the log, with the times that the history does not hold."""
+    def _log(self, count: int, scored: int) -> None:
+        """The generation's line in the log, with the times that the history does not hold; ``scored`` of its candidates
+        have been run."""
         best, clock = self.evolution.best, self.clock
         self.runner.logger.info(
             f'Evolution(generation) [{self.evolution.generation}]  {count} candidates, '
             f'{len(self.evolution.seen):,} so far  best: {best.score:.4g} at {best.cost.macs / 1e6:,.4g} MMACs  '
-            f'{60 * count / clock.total:.3g} candidates a minute, '
+            f'{60 * scored / clock.total:.3g} candidates a minute, '
             f'{clock.overhead:.1%} of the time not in forward'
         )
         clock.restart()

@@ -28,11 +28,14 @@ from mmnas_video.told_again import tell_again_if_ignored
 from .generators import random_state, set_random_state
 from .over_ranks import sum_over_ranks
 from .ranks import running_statistics
+from .validated import validates_at
 
 #: Exit status of a process that SIGTERM ends.
 STATUS = 128 + signal.SIGTERM
 #: Key of the place within an epoch in a checkpoint.
 PLACE = 'within_epoch'
+#: Of the time that may go by without a checkpoint: what may have gone by where SIGTERM will end the process at once.
+SHORT = 1 / 30
 
 
 class Preemption:
@@ -43,7 +46,8 @@ class Preemption:
     generators and BatchNorm statistics. With a ``SeededSampler`` (or joint data) the resumed run is bit for bit the one
     that was not told to end. With another sampler an epoch cannot be gone on with: then, and while no training step is
     running (validation, the selection at the end, a generation of an evolution), the process ends at once, and the
-    last checkpoint stands. Checkpoints of every so many steps (``by_epoch=False``) hold the place as well.
+    last checkpoint stands; of an epoch's end one is written before its validation, if the last is a minute old.
+    Checkpoints of every so many steps (``by_epoch=False``) hold the place as well.
 
     Several ranks ask each other at every step, and end after the same one: torchrun sends SIGKILL 30 s after SIGTERM,
     and a step of a large search takes half of that.
@@ -105,6 +109,14 @@ class Preemption:
         raise SystemExit(STATUS)
 
     # ------------------------------------------------------------------ the run
+    def give_statistics(self, runner: Runner) -> None:
+        """Give every rank its own BatchNorm statistics, if the resumed checkpoint has them: before a validation, which
+        averages them."""
+        own = (self._place or {}).get('statistics') or ()
+        if len(own) == get_world_size() > 1:
+            for buffer, value in zip(running_statistics(runner), own[get_rank()], strict=True):
+                buffer.copy_(value)
+
     def enter_epoch(self, runner: Runner) -> None:
         """Go to where the resumed checkpoint was written within this epoch, if it was."""
         place, self._place = self._place, None
@@ -115,9 +127,6 @@ class Preemption:
             if isinstance(loader.sampler, SeededSampler):  # joint data has gone there by itself
                 loader.sampler.go_to(runner.epoch, place['batches'] * loader.batch_size)
             _set_generators(place['generators'][get_rank()])
-        if place and len(own := place.get('statistics') or ()) == get_world_size() > 1:
-            for buffer, value in zip(running_statistics(runner), own[get_rank()], strict=True):
-                buffer.copy_(value)
         # Nothing of a generation can be saved; its hook says so.
         self._stepping = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
 
@@ -137,7 +146,7 @@ class Preemption:
         """Between two updates leave, if a rank has been told to end, or save, if there has been no checkpoint for too
         long."""
         loop, done = runner.train_loop, 0
-        told, due = self._ask(runner)
+        told, due = self._ask(runner, isinstance(loop, IterBasedTrainLoop) and validates_at(runner, runner.iter + 1))
         if not (told or due) or not runner.optim_wrapper.should_update():
             return
         if not isinstance(loop, IterBasedTrainLoop):
@@ -153,28 +162,31 @@ class Preemption:
             self._end(runner)
 
     def after_epoch(self, runner: Runner, saved: bool) -> None:
-        """Leave at the end of an epoch, if a rank has been told to end.
+        """At the end of an epoch leave, if a rank has been told to end, or save, if it is time before a validation.
 
         Args:
             runner: of the run.
             saved: whether this epoch's checkpoint has been written already.
         """
-        told, _ = self._ask(runner)
+        validates = not isinstance(runner.train_loop, IterBasedTrainLoop) and validates_at(runner, runner.epoch + 1)
+        told, due = self._ask(runner, validates)
+        if (told or due) and not saved:
+            self._write(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
         if told:
-            if not saved:
-                self._write(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
             self._end(runner)
         self._stepping = False
 
     def is_due(self, runner: Runner) -> bool:
         """Whether a checkpoint within a selection is due by the first rank's clock. There SIGTERM ends the process at
         once: so it comes much sooner than within an epoch, after a minute of half an hour."""
-        due = time.monotonic() - self._saved >= self._max_seconds / 30
+        due = time.monotonic() - self._saved >= self._max_seconds * SHORT
         return sum_over_ranks([float(due and is_main_process())], next(runner.model.parameters()).device)[0] > 0
 
-    def _ask(self, runner: Runner) -> tuple[bool, bool]:
-        """Whether any rank has been told to end, and whether a checkpoint is due by the clock of the first."""
-        due = self._stepping and time.monotonic() - self._saved >= self._max_seconds
+    def _ask(self, runner: Runner, validates: bool) -> tuple[bool, bool]:
+        """Whether any rank has been told to end, and whether a checkpoint is due by the clock of the first, which it is
+        sooner where a validation follows."""
+        limit = self._max_seconds * (SHORT if validates else 1)
+        due = self._stepping and time.monotonic() - self._saved >= limit
         if get_world_size() == 1:
             return self._told, due
         if not self._agreed:

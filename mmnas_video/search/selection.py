@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmnas_video.space import Arch
 
 from .average import averaged, exchanged
+from .kept_scores import remove_scores
 
 if TYPE_CHECKING:
     from .base import SearchHook
@@ -36,6 +37,7 @@ class Selection:
             self.arch = self.hook.select(runner)
         if self.hook.keeps_selection:
             runner.call_hook('after_selection')
+        remove_scores(runner)
         return self.arch
 
     def keep(self, runner: Runner) -> None:

@@ -100,8 +100,10 @@ def test_each_network_is_scored_once_and_the_best_is_named(supernet, tmp_path, m
     """Rejects candidates that are scored again in a later generation, an arch.json of the last generation's best, and
     a history that leaves candidates out; a space that is used up ends in generations without candidates."""
     asked = []
-    plain = CandidateScorer.__call__
-    monkeypatch.setattr(CandidateScorer, '__call__', lambda self, arch: asked.append(arch) or plain(self, arch))
+    plain = CandidateScorer._sums
+    monkeypatch.setattr(
+        CandidateScorer, '_sums', lambda self, arch, data: asked.append(arch) or plain(self, arch, data)
+    )
     run(evolution(supernet), tmp_path / 'w', generations=7)
     lines = history(tmp_path / 'w')
     assert len(asked) == 9 == len(set(asked)) and [SPACE.decode(line['arch']) for line in lines] == asked
@@ -273,7 +275,7 @@ def test_the_line_of_a_generation():
         clock=SimpleNamespace(total=30.0, overhead=0.25, restart=lambda: None),
         runner=SimpleNamespace(logger=SimpleNamespace(info=said.append)),
     )
-    EvolutionSearchHook._log(hook, 7)
+    EvolutionSearchHook._log(hook, 7, 7)
     assert said == [
         'Evolution(generation) [3]  7 candidates, 1,234 so far  best: 0.5 at 52.35 MMACs  14 candidates a minute, '
         '25.0% of the time not in forward'
