@@ -20,11 +20,9 @@ EARLY_DRAWINGS = 16
 class ReportHook(Hook):
     """Writes ``WORK_DIR/search/report.html`` (and ``figures/``) during a search and at its end.
 
-    It reads the files that the search hook has written, nothing of the model. Its priority is the lowest, so
-    that it runs
-    after the CheckpointHook and the search hook have written theirs: give it the CheckpointHook's
-    ``interval`` and the report always shows what a resume would start from. PNG files are written at the end
-    only.
+    It reads the files that the search hook has written, nothing of the model. Its priority is the lowest, so that it
+    runs after the CheckpointHook and the search hook have written theirs: give it the CheckpointHook's ``interval`` and
+    the report always shows what a resume would start from. PNG files are written at the end only.
 
     Args:
         interval: epochs (iterations if not ``by_epoch``) between reports; -1 for one report at the end alone.
