@@ -11,6 +11,9 @@ import time
 
 import pytest
 import torch
+from mmengine.config import Config
+
+from mmnas_video.search.preemption import Preemption
 
 from .conftest import ROOT, SEARCH
 
@@ -133,6 +136,17 @@ def test_a_run_that_is_told_to_end_says_so(campaign, ends, monkeypatch):
     monkeypatch.setitem(interrupted.__globals__, 'start', start)
     killed, _, failed = interrupted(None, None, 'term', campaign['Whole'](None, 0.01, 5), random.Random(0))
     assert (killed, failed) == (True, '' if ends == 143 else 'run ended with 3')
+
+
+def test_a_signal_that_is_lost_is_counted(campaign, tmp_path, monkeypatch):
+    """Rejects a campaign that takes a run which was told to end, and went on, for one that had ended before."""
+    told = Preemption(None)
+    monkeypatch.setattr(Preemption, '_receive', lambda self, *args: None)
+    for heard in (True, False):
+        run = (lambda *args, **options: told._receive(15, None)) if heard else (lambda *args, **options: None)
+        monkeypatch.setitem(campaign['start'].__globals__, 'run_search', run)
+        child = campaign['start'](Config(), tmp_path / 'run', False)
+        assert campaign['wait'](child, 60.0) == (campaign['LOST'] if heard else 0)
 
 
 def test_a_number_that_is_none_differs(campaign):

@@ -38,7 +38,7 @@ from mmnas_video.pipeline import run_search
 from mmnas_video.registry import MODELS
 from mmnas_video.search import is_search_hook
 from mmnas_video.search.config_text import unformatted
-from mmnas_video.search.preemption import STATUS
+from mmnas_video.search.preemption import STATUS, Preemption
 from mmnas_video.space import UNFINISHED
 from mmnas_video.testing import toy
 from mmnas_video.visualization import report
@@ -47,6 +47,8 @@ from mmnas_video.visualization import report
 KINDS, TERMS = ('moment', 'writing', 'moment', 'rank'), ('term', 'term rank')
 #: Longest time for one run (s), and for a rank whose peer is gone.
 PATIENCE, ALONE = 900.0, 20.0
+#: Exit status of a run that has heard a SIGTERM and went on to its end.
+LOST = 99
 #: Method to its hook; on videos it takes the place of the hook in ``CONFIGS``.
 HOOKS = {
     'parsec': dict(type='PARSECSearchHook', num_archs=2, mode='joint'),
@@ -173,10 +175,12 @@ def start(cfg: Config, work_dir: Path, resume: bool, rank: int = 0, ranks: int =
             cfg.launcher = 'pytorch'
         # It reads what the search has left and takes longer than one on vectors: the kills are to hit the search.
         report.write_report = lambda *args, **options: None
-        writes = Writes(die_at)
+        writes, heard = Writes(die_at), []
+        receive = Preemption._receive
+        Preemption._receive = lambda self, *args: (heard.append(args), receive(self, *args))
         run_search(cfg, retrain=False)
         work_dir.with_name(f'{work_dir.name}.{rank}.writes').write_text(str(writes.count))
-        status = 0
+        status = LOST if heard else 0
     except SystemExit as end:
         status = end.code
     except BaseException:
@@ -366,6 +370,7 @@ def main() -> int:
     folder = Path(args.folder or tempfile.mkdtemp()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     make, rows = prepare(args.data, folder), []
+    late = 0
     for method in args.methods:
         (folder / method).mkdir(exist_ok=True)
         rng = random.Random(f'{args.seed} {method}')
@@ -373,6 +378,7 @@ def main() -> int:
             many[i % len(many)] for many, count in ((KINDS, args.kills), (TERMS, args.terms)) for i in range(count)
         ]
         lines = campaign(method, make(method, folder), folder / method, kinds, rng)
+        late += sum(not line['killed'] for line in lines)
         for kind in dict.fromkeys(kinds):
             tried = [line for line in lines if line['kind'] == kind and line['killed']]
             if tried:
@@ -380,7 +386,7 @@ def main() -> int:
     survived, tried = sum(row[2] for row in rows), sum(row[3] for row in rows)
     rows.append(['all', '', survived, tried])
     show(f'Kills and resumes ({args.data})', ['method', 'killed', 'survived', 'tried'], rows, args.out)
-    print(f'survived {survived} of {tried}')
+    print(f'survived {survived} of {tried}' + (f'; {late} more came after the end of their run' if late else ''))
     if survived < tried:
         print(f'what the others left: {folder}')
         return 1
