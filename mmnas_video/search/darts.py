@@ -87,6 +87,8 @@ class DARTSSearchHook(SearchHook):
         selection: ``'argmax'``: by α, as ``derive`` says; ``'perturbation'``: at the end, one choice after another, the
             value without which the held-out score of the mixture is lowest (the last α), of those that leave an
             architecture within the budget.
+        perturbed_choices: so many choices are fixed by perturbation, the first of its seeded order; the others have
+            the value with the largest α. None for all.
         tune_iters: steps on training data after each choice that perturbation has fixed.
         tune_lr: their rate; None leaves what the schedule has ended with.
         watch: values whose number in the architecture is written at every step, such as ``'skip'``.
@@ -98,7 +100,12 @@ class DARTSSearchHook(SearchHook):
         ConfigError: an option that is unknown or has no such value; ``freeze_unsampled``: a mixture uses all.
     """
 
-    dry_options: ClassVar[Mapping[str, int]] = {**SearchHook.dry_options, 'score_batches': 1, 'warmup_epochs': 0}
+    dry_options: ClassVar[Mapping[str, int]] = {
+        **SearchHook.dry_options,
+        'score_batches': 1,
+        'warmup_epochs': 0,
+        'perturbed_choices': 2,
+    }
     dry_if_given: ClassVar[Mapping[str, int]] = {'tune_iters': 1}
 
     def __init__(
@@ -115,6 +122,7 @@ class DARTSSearchHook(SearchHook):
         score: str = 'mixture',
         score_batches: int = 10,
         selection: str = 'argmax',
+        perturbed_choices: int | None = None,
         tune_iters: int = 0,
         tune_lr: float | None = None,
         watch: str | Sequence[Value] = (),
@@ -132,7 +140,8 @@ class DARTSSearchHook(SearchHook):
         self.init_std, self.warmup_epochs = init_std, warmup_epochs
         self.cost_weight, self.cost_samples = cost_weight, cost_samples
         self.derive, self.score, self.score_batches = derive, score, score_batches
-        self.selection, self.tune_iters, self.tune_lr = selection, tune_iters, tune_lr
+        self.selection, self.perturbed_choices = selection, perturbed_choices
+        self.tune_iters, self.tune_lr = tune_iters, tune_lr
         self.stop_when = _stop_rule(f'{type(self).__name__}.stop_when', stop_when)
         self.watch = tuple(dict.fromkeys([*((watch,) if isinstance(watch, str) else watch), *self.stop_when]))
         self.epochs = EpochArchs()
@@ -339,8 +348,11 @@ class DARTSSearchHook(SearchHook):
         network = 'mixed' if self.score == 'mixture' else 'sampled'
         work = [Work(network, epochs * self.score_batches / ranks, held_out=True, backward=False)]
         if self.selection == 'perturbation':
-            work.append(Work('mixed', self.removals(space) / ranks, held_out=True, backward=False))
-            work.append(Work('mixed', self.tune_iters * max(len(space.open) - 1, 0)))
+            every = len(space.open)
+            fixed = every if self.perturbed_choices is None else min(self.perturbed_choices, every)
+            removals = self.removals(space) * fixed / max(every, 1)  # of choices of the mean size
+            work.append(Work('mixed', removals / ranks, held_out=True, backward=False))
+            work.append(Work('mixed', self.tune_iters * max(fixed - 1, 0)))
         return work
 
     def removals(self, space: SearchSpace) -> int:
@@ -393,6 +405,8 @@ def _check_options(hook: str, options: Mapping[str, Any]) -> None:
         check_one_of(f'{hook}.{key}', options[key], known)
     for key, least in LEAST.items():
         check_number(f'{hook}.{key}', options[key], least)
+    if options['perturbed_choices'] is not None:
+        check_number(f'{hook}.perturbed_choices', options['perturbed_choices'], 1)
     for key in ('virtual_lr', 'tune_lr', 'init_std', 'cost_weight'):
         if options[key] is not None or not key.endswith('_lr'):
             check_number(f'{hook}.{key}', options[key], whole=False)

@@ -56,6 +56,7 @@ class PerturbationSelection:
         feasible: whether an architecture within the budget is left when choices are fixed so (name to value); a value
             with which none is left is not kept, unless that holds for all of them.
         occurrence: weights of a mixture as they count, see :meth:`~mmnas_video.entangle.Searchable.occurrence`.
+        most: so many choices are fixed, the others are by their largest weight; None for all.
     """
 
     def __init__(
@@ -65,17 +66,19 @@ class PerturbationSelection:
         rng: random.Random,
         feasible: Callable[[Mapping[str, Value]], bool] = lambda fixed: True,
         occurrence: Callable[[Mixture], Mapping[str, Tensor]] = lambda mixture: mixture,
+        most: int | None = None,
     ) -> None:
         self.space, self.weights, self.feasible, self.occurrence = space, weights, feasible, occurrence
         self.order = [choice.name for choice in space.open]
         rng.shuffle(self.order)
+        self.most = most
         self.fixed: dict[str, Value] = {}
 
     # ------------------------------------------------------------------ where it stands
     @property
     def current(self) -> str | None:
         """The choice that is next to be fixed; None at the end."""
-        return next((name for name in self.order if name not in self.fixed), None)
+        return next((name for name in self.order[: self.most] if name not in self.fixed), None)
 
     @property
     def arch(self) -> Arch:
@@ -123,7 +126,7 @@ class PerturbationSelection:
         """
         name = self.current
         if name is None:
-            raise ConfigError(f'perturbation: found all {len(self.order)} choices fixed, expected one that is open')
+            raise ConfigError(f'perturbation: found all {len(self.fixed)} choices fixed, expected one that is open')
         weights = self.weights()[name].detach().tolist()
         idle = not self.occurrence(self.mixture())[name].any()
         without = [None] * len(weights) if idle else self.drops(name, score)

@@ -33,7 +33,12 @@ class PerturbationRun:
         self.hook, self.runner = hook, runner
         rng = random.Random(derive_seed(hook.seed, 'perturbation'))
         self.selection = PerturbationSelection(
-            hook.space, lambda: hook.selected_from(self.selection), rng, self._feasible, hook.searchable.occurrence
+            hook.space,
+            lambda: hook.selected_from(self.selection),
+            rng,
+            self._feasible,
+            hook.searchable.occurrence,
+            hook.perturbed_choices,
         )
         self.tuning = Tuning(hook, runner, hook.tune_iters, hook.tune_lr) if hook.tune_iters else None
         if state := hook.final.kept(runner):
@@ -51,7 +56,7 @@ class PerturbationRun:
         return self.hook.decided(arch)
 
     def _report(self, line: Mapping[str, Any]) -> None:
-        done, todo = len(self.selection.fixed), len(self.selection.order)
+        done, todo = len(self.selection.fixed), len(self.selection.order[: self.selection.most])
         left = (time.monotonic() - self._start) / (done - self._begun) * (todo - done)
         self.runner.logger.info(
             f'Search: {line["choice"]} is {line["value"]!r}  {done}/{todo} choices, {left:.0f} s left'

@@ -525,6 +525,7 @@ def test_a_stopped_search_ends_cleanly_and_stays_ended(tmp_path):
         (dict(order=True), 'order: found True'),
         (dict(selection='strength'), "selection: found 'strength'"),
         (dict(tune_iters=2.5), 'tune_iters: found 2.5'),
+        (dict(perturbed_choices=0), 'perturbed_choices: found 0'),
         (dict(hessian='diagonal'), "hessian: found 'diagonal'"),
         (dict(derive='first'), "derive: found 'first'"),
         (dict(score='loss'), "score: found 'loss'"),

@@ -62,6 +62,16 @@ def test_the_best_operation_with_the_smaller_alpha_is_found():
     assert argmax_arch(SPACE, weights()) == {'a': 'x', 'b': 3, 'closed': 7, 'c': 1, 'd': True}
 
 
+def test_of_some_choices_alone():
+    """Rejects a selection that goes on after the number that it is told, or that has no value for the others."""
+    selection = PerturbationSelection(SPACE, weights, random.Random(0), most=2)
+    tuned = []
+    found = select_by_perturbation(selection, score, tuned.append)
+    first = selection.order[:2]
+    assert list(selection.fixed) == first and len(tuned) == 1 and selection.current is None
+    assert found == {**argmax_arch(SPACE, weights()), **{name: BEST[name] for name in first}}
+
+
 def test_a_masked_value_is_gone_and_nothing_else_changes():
     """Rejects weights that are renormalised, a mask of -inf in the logits (a softmax renormalises), and a mask that
     only makes a weight small."""
