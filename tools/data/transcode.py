@@ -12,7 +12,8 @@ one set of options.
 
 A video that cannot be read to its end is reported, and left out of the new lists (--keep-bad keeps its line; training
 then names and skips it). The pixels change: train and test on files of the same kind, and compare with published
-figures on the originals.
+figures on the originals. --every N leaves frames out, which a pipeline without target_fps has to be told
+(frame_interval / N; docs/data.md).
 
 Exit status: 0 if all were written, 1 if some were not, 2 for a bad option, 3 for a disk that is full or may not be
 written (the same command goes on).
