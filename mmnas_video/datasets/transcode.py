@@ -39,6 +39,8 @@ class Recipe:
     #: Most frames from one key frame to the next. Readers pay for the frames before a clip; decord also for every key
     #: frame that a clip goes across, since it seeks to it.
     gop: int = 48
+    #: N: the new file has the frames 0, N, 2N … of the old, for pipelines that use no others; ``gop`` counts these.
+    every: int = 1
     #: x264's constant rate factor, 0 (lossless) to 51.
     crf: int = 23
     #: x264's preset: how long the encoder may search. It does not change what decoding costs.
@@ -47,7 +49,7 @@ class Recipe:
     fast_decode: bool = True
 
     def __post_init__(self) -> None:
-        for key, least, most in (('short_side', 0, 8192), ('gop', 1, 1000), ('crf', 0, 51)):
+        for key, least, most in (('short_side', 0, 8192), ('gop', 1, 1000), ('every', 1, 1000), ('crf', 0, 51)):
             value = getattr(self, key)
             if not least <= value <= most:
                 raise ConfigError(f'{key}: found {value}, expected {least} to {most}.')
@@ -73,8 +75,8 @@ def _even(length: Fraction | int) -> int:
 def transcode(source: str | Path, target: str | Path, recipe: Recipe) -> dict[str, int]:
     """Write the video of ``source`` (no sound) as the H.264 mp4 ``target``, whole or not at all.
 
-    The k-th frame is the k-th of the old file, at its time after the first frame; a rotation that the old file asks
-    its players for is carried out.
+    The k-th frame is that of number k · ``recipe.every`` of the old file, at its time after the first; a rotation that
+    the old file asks its players for is carried out.
 
     Returns:
         ``frames``, ``width`` and ``height`` of the new file, and its ``bytes``.
@@ -121,24 +123,40 @@ def _copy_frames(old: Any, new: Any, recipe: Recipe) -> dict[str, int]:
     if stream is None:
         raise BadVideo('no video stream')
     stream.codec_context.thread_count = 1
-    writer, count, last = None, 0, -1
-    step = round(1 / (stream.average_rate * stream.time_base)) if stream.average_rate else 1
+    writer, count = None, 0
     lasting: dict[int, int] = {}  # time → duration: the encoder forgets it, and that of the last frame tells the rate
-    for frame in _whole(old, stream):
+    for frame, time, duration in _kept(old, stream, recipe.every):
         if writer is None:
             writer, picture_of = _open_stream(new, stream, frame, recipe)
-            start = frame.pts or 0
         picture = picture_of(frame)
-        # Old containers (AVI) give no times or the same twice; an encoder wants them to grow.
-        last = max(last + 1, frame.pts - start if frame.pts is not None else last + step)
-        picture.pts, picture.time_base, picture.pict_type = last, stream.time_base, 0  # type: the encoder decides
-        lasting[last] = frame.duration or step
+        picture.pts, picture.time_base, picture.pict_type = time, stream.time_base, 0  # type: the encoder decides
+        lasting[time] = duration
         _mux(new, writer.encode(picture), lasting)
         count += 1
     if writer is None:
         raise BadVideo('no frame can be decoded')
     _mux(new, writer.encode(None), lasting)
     return {'frames': count, 'width': writer.width, 'height': writer.height}
+
+
+def _kept(old: Any, stream: Any, every: int) -> Iterator[tuple[Any, int, int]]:
+    """The frames to keep, when each begins after the first, and how long it stays, in ticks of the stream.
+
+    The last one stays as if none were missing behind it, so that the average rate is the old one / ``every``.
+    """
+    step = round(1 / (stream.average_rate * stream.time_base)) if stream.average_rate else 1
+    kept, time = None, -1
+    for number, frame in enumerate(_whole(old, stream)):
+        if number == 0:
+            start = frame.pts or 0
+        # Old containers (AVI) give no times or the same twice; an encoder wants them to grow.
+        time = max(time + 1, frame.pts - start if frame.pts is not None else time + step)
+        if number % every == 0:
+            if kept:
+                yield *kept, time - kept[1]
+            kept = (frame, time)
+    if kept:
+        yield *kept, time - kept[1] + (every - number % every) * (frame.duration or step)
 
 
 def _mux(new: Any, packets: list[Any], lasting: dict[int, int]) -> None:
@@ -165,7 +183,8 @@ def _open_stream(new: Any, stream: Any, frame: Any, recipe: Recipe) -> tuple[Any
     pixels, values = ('yuvj420p', ColorRange.JPEG) if full else ('yuv420p', ColorRange.MPEG)
     turns = frame.rotation // 90 % 4
     width, height = recipe.size(frame.width, frame.height)
-    writer = new.add_stream('libx264', rate=stream.average_rate or 25, options=recipe.options())
+    rate = Fraction(stream.average_rate or 25, recipe.every).limit_denominator(1 << 20)  # FFmpeg keeps 32 bits
+    writer = new.add_stream('libx264', rate=rate, options=recipe.options())
     writer.width, writer.height = (height, width) if turns % 2 else (width, height)
     writer.pix_fmt = pixels
     context, like = writer.codec_context, stream.codec_context

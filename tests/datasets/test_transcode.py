@@ -5,6 +5,7 @@ import cv2
 import decord
 import numpy as np
 import pytest
+from mmaction.datasets.transforms import SampleFrames
 
 from mmnas_video.datasets.file_jobs import StopJobs
 from mmnas_video.datasets.transcode import Recipe, transcode
@@ -66,6 +67,52 @@ def test_the_kth_frame_is_the_kth_frame(tmp_path, kind):
     assert rates[0] == pytest.approx(rates[1], rel=0.03 if kind == 'variable' else 1e-6)
 
 
+@pytest.mark.parametrize('every', [3, 7, 67])
+@pytest.mark.parametrize('kind', ['b_frames', 'variable', 'vp9'])
+def test_every_so_manieth_frame(tmp_path, kind, every):
+    """Rejects other frames than 0, N, 2N …, times that are numbered anew, and a last frame that stays as long as it did
+    (or to the old end): the rate that readers report, and by which ``target_fps`` samples, would not be the N-th."""
+    options = dict(KINDS[kind])
+    source = write(tmp_path / options.pop('name'), **options)
+    found = transcode(source, tmp_path / 'new.mp4', Recipe(short_side=0, crf=0, gop=5, every=every, preset='ultrafast'))
+    assert found['frames'] == len(range(0, 61, every))
+    assert np.array_equal(decoded(tmp_path / 'new.mp4'), decoded(source)[::every])
+    (written, begin), (old, _) = times(tmp_path / 'new.mp4'), times(source)
+    kept, last = old[:61:every], old[-1] - old[-2]
+    end = old[-1] + (every * len(kept) - 61) * last
+    assert np.allclose(written, [*kept, end], atol=1e-6) and begin == 0
+    if kind != 'variable':
+        assert decord.VideoReader(str(tmp_path / 'new.mp4')).get_avg_fps() == pytest.approx(25 / every, rel=1e-6)
+
+
+def test_a_file_that_names_no_rate(tmp_path):
+    """Rejects the N-th part of a rate that is assumed as a float, which the encoder cannot take."""
+    assert transcode(write(tmp_path / 'one.ts', count=1), tmp_path / 'new.mp4', Recipe(every=7))['frames'] == 1
+
+
+@pytest.mark.parametrize(('every', 'rate', 'same'), [(3, None, True), (2, None, True), (3, 25, False), (2, 25, False)])
+def test_a_clip_of_every_so_manieth_frame(tmp_path, every, rate, same):
+    """Rejects a clip that is N times as long, or short: with ``frame_interval`` / N it is one that the old file has;
+    with ``target_fps`` and nothing else changed its pictures are at most 2N - 2 frames earlier than in the old."""
+    source = write(tmp_path / 'old.mp4')
+    transcode(source, tmp_path / 'new.mp4', Recipe(short_side=0, crf=0, every=every))
+
+    def sampled(path, interval):
+        reader = decord.VideoReader(str(path), num_threads=1)
+        step = SampleFrames(clip_len=5, frame_interval=interval, test_mode=True, target_fps=rate)
+        results = dict(total_frames=len(reader), avg_fps=reader.get_avg_fps(), start_index=0)
+        return step(results)['frame_inds']
+
+    new, old = sampled(tmp_path / 'new.mp4', 6 // every if same else 6), sampled(source, 6)
+    moved, back = every * (new - new[0]), old - old[0]
+    assert 0 <= every * new[0] - old[0] < every
+    if same:
+        assert np.array_equal(moved, back)
+    else:
+        assert len(set(new)) == 5 and (moved <= back).all() and (back <= moved + 2 * every - 2).all()
+    assert np.array_equal(decoded(tmp_path / 'new.mp4')[new], decoded(source)[every * new])
+
+
 @pytest.mark.parametrize('degrees', [90, 180, 270])
 def test_rotation_is_carried_out(tmp_path, degrees):
     """Rejects a rotation that is lost, done twice, or the other way round: readers carry it out when they decode."""
@@ -123,8 +170,9 @@ def test_nothing_is_left_of_a_bad_one(tmp_path, kind):
         source.write_bytes(b'' if kind == 'empty' else b'no video ' * 99)
     expected = {'cut': (BadVideo, 'cut off: .* of 61 frames'), 'sound': (BadVideo, 'no video stream')}
     kind_of_error, text = expected.get(kind, (av.FFmpegError, 'Invalid data|No such file'))
-    with pytest.raises(kind_of_error, match=text):
-        transcode(source, tmp_path / 'new' / 'x.mp4', Recipe())
+    for every in (1, 67):
+        with pytest.raises(kind_of_error, match=text):
+            transcode(source, tmp_path / 'new' / 'x.mp4', Recipe(every=every))
     assert list((tmp_path / 'new').iterdir()) == []
 
 
@@ -159,7 +207,9 @@ def test_a_name_is_the_files_fault(tmp_path):
     assert [path.name for path in (tmp_path / 'new').iterdir()] == [target.name]
 
 
-@pytest.mark.parametrize('option', [dict(gop=0), dict(crf=52), dict(short_side=-1), dict(preset='quick')])
+@pytest.mark.parametrize(
+    'option', [dict(gop=0), dict(every=0), dict(every=1001), dict(crf=52), dict(short_side=-1), dict(preset='quick')]
+)
 def test_recipes_are_checked(option):
     """Rejects a number that x264 would take for something else."""
     with pytest.raises(ConfigError, match=f'{next(iter(option))}: found .*{next(iter(option.values()))}.*expected'):

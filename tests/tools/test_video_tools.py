@@ -105,6 +105,25 @@ def test_transcode_goes_on(originals, tmp_path, capfd):
     assert "--out: found videos made with {'short_side': 256, 'gop': 48" in capfd.readouterr().err
 
 
+def test_one_frame_of_three(originals, tmp_path, capfd):
+    """Rejects a folder in which some videos have every frame and some every third, a manifest of before there was
+    ``--every`` that is refused, and a pipeline whose clips become longer without a word."""
+    quick = ('--preset', 'ultrafast')
+    assert run(originals, tmp_path, *quick, '--every', '3') == 1
+    said = capfd.readouterr().out
+    assert 'One frame of 3 was kept' in said and 'divide frame_interval by 3' in said
+    manifest = tmp_path / 'transcode.jsonl'
+    rows = [json.loads(line) for line in manifest.read_text(encoding='utf-8').splitlines()]
+    assert {row['path']: row['frames'] for row in rows if 'frames' in row} == dict(zip(GOOD, (4, 3, 2), strict=True))
+    assert run(originals, tmp_path, *quick) == 2
+    assert "'every': 3" in capfd.readouterr().err
+    manifest.write_text(manifest.read_text(encoding='utf-8').replace('"every": 3, ', ''), encoding='utf-8')
+    assert run(originals, tmp_path, *quick, '--every', '3') == 2
+    assert run(originals, tmp_path, *quick) == 1
+    said = capfd.readouterr().out
+    assert '3 of 7 videos are there already' in said and 'One frame of' not in said
+
+
 @pytest.mark.parametrize('tool', [transcode, check_videos], ids=['transcode', 'check_videos'])
 def test_processes_and_time_are_those_that_are_asked_for(tool, originals, tmp_path, monkeypatch):
     """Rejects the defaults in their place: half an hour for each video that hangs."""
@@ -125,6 +144,7 @@ def test_a_tab_is_a_tab_however_it_is_typed(delimiter, tmp_path):
     ('list_text', 'options', 'message'),
     [
         ('a.mp4 0\n', ['--gop', '0'], 'gop: found 0'),
+        ('a.mp4 0\n', ['--every', '0'], 'every: found 0, expected 1 to 1000'),
         ('a.mp4 0\n', ['--processes', '0'], '--processes'),
         ('a.mp4 0\na.webm 1\n', [], "found 'a.mp4' and 'a.webm'"),
         ('/etc/a.mp4 0\n', [], 'expected paths below --root'),

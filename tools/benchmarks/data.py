@@ -10,8 +10,10 @@ defaults (a key frame every 250, B frames). The transcoded ones are written as t
 
 This process stays on one core, and all candidates take turns. What counts is the CPU time of the process with all its
 threads (decord decodes in one of its own), so other work on the machine changes the ratios little; wall time is shown
-beside it. The pixels change: the table has the size of the files, and the PSNR of what training is fed (frames scaled
-to a short side of 205, the middle of X3D-S's 182 to 228) against the same from the originals.
+beside it. A pass has at least 48 clips; of fewer videos each gives several, with starts of their own. Where files have
+every N-th frame alone the pipeline's interval is 6 / N: its clips are some of the original's, those that start at
+multiples of N. The pixels change: the table has the size of the files, and the PSNR of what training is fed (frames
+scaled to a short side of 205, the middle of X3D-S's 182 to 228) against the same from the originals.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,12 @@ RECIPES = {
     'short side 182': Recipe(182),
     '182, GOP 12': Recipe(182, gop=12),
     '182, GOP 1': Recipe(182, gop=1),
+    '182, every 3, GOP 12': Recipe(182, every=3, gop=12),
+    '182, every 6, GOP 4': Recipe(182, every=6, gop=4),
+    '182, every 6, GOP 4, crf 26': Recipe(182, every=6, gop=4, crf=26),
 }
+INTERVAL = 6  # frames of the original from one picture of a clip to the next
+CLIPS = 48  # of one pass: fewer videos are read several times, each time from another start
 SHORT_SIDE = 205  # at which pictures are compared
 
 
@@ -106,11 +114,17 @@ def make_folders(root: Path, originals: list[Path], clips: int, frames: int) -> 
     return folders
 
 
-def pipeline_on(folder: Path, reader: str) -> Callable[[], None]:
-    """Run every clip of a folder through X3D-S's training pipeline; the same samples each time."""
+def every(name: str) -> int:
+    """Of how many frames of the original a row's files have one."""
+    recipe = RECIPES[name]
+    return recipe.every if recipe else 1
+
+
+def pipeline_on(folder: Path, reader: str, interval: int, draws: int) -> Callable[[], None]:
+    """Run ``draws`` clips of every video of a folder through X3D-S's training pipeline; the same each time."""
     steps = [
         dict(type=f'{reader}Init', num_threads=1),
-        dict(type='SampleFrames', clip_len=13, frame_interval=6, num_clips=1),
+        dict(type='SampleFrames', clip_len=13, frame_interval=interval, num_clips=1),
         dict(type=f'{reader}Decode'),
         dict(type='RandomRescale', scale_range=(182, 228)),
         dict(type='RandomCrop', size=160),
@@ -124,19 +138,20 @@ def pipeline_on(folder: Path, reader: str) -> Callable[[], None]:
     )
 
     def once() -> None:
-        for index in range(len(dataset)):
-            if tuple(dataset[0, index]['inputs'].shape) != (1, 3, 13, 160, 160):
+        for key in product(range(draws), range(len(dataset))):
+            if tuple(dataset[key]['inputs'].shape) != (1, 3, 13, 160, 160):
                 raise RuntimeError('a clip of another shape')
 
     return once
 
 
-def quality(original: Path, new: Path) -> float:
-    """Mean squared error of some frames against the original's, both at the size that training scales to."""
+def quality(original: Path, new: Path, step: int) -> float:
+    """Mean squared error of some frames against every ``step``-th of the original, at the size that training has."""
     old, now = (decord.VideoReader(str(path), num_threads=1) for path in (original, new))
-    picked = list(range(0, len(now), 23))
+    picked = np.arange(0, len(now), max(1, 23 // step))
     there, here = (
-        np.stack([_as_trained(frame) for frame in reader.get_batch(picked).asnumpy()]) for reader in (old, now)
+        np.stack([_as_trained(frame) for frame in reader.get_batch(numbers).asnumpy()])
+        for reader, numbers in ((old, step * picked), (now, picked))
     )
     return float(np.square(there - here).mean())
 
@@ -163,19 +178,24 @@ def measure(cases: dict[Any, Callable[[], None]], rounds: int) -> dict[Any, tupl
     }
 
 
-def report(folders: dict[str, Path], readers: list[str], clips: int, rounds: int, out: str | None) -> None:
+def report(folders: dict[str, Path], readers: list[str], videos: int, draws: int, rounds: int, out: str | None) -> None:
     """Measure all in turn and print the table."""
-    cases = {(folder, reader): pipeline_on(folders[folder], reader) for folder in folders for reader in readers}
+    cases = {
+        (name, reader): pipeline_on(folder, reader, INTERVAL // every(name), draws)
+        for name, folder in folders.items()
+        for reader in readers
+    }
     found = measure(cases, rounds)
-    base, rows = found['original', 'Decord'][0], []
-    for (folder, reader), (cpu, wall) in found.items():
-        place, same = folders[folder], folder == 'original'
-        size = sum(file.stat().st_size for file in place.glob('*.mp4')) / clips / 1e3
-        errors = [quality(folders['original'] / f'{number}.mp4', place / f'{number}.mp4') for number in range(clips)]
+    base, clips, rows = found['original', 'Decord'][0], videos * draws, []
+    for (name, reader), (cpu, wall) in found.items():
+        place, same = folders[name], name == 'original'
+        files = [f'{number}.mp4' for number in range(videos)]
+        size = sum((place / file).stat().st_size for file in files) / videos / 1e3
+        errors = [quality(folders['original'] / file, place / file, every(name)) for file in files]
         psnr = '' if same else f'{10 * np.log10(255**2 / np.mean(errors)):.1f}'
         goal = '' if same else f'{GOALS[reader]} ×'
         speed = (f'{clips / cpu:.1f}', f'{base / cpu:.2f} ×', goal, f'{clips / wall:.1f}')
-        rows.append((folder, reader, f'{size:.0f}', psnr, *speed))
+        rows.append((name, reader, f'{size:.0f}', psnr, *speed))
     header = ('files', 'reader', 'kB a file', 'PSNR dB', 'clips per CPU s', 'to stock', 'goal', 'clips per s')
     show('Clips a second on one core, 13 x 6 frames, whole pipeline', header, rows, out)
     print(f'av {av.__version__}, decord {decord.__version__}, OpenCV {cv2.__version__}')
@@ -198,6 +218,7 @@ def main() -> None:
     init_default_scope('mmaction')
     clips, frames, rounds = (2, 3 * FPS, 1) if args.smoke else (args.clips, 10 * FPS, args.rounds)
     clips = len(args.originals) if args.originals else clips
+    draws = 1 if args.smoke else -(-CLIPS // clips)
     readers = ['Decord']
     try:
         load_torchcodec()
@@ -208,7 +229,7 @@ def main() -> None:
         folders = make_folders(Path(folder), args.originals or [], clips, frames)
         if hasattr(os, 'sched_setaffinity'):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        report(folders, readers, clips, rounds, args.out)
+        report(folders, readers, clips, draws, rounds, args.out)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
     python tools/data/transcode.py data/k400/train.txt data/k400/val.txt --root data/k400/videos --out data/k400_256
     python tools/data/transcode.py train.txt --root videos --out small --short-side 182 --processes 32
+    python tools/data/transcode.py train.txt --root videos --out small --short-side 182 --every 6 --gop 4
 
 Videos go to OUT/videos, as .mp4 under the paths that they have below --root; lists of the same names, labels and
 order, but the new paths, go to OUT. Originals are only read. A run that was killed goes on where it was when started
@@ -11,7 +12,8 @@ one set of options.
 
 A video that cannot be read to its end is reported, and left out of the new lists (--keep-bad keeps its line; training
 then names and skips it). The pixels change: train and test on files of the same kind, and compare with published
-figures on the originals.
+figures on the originals. --every N leaves frames out, which a pipeline without target_fps has to be told
+(frame_interval / N; docs/data.md).
 
 Exit status: 0 if all were written, 1 if some were not, 2 for a bad option, 3 for a disk that is full or may not be
 written (the same command goes on).
@@ -36,11 +38,17 @@ from mmnas_video.space import write_text_atomic
 MANIFEST = 'transcode.jsonl'
 HELP = {
     'short_side': 'pixels of the shorter side; smaller videos, and all with 0, keep their size',
-    'gop': 'most frames from one key frame to the next',
+    'gop': 'most frames of the new file from one key frame to the next',
+    'every': 'N: keep the frames 0, N, 2N … alone; 1 keeps all',
     'crf': 'quality, 0 (lossless) to 51',
     'preset': 'of x264: ' + ', '.join(PRESETS),
     'fast_decode': "x264's tune fastdecode (--no-fast-decode: smaller files, slower)",
 }
+#: The trap: a pipeline that is left as it was runs, on clips that are N times as long.
+EVERY = (
+    'One frame of {0} was kept. SampleFrames without target_fps: divide frame_interval by {0}. With target_fps: leave '
+    'it (frame_interval x fps / target_fps has to be more than {0}). docs/data.md says more.'
+)
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,9 @@ def read_manifest(out: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
             line = json.loads(text)
         except ValueError:
             continue
-        if line.get('recipe', asdict(recipe)) != asdict(recipe):
-            raise ConfigError(f'--out: found videos made with {line["recipe"]} in it, expected {asdict(recipe)}.')
+        made = {**asdict(Recipe()), **line.get('recipe', asdict(recipe))}  # an option that is newer had its default
+        if made != asdict(recipe):
+            raise ConfigError(f'--out: found videos made with {made} in it, expected {asdict(recipe)}.')
         if 'path' in line:
             found[line['path']] = line
     return found
@@ -190,6 +199,8 @@ def run(args: argparse.Namespace) -> int:
         print(f'{place}: {len(kept)} of {len(lines)} clips')
     for path, reason in bad.items():
         print(f'{path}: {reason}')
+    if job.recipe.every > 1:
+        print(EVERY.format(job.recipe.every))
     return int(bool(bad))
 
 
