@@ -21,7 +21,8 @@ from .window import MixedWindow, Slice, Window, take
 
 #: A logit whose exponential is 0 in every format, and finite in half precision also by the scale of a wide head.
 LEFT_OUT = -1000.0
-#: On a CPU the channels of a head are filled up to a multiple of it before attention.
+#: The channels of a head are filled up to a multiple of it. torch does so by itself on a GPU, with copies of queries,
+#: keys and values; on a CPU forward and backward of attention on 85 take an eighth longer than on 88.
 ALIGNED = 8
 
 
@@ -63,28 +64,26 @@ def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
     return MixedHeads((weights.view(-1, 1, 1) * masks).sum(0), (weights * scales).sum())
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
-    """softmax(scale · q kᵀ + bias) v, of (B, heads, N, head_dim) each.
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None = None, channels: int | None = None
+) -> Tensor:
+    """softmax(scale · q kᵀ + bias) v, of (B, heads, N, head_dim) each; as many channels come out as go in.
 
     The bias goes in as one more channel, a 1 in every query and bias / scale in the keys. As a mask it would be N × N,
-    and attention kernels of linear memory take none with a gradient. On a CPU channels are filled up to a
-    multiple of ``ALIGNED`` (zeros in the keys and values), as torch does by itself on a GPU: forward and backward of 85
-    take an eighth longer than those of 88.
+    and attention kernels of linear memory take none with a gradient.
 
     Args:
         bias: (N,), added to the logits of each key; -inf leaves the key out.
+        channels: of ``head_dim``, those that count. Behind them there is room: zeros, but, with a bias, for a 1 in the
+            first one of every query. None: all count, and room for a bias is made.
     """
-    channels, extra = q.shape[-1], 0 if bias is None else 1
-    fill = -(channels + extra) % ALIGNED if q.device.type == 'cpu' else 0
-    if not extra + fill:
-        return F.scaled_dot_product_attention(q, k, v, scale=scale)
-    q, v = F.pad(q, (0, extra + fill), value=1.0), F.pad(v, (0, extra + fill))
-    if bias is None:
-        k = F.pad(k, (0, fill))
-    else:
+    if bias is not None:
+        if channels is None:
+            q, k, v = F.pad(q, (0, 1), value=1.0), F.pad(k, (0, 1)), F.pad(v, (0, 1))
+            return attend(q, k, v, scale, bias, k.shape[-1] - 1)[..., :-1]
         column = bias.clamp(min=LEFT_OUT).div(scale).to(k.dtype).unsqueeze(-1)
-        k = torch.cat([k, F.pad(column, (0, fill)).expand(*k.shape[:-1], -1)], -1)
-    return F.scaled_dot_product_attention(q, k, v, scale=scale)[..., :channels]
+        k = k + F.pad(column, (channels, k.shape[-1] - channels - 1))
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
 
 class _Weights(nn.Module):
@@ -127,17 +126,24 @@ class SuperAttention(nn.Module):
         Args:
             bias: (N,), added to the attention logits of each key.
         """
-        weight = _cut_in(self.qkv.weight, at, embed)
+        weight, offset = _cut_in(self.qkv.weight, at, embed), _cut(self.qkv.bias, 1, at)
         _, heads, dim, width = weight.shape
-        qkv = F.linear(x, weight.reshape(-1, width), _cut(self.qkv.bias, 1, at).reshape(-1))
-        q, k, v = qkv.view(*x.shape[:2], 3, heads, dim).permute(2, 0, 3, 1, 4)
         scale = dim**-0.5
-        if isinstance(at, MixedHeads):
-            q, scale = q * at.scale.to(q.dtype), 1.0
-        y = attend(q, k, v, scale, bias)
-        y = y.transpose(1, 2).reshape(*x.shape[:2], heads * dim)
-        weight = _cut_out(self.proj.weight, embed, at)
-        return F.linear(y, weight.reshape(-1, heads * dim), take(self.proj.bias, 0, embed))
+        if isinstance(at, MixedHeads):  # in the weights, which are fewer than the queries
+            scales = torch.stack([at.scale, *[torch.ones_like(at.scale)] * 2]).to(weight.dtype)
+            weight, offset, scale = weight * scales.view(3, 1, 1, 1), offset * scales.view(3, 1, 1), 1.0
+        # Room in the weights too, not in what they are multiplied with.
+        extra = int(bias is not None)
+        room = extra + -(dim + extra) % ALIGNED
+        if bias is not None:
+            offset = torch.cat([F.pad(offset[:1], (0, 1), value=1.0), F.pad(offset[1:], (0, 1))])
+        weight, offset = F.pad(weight, (0, 0, 0, room)), F.pad(offset, (0, room - extra))
+        qkv = F.linear(x, weight.reshape(-1, width), offset.reshape(-1))
+        q, k, v = qkv.view(*x.shape[:2], 3, heads, dim + room).permute(2, 0, 3, 1, 4)
+        y = attend(q, k, v, scale, bias, dim)
+        y = y.transpose(1, 2).reshape(*x.shape[:2], heads * (dim + room))
+        weight = F.pad(_cut_out(self.proj.weight, embed, at), (0, room))
+        return F.linear(y, weight.reshape(-1, heads * (dim + room)), take(self.proj.bias, 0, embed))
 
     def slices(self, prefix: str, embed: Window, at: HeadsAt) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""
