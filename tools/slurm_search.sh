@@ -40,7 +40,11 @@ job="#!/usr/bin/env bash
 #SBATCH --output=$name-%j.log
 export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1) MASTER_PORT=$port
 export RDZV_ID=\$SLURM_JOB_ID PYTHON=$(printf %q "${PYTHON:-python}")
-srun --kill-on-bad-exit=1 --cpus-per-task=$((gpus * cpus)) $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options"
+srun --kill-on-bad-exit=1 --cpus-per-task=$((gpus * cpus)) $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options && exit
+status=\$?
+# One that ends within the GraceTime of a preemption Slurm takes for ended
+scontrol show job \$SLURM_JOB_ID | grep -q ' PreemptTime=[0-9]' && scontrol requeue \$SLURM_JOB_ID
+exit \$status"
 if [ "${DRY_RUN:-0}" = 1 ]; then
     echo "$job"
     exit

@@ -153,6 +153,22 @@ def test_names_with_blanks_in_the_slurm_job(tmp_path):
     assert ran.stdout.split('\n') == [python, "my 'c.py", '8', '--resume', '--work-dir', '', '']
 
 
+@pytest.mark.parametrize(
+    ('ended', 'preempted', 'queued'), [(1, '2026-11-30T17:37:48', True), (143, 'None', False), (0, '2026-11-30', False)]
+)
+def test_a_slurm_job_that_ends_within_its_grace_time_is_queued_again(ended, preempted, queued, tmp_path):
+    """Rejects a job that Slurm takes for failed, because it ended before it was taken away, and one that is begun again
+    and again after an error, scancel or the end of its time."""
+    job = script('slurm_search.sh', 'c.py', DRY_RUN='1').stdout
+    show = f'[ $1 = requeue ] || printf "   PreemptEligibleTime=2026-11-30T17:37:33 PreemptTime={preempted}\\n"'
+    for name, text in (('scontrol', f'echo "$@" >> calls; {show}'), ('srun', f'exit {ended}')):
+        (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
+        (tmp_path / name).chmod(0o755)
+    place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n'}
+    assert subprocess.run([BASH, '-c', job], env=place, cwd=tmp_path).returncode == ended
+    assert ('requeue 7' in (tmp_path / 'calls').read_text().splitlines()) is queued
+
+
 def test_a_dry_run_counts_the_steps_of_several_ranks(tmp_path, monkeypatch):
     """How many there are is known once they have joined. Rejects the hours of one rank for all, and the list's batches
     counted for one rank."""
