@@ -27,6 +27,7 @@ ClusterName=two
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
+FirstJobId={first}
 AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
@@ -111,11 +112,11 @@ def _write_files(folder: Path) -> None:
         for one in sockets:
             one.bind(('127.0.0.1', 0))
         ports = [one.getsockname()[1] for one in sockets]
-    host = socket.gethostname()
+    host, first = socket.gethostname(), 1 + secrets.randbelow(9999)  # the job's port is made of its number
     for name in ('state', 'n1', 'n2'):
         (folder / name).mkdir()
     (folder / 'hosts').write_text(HOSTS.format(host=host))
     (folder / 'gres.conf').write_text(GPUS)
-    (folder / 'slurm.conf').write_text(CONFIG.format(host=host, ports=ports, folder=folder))
+    (folder / 'slurm.conf').write_text(CONFIG.format(host=host, ports=ports, folder=folder, first=first))
     (folder / 'munge.key').write_bytes(secrets.token_bytes(1024))
     (folder / 'munge.key').chmod(0o600)
