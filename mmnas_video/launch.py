@@ -83,10 +83,16 @@ def join_ranks(cfg: Config) -> None:
     waits for another. Nothing is done without a launcher, and nothing a second time.
 
     Raises:
-        ConfigError: the launcher's environment is not there, or ``env_cfg.dist_cfg`` is no such config.
+        ConfigError: the launcher's environment is not there, ``env_cfg.dist_cfg`` is no such config, or there is no GPU
+            and the launcher is not torchrun.
     """
     if cfg.get('launcher', 'none') == 'none' or is_distributed():
         return
+    if cfg.launcher != 'pytorch' and not torch.cuda.is_available():
+        raise ConfigError(
+            f"--launcher: found {cfg.launcher!r} without a GPU, expected 'pytorch' (tools/dist_*.sh; under Slurm "
+            'tools/slurm_search.sh)'
+        )
     env = cfg.get('env_cfg') or {}
     group = env.get('dist_cfg') or {}
     with building(cfg):

@@ -312,6 +312,13 @@ def test_how_long_ranks_wait_for_each_other(gpus, backend, monkeypatch):
         joined(gpus, 'pytorch', timeout='1 h')
 
 
+@pytest.mark.parametrize('launcher', ['slurm', 'mpi'])
+def test_without_a_gpu_the_launcher_is_torchrun(launcher):
+    """Rejects a complaint about the config and a driver."""
+    with pytest.raises(ConfigError, match=f"--launcher: found '{launcher}' without a GPU, expected 'pytorch'"):
+        joined(0, launcher)
+
+
 @pytest.mark.parametrize(('gpus', 'own'), [(1, 0), (8, 5)])
 def test_one_gpu_a_task_of_slurm(gpus, own, monkeypatch):
     """Of eight tasks the sixth, which sees all GPUs or, with --gpus-per-task=1, its own. Rejects the sixth of one:

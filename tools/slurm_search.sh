@@ -23,7 +23,6 @@ tools=$(cd "$(dirname "$0")" && pwd)
 config=$1
 shift
 nodes=${NODES:-1} gpus=${GPUS_PER_NODE:-8} cpus=${CPUS_PER_GPU:-8} name=${JOB_NAME:-$(basename "$config" .py)}
-port=$((20000 + RANDOM % 20000))
 name=${name//[^[:alnum:]._-]/_} # Slurm's own lines are read by no shell
 options=
 [ $# = 0 ] || options=$(printf ' %q' "$@")
@@ -38,9 +37,15 @@ job="#!/usr/bin/env bash
 #SBATCH --signal=TERM@60
 #SBATCH --open-mode=append
 #SBATCH --output=$name-%j.log
-export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1) MASTER_PORT=$port
+export NNODES=$nodes MASTER_ADDR=\$(scontrol show hostnames \"\$SLURM_JOB_NODELIST\" | head -n 1)
+# Its own, and none that the system gives to connections (from 32768 on)
+export MASTER_PORT=\$((20000 + SLURM_JOB_ID % 10000))
 export RDZV_ID=\$SLURM_JOB_ID PYTHON=$(printf %q "${PYTHON:-python}")
-srun --kill-on-bad-exit=1 --cpus-per-task=$((gpus * cpus)) $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options"
+srun --kill-on-bad-exit=1 --cpus-per-task=$((gpus * cpus)) $(printf %q "$tools/dist_search.sh") $(printf %q "$config") $gpus --resume$options && exit
+status=\$?
+# One that ends within the GraceTime of a preemption Slurm takes for ended
+scontrol show job \$SLURM_JOB_ID | grep -q ' PreemptTime=[0-9]' && scontrol requeue \$SLURM_JOB_ID
+exit \$status"
 if [ "${DRY_RUN:-0}" = 1 ]; then
     echo "$job"
     exit

@@ -19,7 +19,7 @@ from .conftest import ENV, ROOT, SEARCH
 
 BASH = shutil.which('bash')
 #: Stands for srun: says what it is given.
-RUN = 'printf "%s\\n" "$NNODES $MASTER_ADDR $RDZV_ID" "$@"'
+RUN = 'printf "%s\\n" "$NNODES $MASTER_ADDR $MASTER_PORT $RDZV_ID" "$@"'
 
 
 def script(name: str, *args: object, **env: str) -> subprocess.CompletedProcess:
@@ -122,8 +122,9 @@ def test_several_machines_find_each_other(tmp_path):
 def test_the_slurm_job(tmp_path):
     """What is asked for, and what the job then runs, with stand-ins for Slurm's own commands. Rejects a job that begins
     anew after a preemption, is not queued again or is told too late to save, one launcher a GPU (each starts all of a
-    node's processes), nodes that do not know of each other, a config that falls apart at its space, and one core for
-    all of a node (since Slurm 22.05 ``srun`` does not take over what the job has asked for)."""
+    node's processes), nodes that do not know of each other, a port that another job or any connection may have, a
+    config that falls apart at its space, and one core for all of a node (since Slurm 22.05 ``srun`` does not take over
+    what the job has asked for)."""
     done = script('slurm_search.sh', 'my config.py', '--seed', 3, DRY_RUN='1', NODES='2', GPUS_PER_NODE='4')
     asked = [line.removeprefix('#SBATCH ') for line in done.stdout.splitlines() if line.startswith('#SBATCH')]
     assert {'--nodes=2', '--ntasks-per-node=1', '--gres=gpu:4', '--cpus-per-task=32'} <= {*asked}
@@ -132,11 +133,11 @@ def test_the_slurm_job(tmp_path):
         (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
         (tmp_path / name).chmod(0o755)
     (job := tmp_path / 'job.sh').write_text(done.stdout)
-    place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n[1-2]'}
+    place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '1234567', 'SLURM_JOB_NODELIST': 'n[1-2]'}
     ran = subprocess.run([BASH, str(job)], env=place, capture_output=True, text=True)
     tool = ROOT / 'tools/dist_search.sh'
     command = ['--kill-on-bad-exit=1', '--cpus-per-task=32', str(tool), 'my config.py', '4', '--resume', '--seed', '3']
-    assert ran.stdout.splitlines() == ['2 first 7', *command], ran.stderr
+    assert ran.stdout.splitlines() == ['2 first 24567 1234567', *command], ran.stderr
     assert tool.stat().st_mode & 0o111
 
 
@@ -151,6 +152,22 @@ def test_names_with_blanks_in_the_slurm_job(tmp_path):
     place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n'}
     ran = subprocess.run([BASH, '-c', done.stdout], env=place, capture_output=True, text=True)
     assert ran.stdout.split('\n') == [python, "my 'c.py", '8', '--resume', '--work-dir', '', '']
+
+
+@pytest.mark.parametrize(
+    ('ended', 'preempted', 'queued'), [(1, '2026-11-30T17:37:48', True), (143, 'None', False), (0, '2026-11-30', False)]
+)
+def test_a_slurm_job_that_ends_within_its_grace_time_is_queued_again(ended, preempted, queued, tmp_path):
+    """Rejects a job that Slurm takes for failed, because it ended before it was taken away, and one that is begun again
+    and again after an error, scancel or the end of its time."""
+    job = script('slurm_search.sh', 'c.py', DRY_RUN='1').stdout
+    show = f'[ $1 = requeue ] || printf "   PreemptEligibleTime=2026-11-30T17:37:33 PreemptTime={preempted}\\n"'
+    for name, text in (('scontrol', f'echo "$@" >> calls; {show}'), ('srun', f'exit {ended}')):
+        (tmp_path / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
+        (tmp_path / name).chmod(0o755)
+    place = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n'}
+    assert subprocess.run([BASH, '-c', job], env=place, cwd=tmp_path).returncode == ended
+    assert ('requeue 7' in (tmp_path / 'calls').read_text().splitlines()) is queued
 
 
 def test_a_dry_run_counts_the_steps_of_several_ranks(tmp_path, monkeypatch):
