@@ -132,18 +132,23 @@ class SuperAttention(nn.Module):
         if isinstance(at, MixedHeads):  # in the weights, which are fewer than the queries
             scales = torch.stack([at.scale, *[torch.ones_like(at.scale)] * 2]).to(weight.dtype)
             weight, offset, scale = weight * scales.view(3, 1, 1, 1), offset * scales.view(3, 1, 1), 1.0
-        # Room in the weights too, not in what they are multiplied with.
+        # Room is made in the weights, not in what comes out of them; where a network is counted (on the meta device)
+        # there is none.
         extra = int(bias is not None)
-        room = extra + -(dim + extra) % ALIGNED
-        if bias is not None:
+        room = extra + (0 if x.is_meta else -(dim + extra) % ALIGNED)
+        back = _cut_out(self.proj.weight, embed, at)
+        if extra:
             offset = torch.cat([F.pad(offset[:1], (0, 1), value=1.0), F.pad(offset[1:], (0, 1))])
-        weight, offset = F.pad(weight, (0, 0, 0, room)), F.pad(offset, (0, room - extra))
+        if room:  # an empty pad is a copy
+            weight, offset, back = (
+                F.pad(part, pad)
+                for part, pad in ((weight, (0, 0, 0, room)), (offset, (0, room - extra)), (back, (0, room)))
+            )
         qkv = F.linear(x, weight.reshape(-1, width), offset.reshape(-1))
         q, k, v = qkv.view(*x.shape[:2], 3, heads, dim + room).permute(2, 0, 3, 1, 4)
         y = attend(q, k, v, scale, bias, dim)
         y = y.transpose(1, 2).reshape(*x.shape[:2], heads * (dim + room))
-        weight = F.pad(_cut_out(self.proj.weight, embed, at), (0, room))
-        return F.linear(y, weight.reshape(-1, heads * (dim + room)), take(self.proj.bias, 0, embed))
+        return F.linear(y, back.reshape(-1, heads * (dim + room)), take(self.proj.bias, 0, embed))
 
     def slices(self, prefix: str, embed: Window, at: HeadsAt) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""
