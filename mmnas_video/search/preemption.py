@@ -170,7 +170,7 @@ class Preemption:
         """
         validates = not isinstance(runner.train_loop, IterBasedTrainLoop) and validates_at(runner, runner.epoch + 1)
         told, due = self._ask(runner, validates)
-        if (told or due) and not saved:
+        if (told or (due and validates)) and not saved:
             self._write(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
         if told:
             self._end(runner)
