@@ -25,6 +25,7 @@ from mmnas_video.config_keys import check_keys, check_options
 from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.datasets import LabelHook
 from mmnas_video.errors import ConfigError, RunError, StackError, named, shown
+from mmnas_video.only_run import RANKS
 from mmnas_video.registry import RUNNERS, hook_class
 from mmnas_video.search import (
     build_hook,
@@ -92,6 +93,11 @@ def join_ranks(cfg: Config) -> None:
         raise ConfigError(
             f"--launcher: found {cfg.launcher!r} without a GPU, expected 'pytorch' (tools/dist_*.sh; under Slurm "
             'tools/slurm_search.sh)'
+        )
+    if (rank := RANKS.get(cfg.launcher)) and rank not in os.environ:
+        raise ConfigError(
+            f'--launcher: found {cfg.launcher!r} in a process without {rank}, expected one that this launcher has '
+            'started (tools/dist_search.sh CONFIG PROCESSES); without a launcher leave the option out'
         )
     env = cfg.get('env_cfg') or {}
     group = env.get('dist_cfg') or {}

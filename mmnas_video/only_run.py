@@ -19,7 +19,7 @@ LOCK = '.running'
 #: Seconds that a run waits for one that has just been killed.
 PATIENCE = 2.0
 #: Where a launcher says the rank of a process, before they are connected.
-RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
 _held: set[int] = set()
 
 
@@ -40,7 +40,8 @@ def only_run(cfg: Config) -> Iterator[None]:
     Raises:
         ConfigError: another run holds it; names its process and machine.
     """
-    rank = next(filter(None, map(os.environ.get, RANKS)), '0')  # Slurm's is of the node where torchrun has one too
+    # Slurm's is of the node where torchrun has one too
+    rank = next(filter(None, map(os.environ.get, RANKS.values())), '0')
     first = cfg.get('launcher', 'none') == 'none' or rank == '0'
     file = _locked(Path(cfg.work_dir)) if first else None
     try:

@@ -319,6 +319,14 @@ def test_without_a_gpu_the_launcher_is_torchrun(launcher):
         joined(0, launcher)
 
 
+@pytest.mark.parametrize(('launcher', 'rank'), [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID')])
+def test_a_launcher_that_has_started_nothing(launcher, rank, monkeypatch):
+    """Rejects a bare KeyError."""
+    monkeypatch.delenv(rank, raising=False)
+    with pytest.raises(ConfigError, match=f"--launcher: found '{launcher}' in a process without {rank}, expected"):
+        joined(8, launcher)
+
+
 @pytest.mark.parametrize(('gpus', 'own'), [(1, 0), (8, 5)])
 def test_one_gpu_a_task_of_slurm(gpus, own, monkeypatch):
     """Of eight tasks the sixth, which sees all GPUs or, with --gpus-per-task=1, its own. Rejects the sixth of one:
