@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, get_rank, is_main_process
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.runner import Runner
 
 from mmnas_video.errors import RunError
@@ -48,16 +48,15 @@ class KeptScores:
         Raises:
             RunError: nothing can be written.
         """
-        found: list[Sums] = [{}]
+        found: Sums = {}
         if is_main_process():
             files = [self.folder / EARLIER, *sorted(self.folder.glob(OWN.format('*')))]
-            found[0] = {indices: sums for file in files for indices, sums in self._lines(file)}
-            text = self._of + ''.join(_line(indices, sums) for indices, sums in found[0].items())
+            found = {indices: sums for file in files for indices, sums in self._lines(file)}
+            text = self._of + ''.join(_line(indices, sums) for indices, sums in found.items())
             write_text_atomic(self.folder / EARLIER, text)
             for file in files[1:]:
                 file.unlink(missing_ok=True)
-        broadcast_object_list(found)
-        return found[0]
+        return all_gather_object(found)[0]
 
     def _lines(self, file: Path) -> Iterator[tuple[tuple[int, ...], list[float]]]:
         try:

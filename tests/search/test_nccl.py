@@ -49,7 +49,7 @@ def collectives(name, rank, work_dir):
         group.notes.append(('a checkpoint',))
         checkpoints = next(hook for hook in made.hooks if isinstance(hook, AtomicCheckpointHook))
         group.others = torch.clone
-        assert checkpoints.preemption._ask(made) == (False, False)
+        assert checkpoints.preemption._ask(made, False) == (False, False)
         checkpoints.preemption._save = lambda runner, meta: before_checkpoint(runner)
         checkpoints.preemption._write(made, {}, 0)
         SyncBuffersHook().after_train_epoch(made)
