@@ -79,30 +79,31 @@ class CandidateScorer:
         if get_world_size() > 1 and len(distinct) == 1:
             scores = [self(arch) for arch in distinct]
         else:
-            scores = self._shared(distinct, kept)
+            scores = self._dealt(distinct, kept)
         return [scores[numbers[key]] for key in keys]
 
-    def _shared(self, archs: Sequence[Arch | Mixture], kept: KeptScores | None) -> list[float]:
+    def _dealt(self, archs: Sequence[Arch | Mixture], kept: KeptScores | None) -> list[float]:
+        """The scores of different candidates, each run by one rank, which says them to all."""
         width, ranks, logger = 2 * len(self._batches), get_world_size(), self.hook.runner.logger
+        names = [self.hook.space.encode(arch) for arch in archs] if kept else list(range(len(archs)))
         known = kept.read() if kept else {}
-        indices = [self.hook.space.encode(arch) if known else () for arch in archs]
-        todo = [number for number in range(len(archs)) if indices[number] not in known]
+        todo = [number for number, name in enumerate(names) if name not in known]
         if len(todo) < len(archs):
             logger.info(f'Scored candidates: {len(archs) - len(todo)} of {len(archs)} by the run that was cut short')
-        costs = [1 if isinstance(arch, Mixture) else self.hook.cost(arch).macs or 1 for arch in archs]
-        own = [todo[i] for i in deal([costs[number] for number in todo], ranks)[get_rank()]] if ranks > 1 else todo
+        costs = [1 if isinstance(archs[n], Mixture) else self.hook.cost(archs[n]).macs or 1 for n in todo]
+        own = [todo[i] for i in deal(costs, ranks)[get_rank()]] if ranks > 1 else todo
         table = [0.0] * width * len(archs)
         for number in told(own, 'Scored candidates' + ", the first rank's share" * (ranks > 1), logger):
             sums = self._sums(archs[number], self._batches)
             table[number * width : (number + 1) * width] = sums
             if kept:
-                kept.add(self.hook.space.encode(archs[number]), sums)
-        table = sum_over_ranks(table, self.hook.device)
+                kept.add(names[number], sums)
         if kept:
             kept.close()
-        sums = [table[low : low + width] for low in range(0, len(table), width)]
+        table = sum_over_ranks(table, self.hook.device)
+        parts = [table[low : low + width] for low in range(0, len(table), width)]
         self.scored = len(todo)
-        return [self._mean(self._scores(known.get(i, s))) for i, s in zip(indices, sums, strict=True)]
+        return [self._mean(self._scores(known.get(name, sums))) for name, sums in zip(names, parts, strict=True)]
 
     def measure(self, arch: Arch | Mixture) -> dict[str, float]:
         """The score on each dataset; the name is empty where there is only one. Every rank calls this."""

@@ -64,9 +64,11 @@ class KeptScores:
         except (OSError, UnicodeDecodeError, ValueError):
             return
         for line in lines if first == self._of else ():
-            if line.endswith('\n'):  # else a kill has cut it off
+            try:
                 indices, sums = json.loads(line)
-                yield tuple(indices), sums
+            except ValueError:  # a kill or a power cut has left half of it
+                continue
+            yield tuple(indices), sums
 
     def add(self, indices: Sequence[int], sums: Sequence[float]) -> None:
         """Write what this rank has found of a candidate.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import bisect
 
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
-from mmnas_video.runner_state import has_validation, is_resuming, is_training
+from mmnas_video.runner_state import counts_iterations, has_validation, is_resuming, is_training
 
 #: Key of MMEngine's runtime info, which is in every checkpoint: the epoch (or step) that was validated last.
 KEY = 'validated'
@@ -22,26 +22,22 @@ def validates_at(runner: Runner, done: int) -> bool:
     if not has_validation(runner) or not done or done < loop.val_begin:
         return False
     interval = loop.dynamic_intervals[bisect.bisect(loop.dynamic_milestones, done + 1) - 1]  # as the loop itself does
-    return done % interval == 0 or done == _most(loop)
+    return done % interval == 0 or done == (loop.max_iters if counts_iterations(runner) else loop.max_epochs)
 
 
 def note_validation(runner: Runner) -> None:
     """Let the checkpoints from here on say that they have this validation behind them."""
     if is_training(runner):
-        runner.message_hub.update_info(KEY, _done(runner.train_loop))
+        runner.message_hub.update_info(KEY, _done(runner))
 
 
 def validate_again(runner: Runner) -> None:
     """Validate before the training goes on, if its checkpoint was written before the validation that was due then."""
-    done = _done(runner.train_loop)
+    done = _done(runner)
     if is_resuming(runner) and validates_at(runner, done) and runner.message_hub.runtime_info.get(KEY) != done:
         runner.logger.info('Resumed from before a validation: it comes first')
         runner.val_loop.run()
 
 
-def _done(loop: BaseLoop) -> int:
-    return loop.iter if isinstance(loop, IterBasedTrainLoop) else loop.epoch
-
-
-def _most(loop: BaseLoop) -> int:
-    return loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
+def _done(runner: Runner) -> int:
+    return runner.iter if counts_iterations(runner) else runner.epoch
