@@ -56,12 +56,23 @@ def _wait_for_sigterm(parent: int) -> None:
 
 
 def outlive_sigterm_from_the_start(loader: DataLoader) -> None:
-    """Have :func:`outlive_sigterm` called in each worker of ``loader`` when it starts.
+    """Have :func:`outlive_sigterm` called in each worker of ``loader`` when it starts, and no SIGTERM come before.
 
     ``SeededDataset`` calls it with a worker's first sample. A worker that never gets one (a validation of fewer batches
     than workers), or has another dataset, dies of the signal otherwise, and the run of torch's error.
     """
     loader.worker_init_fn = partial(_start, loader.worker_init_fn)
+    loader._get_iterator = partial(_with_sigterm_blocked, loader._get_iterator)
+
+
+def _with_sigterm_blocked(start_workers: Callable[[], Any]) -> Any:
+    """Blocked in this thread, it is blocked in what is forked here: it waits until a worker outlives it, and in this
+    process until all are there."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return start_workers()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(before: Callable[[int], None] | None, worker: int) -> None:

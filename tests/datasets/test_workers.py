@@ -10,7 +10,7 @@ import pytest
 from mmengine.dataset import BaseDataset
 from torch.utils.data import DataLoader, Dataset
 
-from mmnas_video.datasets import EndlessSampler, SeededDataset
+from mmnas_video.datasets import EndlessSampler, SeededDataset, outlive_sigterm_from_the_start
 from mmnas_video.datasets.workers import TRIM_EVERY, outlive_sigterm
 
 
@@ -48,6 +48,35 @@ def test_a_worker_of_a_fork_server_obeys_its_main_process(tmp_path):
         time.sleep(0.01)
     os.kill(int(file.read_text()), signal.SIGTERM)
     assert next(status).item() == 0
+
+
+class Plain(Dataset):
+    """One sample of no interest, of a dataset that does nothing about signals."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return 7
+
+
+ends_forks = False  # a callback of forks stays for good
+
+
+@pytest.fixture
+def forks_are_told_to_end(monkeypatch):
+    """Whatever this process forks is sent SIGTERM, not in this process's name, before it does anything."""
+    os.register_at_fork(after_in_child=lambda: ends_forks and os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setitem(globals(), 'ends_forks', True)
+
+
+def test_a_worker_outlives_the_signal_from_its_fork_on(forks_are_told_to_end):
+    """As Slurm sends it to all processes at once, also to one that has not begun. Rejects workers that leave it to the
+    main process from their own start on: dead by then, they end the run. Afterwards it is not blocked here any more."""
+    loader = DataLoader(Plain(), num_workers=1, multiprocessing_context='fork')
+    outlive_sigterm_from_the_start(loader)
+    assert next(iter(loader)).item() == 7
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 class Left:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,13 +52,6 @@ class Signal(Hook):
         self._at('validation', runner.epoch)
 
 
-def blocks_sigterm(process):
-    """Whether the main thread of a process has SIGTERM blocked, as a worker has that leaves it to the main process."""
-    lines = Path(f'/proc/{process}/status').read_text().splitlines()
-    blocked = int(next(line for line in lines if line.startswith('SigBlk')).split()[1], 16)
-    return bool(blocked >> (signal.SIGTERM - 1) & 1)
-
-
 class GroupSignal(Signal):
     """Sends SIGTERM to the workers first, and not in the name of this process, as Slurm and torchrun do."""
 
@@ -67,10 +59,6 @@ class GroupSignal(Signal):
         workers = [str(worker.pid) for worker in multiprocessing.active_children()]
         if (point, number) == (self.point, self.at):
             self.workers = len(workers)
-            # One that has just been forked is not yet where it looks after the signal; an idle one nobody waits for.
-            until = time.monotonic() + 60
-            while not all(map(blocks_sigterm, workers)) and time.monotonic() < until:
-                time.sleep(0.01)
             subprocess.run(['kill', '-TERM', *workers], check=True)
             time.sleep(0.2)  # one that dies of it makes torch raise an error here
         super()._at(point, number)
