@@ -8,6 +8,7 @@ by a window of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -40,10 +41,13 @@ class MixedHeads(NamedTuple):
         mask: (heads, head_dim), the weight of the candidates that use each channel of each head. How many channels a
             head has depends on how many heads there are, so this is not a product of two masks.
         scale: what the products of queries and keys are multiplied by, expected over the candidates.
+        groups: (heads, channels) of heads that follow each other and of which the candidates use as many channels:
+            where a candidate with more heads has narrower ones, the last heads of a mixture are narrow.
     """
 
     mask: Tensor
     scale: Tensor
+    groups: tuple[tuple[int, int], ...]
 
 
 def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
@@ -58,10 +62,14 @@ def mix_heads(candidates: Sequence[HeadsAt], weights: Tensor) -> MixedHeads:
         for start, length in at.heads.spans():
             for begin, channels in at.dim.spans():
                 mask[start : start + length, begin : begin + channels] = 1
+    used = masks.amax(0) * torch.arange(1, first.dim.total + 1)
+    groups = tuple(
+        (len(list(heads)), channels) for channels, heads in groupby(used.amax(1).clamp(min=1).int().tolist())
+    )
     scales = torch.tensor([at.dim.length**-0.5 for at in candidates], dtype=weights.dtype)
     masks, scales = (table.to(weights, non_blocking=True) for table in (masks, scales))
     # No matrix products: under autocast those would round the weights to 16 bits.
-    return MixedHeads((weights.view(-1, 1, 1) * masks).sum(0), (weights * scales).sum())
+    return MixedHeads((weights.view(-1, 1, 1) * masks).sum(0), (weights * scales).sum(), groups)
 
 
 def attend(
@@ -126,29 +134,42 @@ class SuperAttention(nn.Module):
         Args:
             bias: (N,), added to the attention logits of each key.
         """
-        weight, offset = _cut_in(self.qkv.weight, at, embed), _cut(self.qkv.bias, 1, at)
+        weight, offset, back = self._cut(embed, at)
         _, heads, dim, width = weight.shape
-        scale = dim**-0.5
-        if isinstance(at, MixedHeads):  # in the weights, which are fewer than the queries
-            scales = torch.stack([at.scale, *[torch.ones_like(at.scale)] * 2]).to(weight.dtype)
-            weight, offset, scale = weight * scales.view(3, 1, 1, 1), offset * scales.view(3, 1, 1), 1.0
+        groups, scale = (((heads, dim),), dim**-0.5) if isinstance(at, HeadsAt) else (at.groups, 1.0)
         # Room is made in the weights, not in what comes out of them; where a network is counted (on the meta device)
         # there is none.
         extra = int(bias is not None)
-        room = extra + (0 if x.is_meta else -(dim + extra) % ALIGNED)
-        back = _cut_out(self.proj.weight, embed, at)
-        if extra:
-            offset = torch.cat([F.pad(offset[:1], (0, 1), value=1.0), F.pad(offset[1:], (0, 1))])
-        if room:  # an empty pad is a copy
-            weight, offset, back = (
-                F.pad(part, pad)
-                for part, pad in ((weight, (0, 0, 0, room)), (offset, (0, room - extra)), (back, (0, room)))
-            )
-        qkv = F.linear(x, weight.reshape(-1, width), offset.reshape(-1))
-        q, k, v = qkv.view(*x.shape[:2], 3, heads, dim + room).permute(2, 0, 3, 1, 4)
-        y = attend(q, k, v, scale, bias, dim)
-        y = y.transpose(1, 2).reshape(*x.shape[:2], heads * (dim + room))
-        return F.linear(y, back.reshape(-1, heads * (dim + room)), take(self.proj.bias, 0, embed))
+        rooms = [extra + (0 if x.is_meta else -(channels + extra) % ALIGNED) for _, channels in groups]
+        weight, back = _merge(weight, groups, rooms), _merge(back, groups, rooms)
+        if extra:  # the 1 of every query; where keys have zeros, it may be there, too
+            offset = torch.cat([_merge(offset[:1], groups, rooms, 1.0), _merge(offset[1:], groups, rooms)])
+        else:
+            offset = _merge(offset, groups, rooms)
+        sizes = [heads * (channels + room) for (heads, channels), room in zip(groups, rooms, strict=True)]
+        parts = F.linear(x, weight.reshape(-1, width), offset.flatten()).split(sizes * 3, -1)
+        out = []
+        for i, (heads, channels) in enumerate(groups):
+            q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts[i :: len(groups)])
+            out.append(attend(q, k, v, scale, bias, channels).transpose(1, 2).flatten(2))
+        y = out[0] if len(out) == 1 else torch.cat(out, -1)
+        return F.linear(y, back, take(self.proj.bias, 0, embed))
+
+    def _cut(self, embed: Window | MixedWindow, at: HeadsAt | MixedHeads) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the weights of Q, K and V (3, heads, head_dim, D), their biases, and the projection (D, heads, head_dim)
+        what is used; of a mixture with the scale in the queries' part, which is smaller than the queries."""
+        weight, offset, back = self.qkv.weight, self.qkv.bias, self.proj.weight
+        if isinstance(at, HeadsAt):
+            weight, offset, back = (take(take(part, 1, at.heads), 2, at.dim) for part in (weight, offset, back))
+            return take(weight, 3, embed), offset, take(back, 0, embed)
+        rows = torch.stack([at.mask * at.scale, at.mask, at.mask])
+        if not isinstance(embed, MixedWindow):
+            return take(weight * rows.unsqueeze(-1), 3, embed), offset * rows, take(back, 0, embed) * at.mask
+        return (
+            masked(weight.flatten(0, 2), rows.flatten(), embed.mask).view(weight.shape),
+            offset * rows,
+            masked(back.flatten(1), embed.mask, at.mask.flatten()).view(back.shape),
+        )
 
     def slices(self, prefix: str, embed: Window, at: HeadsAt) -> Iterator[Slice]:
         """The parts of the parameters that :meth:`forward` uses."""
@@ -165,22 +186,13 @@ class SuperAttention(nn.Module):
         return Cost(tokens * linear + 2 * tokens**2 * qkv, linear + 3 * qkv + embed)
 
 
-def _cut(weight: Tensor, dim: int, at: HeadsAt | MixedHeads) -> Tensor:
-    """Heads and channels of a head along ``dim`` and ``dim + 1``."""
-    if isinstance(at, MixedHeads):
-        return weight * at.mask.view(*at.mask.shape, *[1] * (weight.dim() - dim - 2))
-    return take(take(weight, dim, at.heads), dim + 1, at.dim)
-
-
-def _cut_in(weight: Tensor, at: HeadsAt | MixedHeads, embed: Window | MixedWindow) -> Tensor:
-    """Of Q, K and V (3, heads, head_dim, D) what is used."""
-    if isinstance(at, MixedHeads) and isinstance(embed, MixedWindow):
-        return masked(weight.flatten(1, 2), at.mask.flatten(), embed.mask).view(weight.shape)
-    return take(_cut(weight, 1, at), 3, embed)
-
-
-def _cut_out(weight: Tensor, embed: Window | MixedWindow, at: HeadsAt | MixedHeads) -> Tensor:
-    """Of the projection (D, heads, head_dim) what is used."""
-    if isinstance(at, MixedHeads) and isinstance(embed, MixedWindow):
-        return masked(weight.flatten(1)[None], embed.mask, at.mask.flatten()).view(weight.shape)
-    return take(_cut(weight, 1, at), 0, embed)
+def _merge(part: Tensor, groups: Sequence[tuple[int, int]], rooms: Sequence[int], value: float = 0.0) -> Tensor:
+    """``(P, heads, head_dim, ...)`` to ``(P, Σ heads · (channels + room), ...)``, with ``value`` in the room."""
+    pieces = []
+    for piece, (_, channels), room in zip(part.split([n for n, _ in groups], 1), groups, rooms, strict=True):
+        if channels < part.shape[2]:
+            piece = piece[:, :, :channels]
+        if room:  # an empty pad is a copy
+            piece = F.pad(piece, (*[0, 0] * (part.dim() - 3), 0, room), value=value)
+        pieces.append(piece.flatten(1, 2))
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)

@@ -25,16 +25,16 @@ class _Masked(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         weight, rows, columns = ctx.saved_tensors
         with torch.autocast(grad.device.type, enabled=False):
-            pairs = (grad * weight).sum(0)
+            pairs = grad * weight
             inner = grad * rows[:, None] * columns if ctx.needs_input_grad[0] else None
             return inner, pairs @ columns, rows @ pairs
 
 
 def masked(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """``weight * rows * columns`` over its last two axes.
+    """``weight * rows * columns``.
 
     Args:
-        weight: (G, R, C).
+        weight: (R, C).
         rows: (R,).
         columns: (C,).
     """
@@ -44,7 +44,7 @@ def masked(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def take_pair(weight: Tensor, out: Window | MixedWindow, inp: Window | MixedWindow) -> Tensor:
     """The windows of ``weight`` along its first two axes."""
     if isinstance(out, MixedWindow) and isinstance(inp, MixedWindow) and weight.numel() == out.total * inp.total:
-        return masked(weight.flatten(1)[None], out.mask, inp.mask).view(weight.shape)
+        return masked(weight.flatten(1), out.mask, inp.mask).view(weight.shape)
     return take(take(weight, 0, out), 1, inp)
 
 

@@ -180,6 +180,35 @@ def test_mixed_heads_are_not_a_product_of_masks():
     assert close(mixed.scale, torch.tensor(0.25 / math.sqrt(3) + 0.75 / math.sqrt(2), dtype=torch.float64))
 
 
+@pytest.mark.parametrize('weighed', [False, True])
+@pytest.mark.parametrize(
+    ('sharing', 'groups'),
+    [('prefix', ((2, 7), (1, 5), (2, 3))), ('fair', ((2, 7), (3, 5)))],
+)
+def test_heads_of_several_widths_in_one_mixture(sharing, groups, weighed):
+    """Heads of 7, 5 and 3 channels, against all heads with 7 whose unused channels weigh nothing. Rejects heads as
+    narrow as their neighbours or as the first candidate that has them, groups whose outputs meet other columns of the
+    projection, and a key's weight that only the first group heeds."""
+    torch.manual_seed(2)
+    layer = SuperAttention(11, 5, 7).double()
+    randomise(layer)
+    layer.qkv.weight.data.mul_(20)
+    shares = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    heads = lay_windows((2, 3, 5), sharing)
+    mixed = mix_heads([HeadsAt(h, Window(0, d, 7)) for h, d in zip(heads, (7, 5, 3), strict=True)], shares)
+    assert mixed.groups == groups
+    x, embed = torch.randn(2, 13, 11, dtype=torch.float64), mix_windows([whole(11), Window(0, 5, 11)], shares[:2])
+    bias = torch.randn(13, dtype=torch.float64) if weighed else None
+    mask = mixed.mask[..., None] * embed.mask
+    q, k, v = (
+        torch.einsum('bnd,hcd->bhnc', x, layer.qkv.weight[part] * mask) + (layer.qkv.bias[part] * mixed.mask)[:, None]
+        for part in range(3)
+    )
+    logits = mixed.scale * q @ k.mT + (bias if weighed else 0)
+    y = torch.einsum('bhnc,dhc->bnd', logits.softmax(-1) @ v, layer.proj.weight * mask.permute(2, 0, 1))
+    assert close(layer(x, embed, mixed, bias), y + layer.proj.bias * embed.mask)
+
+
 def test_spread_is_the_inverse_of_take(plain):
     """Rejects zeros on the wrong side, and wrapped channels that are not moved back."""
     for window in EMBED:
