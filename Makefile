@@ -2,7 +2,7 @@
 #   make demo [SMOKE=1] [DEMO_ARGS='...']   search, retrain and compare on made data, with pictures
 #   make test [TEST_ARGS='...']             the tests, with the 20 slowest
 #   make lint                               ruff
-#   make docs                               the pages of docs/ as HTML, in build/docs
+#   make docs                               the pages of docs/ as HTML, in build/docs (Python 3.11 or newer)
 #   make install                            only the environment
 # PYTHON=... chooses the interpreter (3.10 to 3.12) that .venv is made with; WORKERS=... the test processes.
 
