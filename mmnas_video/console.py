@@ -13,9 +13,10 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmnas_video.cost import total_cost
-from mmnas_video.entangle import find_searchable
+from mmnas_video.entangle import bare_model, find_searchable
 from mmnas_video.errors import ConfigError
 from mmnas_video.runner_state import weights_to_load
+from mmnas_video.search import SearchHook
 
 PACKAGE = Path(__file__).parent
 #: Lines of MMEngine's that stay on the screen: progress with the time that is left, and checkpoints.
@@ -113,14 +114,14 @@ def training_lines(runner: Runner) -> list[tuple[str, str]]:
         ('steps', f'{length}, {left:,} to go; eta in the lines below (--dry-run tells it before)'),
     ]
     then = [f'train what is found by {runner.cfg.retrain.config} and test it'] if runner.cfg.get('retrain') else []
-    if any('SearchHook' in type(hook).__name__ for hook in runner.hooks):
+    if any(isinstance(hook, SearchHook) for hook in runner.hooks):
         rows.append(('then', '; '.join(['search/ gets arch, weights and report', *then])))
     return rows
 
 
 def network(runner: Runner) -> str:
     """Backbone, and parameters and multiply-adds of a network that has nothing to choose any more."""
-    model = getattr(runner.model, 'module', runner.model)
+    model = bare_model(runner.model)
     backbone = type(getattr(model, 'backbone', model)).__name__
     shape = runner.cfg.get('cost_shape')
     try:

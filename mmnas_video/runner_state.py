@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+
+#: The loops of a Runner.
+MODES = ('train', 'val', 'test')
 
 
 def is_resuming(runner: Runner) -> bool:
@@ -27,15 +30,20 @@ def loop_of(runner: Runner, mode: str) -> BaseLoop | Mapping[str, Any] | None:
     """A loop as it stands: its config until it is built, and None where the config has none.
 
     Args:
-        mode: ``train``, ``val`` or ``test``.
+        mode: one of :data:`MODES`.
     """
     return getattr(runner, f'_{mode}_loop')
 
 
 def loader_of(runner: Runner, mode: str) -> DataLoader | None:
-    """The DataLoader of a loop, of :func:`loop_of`'s modes, that has been built; else None."""
+    """The DataLoader of one of the :data:`MODES`, if its loop has been built; else None."""
     loader = getattr(loop_of(runner, mode), 'dataloader', None)
     return loader if isinstance(loader, DataLoader) else None
+
+
+def whole_dataset(dataset: Dataset) -> Dataset:
+    """The dataset that a config names, where ``num_batch_per_epoch`` has MMEngine wrap it; else itself."""
+    return getattr(dataset, '_dataset', dataset)
 
 
 def is_training(runner: Runner) -> bool:

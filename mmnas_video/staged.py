@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import os
-import shutil
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +47,7 @@ from mmnas_video.search import (
     start_values,
     write_finished,
 )
-from mmnas_video.space import Arch, SearchSpace, Value, write_text_atomic
+from mmnas_video.space import Arch, SearchSpace, Value, write_atomic, write_text_atomic
 
 #: What is copied from the last stage's ``search`` folder into that of the whole search.
 RESULTS = ('arch.json', 'space.json', 'history.jsonl', 'extracted.pth', 'extracted.py')
@@ -246,11 +244,8 @@ def set_aside(folder: Path) -> None:
 def _collect(work_dir: Path, done: Sequence[Finished], retrain: Mapping[str, Any] | None) -> None:
     """``WORK_DIR/search``: the last stage's results, what every stage ended with, and how what is found is trained."""
     last, target = done[-1].folder / 'search', work_dir / 'search'
-    target.mkdir(parents=True, exist_ok=True)
     for name in (*RESULTS, *(name for name in EXTRAS if (last / name).is_file())):
-        temporary = target / f'.{name}.writing'
-        shutil.copyfile(last / name, temporary)
-        os.replace(temporary, target / name)
+        write_atomic(target / name, (last / name).read_bytes())
     stages = [dict(stage.summary) for stage in done]
     said = {'stages': stages, **end_entropy(stages), 'retrain': retrain}
     write_text_atomic(target / STAGES, json.dumps(said, indent=1, default=str) + '\n')

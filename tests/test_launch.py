@@ -283,6 +283,17 @@ def test_the_opening_of_a_run_that_counts_iterations(tmp_path):
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     assert dict(training_lines(runner))['steps'].startswith('1,009 steps, 1,009 to go')
     assert runner.cfg.find_unused_parameters is True  # of ranks: a step may leave some out
+    assert 'then' not in dict(training_lines(runner))
+
+
+class MyMethod(SearchHook):
+    """A method whose name says nothing."""
+
+
+def test_the_opening_of_a_search_by_another_name(tmp_path):
+    """Rejects a search that is known by its class's name: of one's own method nothing was said of what it leaves."""
+    runner = build_runner(config(dict(type=MyMethod), work_dir=str(tmp_path)))
+    assert dict(training_lines(runner))['then'] == 'search/ gets arch, weights and report'
 
 
 def joined(gpus, launcher, **group):

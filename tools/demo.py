@@ -127,10 +127,15 @@ def uniform_backbone(cfg: Config, macs: int) -> dict[str, Any]:
     def cost(width: float) -> int:
         return network_cost({**cfg.model, 'backbone': backbone(width)}, cfg.cost_shape).macs
 
-    # Steps of an eighth of a channel: in whole ones the cost would miss the target by up to 9 %.
-    widths = [eighths / 8 for eighths in range(8 * 4, 8 * 36)]
-    above = min(bisect.bisect_left(widths, macs, key=cost), len(widths) - 1)
-    return backbone(min(widths[max(above - 1, 0) : above + 1], key=lambda width: abs(cost(width) - macs)))
+    return backbone(nearest_width(cost, macs))
+
+
+def nearest_width(cost: Callable[[float], int], target: float) -> float:
+    """The width that costs nearest to ``target``, in steps of an eighth of a channel: in whole ones the cost would miss
+    the target by up to 9 %."""
+    widths = [eighths / 8 for eighths in range(8, 8 * 48)]
+    above = min(bisect.bisect_left(widths, target, key=cost), len(widths) - 1)
+    return min(widths[max(above - 1, 0) : above + 1], key=lambda width: abs(cost(width) - target))
 
 
 def network_cost(model_cfg: Mapping[str, Any], shape: tuple[int, ...]) -> Cost:

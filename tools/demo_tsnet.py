@@ -8,13 +8,12 @@ the sparse stream, then the dense stream and the fusions, then the places of att
 it trains a two-stream network as made by hand, with the same multiply-adds, in the same way.
 """
 
-import bisect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from demo import Phases, arguments, leave_report, network_cost, quiet, say, shipped, table, train_rows
+from demo import Phases, arguments, leave_report, nearest_width, network_cost, quiet, say, shipped, table, train_rows
 from mmengine.config import Config
 
 from mmnas_video.command import AGAIN, run_tool
@@ -67,16 +66,12 @@ def manual_backbone(cfg: Config, macs: int) -> dict[str, Any]:
         head = {**cfg.model.cls_head, 'in_channels': cfg.model.backbone.sparse.out_channels}
         return network_cost({**cfg.model, 'backbone': made, 'cls_head': head}, cfg.cost_shape).macs
 
-    sparse = _nearest(alone, SPARSE_SHARE * macs)
-    dense = _nearest(lambda w: network_cost({**cfg.model, 'backbone': backbone(sparse, w)}, cfg.cost_shape).macs, macs)
-    return backbone(sparse, dense)
+    sparse = nearest_width(alone, SPARSE_SHARE * macs)
 
+    def both(width: float) -> int:
+        return network_cost({**cfg.model, 'backbone': backbone(sparse, width)}, cfg.cost_shape).macs
 
-def _nearest(cost: Callable[[float], int], target: float) -> float:
-    """The width, in steps of an eighth of a channel, that costs nearest to ``target``."""
-    widths = [eighths / 8 for eighths in range(8, 8 * 48)]
-    above = min(bisect.bisect_left(widths, target, key=cost), len(widths) - 1)
-    return min(widths[max(above - 1, 0) : above + 1], key=lambda width: abs(cost(width) - target))
+    return backbone(sparse, nearest_width(both, macs))
 
 
 def search_config(work_dir: Path, data: Path, seed: int, smoke: bool) -> Config:

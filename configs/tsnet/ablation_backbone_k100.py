@@ -7,7 +7,6 @@ _base_ = [
     '../_base_/models/super_tsnet.py', '../_base_/datasets/kinetics100_32x160_search.py',
     '../_base_/schedules/tsnet_search.py', '../_base_/default_runtime.py'
 ]
-train_cfg = dict(max_epochs=800, val_interval=800)
 model = dict(
     backbone=dict(streams=('sparse', ), fixed={'*.attention': 'none'}),
     cls_head=dict(in_channels=666, num_classes=100, dropout_ratio=0.0))

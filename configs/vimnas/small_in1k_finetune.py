@@ -11,4 +11,3 @@ model = dict(
     backbone=dict(table='vimnas-small', arch='work_dirs/small_in1k/search/arch.json'),
     cls_head=dict(common=dict(in_channels=444)))
 load_from = 'work_dirs/small_in1k/search/extracted.pth'
-optim_wrapper = dict(optimizer=dict(lr=1e-4))

@@ -11,12 +11,12 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import mul
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmnas_video.errors import ConfigError, shown
 from mmnas_video.space import Arch, SearchSpace, Value
 from mmnas_video.space.arch import parse_json
+from mmnas_video.space.files import read_text
 
 FORMAT = 'mmnas-video/latency@1'
 #: What a table must hold, by key; a table that is only begun has no rates yet.
@@ -144,17 +144,10 @@ def read_data(path: str | os.PathLike[str], source: str) -> dict[str, Any]:
     """What a table's file holds, finished or not.
 
     Raises:
-        ConfigError: the file is missing, or not a latency table.
+        ConfigError: the file is missing, cannot be read, or is not a latency table.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f'{source}: found no such file, expected one of tools/latency.py CONFIG --out FILE')
-    if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(f'{source}: found {path.stat().st_size} bytes, expected at most {MAX_BYTES}')
-    try:
-        data = parse_json(path.read_text(encoding='utf-8'), source, 'a latency table')
-    except UnicodeDecodeError:
-        raise ConfigError(f'{source}: found bytes that are not UTF-8, expected a latency table') from None
+    text = read_text(path, source, '; tools/latency.py CONFIG --out FILE makes one', MAX_BYTES)
+    data = parse_json(text, source, 'a latency table')
     _check_form(data, source)
     return data
 

@@ -7,6 +7,7 @@ tubes' Pareto fronts (tokens against multiply-adds): everything else grows with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from operator import itemgetter
@@ -92,8 +93,7 @@ class ViTCost(ClosedForm):
     def _tube_entry(self, i: int, key: tuple[str, str, str]) -> tuple[int, int]:
         for name, value in zip(self._tube_names[i], key, strict=True):
             self._space[name].index(value)  # refuses what is not offered
-        t, h, w = extent(key[0])
-        entry = self._tubes[i][key] = (self._tokens(i, *key), t * h * w)
+        entry = self._tubes[i][key] = (self._tokens(i, *key), math.prod(extent(key[0])))
         return entry
 
     def _layer_entry(self, key: tuple[Value, ...]) -> tuple[int, int, int]:
@@ -140,7 +140,7 @@ class ViTCost(ClosedForm):
     def _most_taps(self, sign: int) -> Tubes:
         found = Tubes(0, 0, 0, {})
         for i, (kernel, stride, offset) in enumerate(self._tube_names):
-            best = max(self._space[kernel].values, key=lambda k: sign * _volume(k))
+            best = max(self._space[kernel].values, key=lambda k: sign * math.prod(extent(k)))
             own = {kernel: best, stride: self._space[stride].values[0], offset: self._space[offset].values[0]}
             found = _join(found, self._one(i, own))
         return found
@@ -162,11 +162,6 @@ class ViTCost(ClosedForm):
 
 def _join(a: Tubes, b: Tubes) -> Tubes:
     return Tubes(a.tokens + b.tokens, a.work + b.work, a.taps + b.taps, {**a.values, **b.values})
-
-
-def _volume(text: str) -> int:
-    t, h, w = extent(text)
-    return t * h * w
 
 
 def _pareto(every: Sequence[Tubes], sign: int) -> list[Tubes]:

@@ -3,21 +3,19 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
-from mmnas_video.runner_state import is_resuming, loader_of
+from mmnas_video.runner_state import MODES, counts_iterations, is_resuming, loader_of, whole_dataset
 
 from .joint_checks import check_classes, check_clips, check_videos_apart
 from .joint_dataset import JointDataset
 from .joint_sampler import JointBatchSampler
 from .step_iterator import StepIterator
-
-LOOPS = ('train', 'val', 'test')
 
 
 @HOOKS.register_module()
@@ -44,7 +42,7 @@ class JointHook(Hook):
         if sampler is not None:
             trains = all(getattr(hook, 'trains_weights', True) for hook in runner.hooks)
             sampler.of_steps(runner.train_loop.max_iters, trains)
-        data = {mode: dataset for mode in LOOPS if (dataset := _dataset(runner, mode)) is not None}
+        data = {mode: dataset for mode in MODES if (dataset := _dataset(runner, mode)) is not None}
         if not any(isinstance(dataset, JointDataset) for dataset in data.values()):
             return
         head = getattr(bare_model(runner.model), 'cls_head', None)
@@ -67,7 +65,7 @@ class JointHook(Hook):
                 'one dataset each, and gradients of several are not added up (VIM-NAS, Sec. 3.2).'
             )
         loop = runner.train_loop
-        if isinstance(loop, IterBasedTrainLoop):
+        if counts_iterations(runner):
             loop.dataloader_iterator = StepIterator(loop.dataloader, sampler, runner.iter, loop.dataloader_iterator)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -75,7 +73,7 @@ class JointHook(Hook):
         sampler = _batch_sampler(runner)
         if sampler is None:
             return
-        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+        if not counts_iterations(runner):
             sampler.go_to(runner.iter, runner.epoch)
         model = runner.model
         ddp = isinstance(model, nn.parallel.DistributedDataParallel)
@@ -110,7 +108,7 @@ class JointHook(Hook):
 
 def _dataset(runner: Runner, mode: str) -> Dataset | None:
     loader = loader_of(runner, mode)
-    return None if loader is None else getattr(loader.dataset, '_dataset', loader.dataset)
+    return None if loader is None else whole_dataset(loader.dataset)
 
 
 def _batch_sampler(runner: Runner) -> JointBatchSampler | None:

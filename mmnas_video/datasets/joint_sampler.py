@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.registry import DATA_SAMPLERS
+from mmnas_video.runner_state import whole_dataset
 
 from .joint_dataset import JointDataset
 from .seed import derive_seed
@@ -231,9 +232,9 @@ class TaskByTaskBatchSampler(Sampler):
 
 def _joint(sampler: Any, name: str) -> tuple[JointDataset, int | None]:
     """The joint dataset under ``sampler``, and its length if ``num_batch_per_epoch`` cuts it for a trial run."""
-    dataset = getattr(sampler, 'dataset', None)
-    trial = len(dataset) if hasattr(dataset, '_dataset') else None
-    dataset = getattr(dataset, '_dataset', dataset)
+    given = getattr(sampler, 'dataset', None)
+    dataset = whole_dataset(given)
+    trial = None if dataset is given else len(given)
     if not isinstance(sampler, SeededSampler):
         raise ConfigError(
             f"sampler: found {type(sampler).__name__}, expected dict(type='SeededSampler') with a {name}."

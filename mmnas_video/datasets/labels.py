@@ -15,11 +15,10 @@ from mmengine.runner import Runner
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import METRICS, class_of
-from mmnas_video.runner_state import loop_of
+from mmnas_video.runner_state import MODES, loop_of
 
 #: Where MMAction2's and mmpretrain's datasets keep a sample's class.
 LABEL_KEYS = ('label', 'gt_label')
-LOOPS = ('train', 'val', 'test')
 
 
 class Label(NamedTuple):
@@ -162,7 +161,7 @@ class LabelHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Look at the lists of the loops that have been built. A test whose results are only written needs no label."""
-        loops = {mode: loop_of(runner, mode) for mode in LOOPS}
+        loops = {mode: loop_of(runner, mode) for mode in MODES}
         found = {}
         for mode, loop in loops.items():
             metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', None)

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import HOOKS
-from mmnas_video.runner_state import loader_of
+from mmnas_video.runner_state import MODES, counts_iterations, loader_of, whole_dataset
 
 from .joint_dataset import JointDataset
 from .seed import derive_seed, reseed_process
@@ -20,7 +20,6 @@ from .workers import close_runner_workers
 
 #: Datasets whose samples each epoch draws anew, where a sampler says which it is.
 DRAWN = (SeededDataset, JointDataset)
-MODES = ('train', 'val', 'test')
 
 
 def own_generator(loader: DataLoader, *parts: int | str) -> None:
@@ -40,7 +39,7 @@ def check_drawn_anew(loader: DataLoader) -> None:
     Raises:
         ConfigError: another sampler, or a dataset around it that passes on plain indices.
     """
-    dataset = getattr(loader.dataset, '_dataset', loader.dataset)  # MMEngine's num_batch_per_epoch wraps it
+    dataset = whole_dataset(loader.dataset)
     if not any(isinstance(part, DRAWN) for part in _within(dataset)):
         return
     same = 'every epoch would give each clip the same frames, crop and flip.'
@@ -93,9 +92,8 @@ class ReproducibleHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the process for this iteration, where a run may go on at any of them."""
-        loop = runner.train_loop
-        within = getattr(loop.dataloader.batch_sampler, 'resumes_within_epoch', False)
-        if within or isinstance(loop, IterBasedTrainLoop):
+        within = getattr(runner.train_loop.dataloader.batch_sampler, 'resumes_within_epoch', False)
+        if within or counts_iterations(runner):
             reseed_process(derive_seed(runner.seed, 'iteration', runner.iter, get_rank()))
 
     def after_run(self, runner: Runner) -> None:

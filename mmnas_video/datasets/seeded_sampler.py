@@ -12,6 +12,7 @@ from torch.utils.data import Sampler, Subset
 
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATA_SAMPLERS
+from mmnas_video.runner_state import whole_dataset
 
 from .seed import derive_seed
 
@@ -29,7 +30,7 @@ class _Order:
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None, round_up: bool, shared: bool = True) -> None:
         _check_takes_pairs(dataset)
         # MMEngine's num_batch_per_epoch says how many samples there are, also where the list is shorter than that.
-        self.size = min(len(dataset), len(getattr(dataset, '_dataset', dataset)))
+        self.size = min(len(dataset), len(whole_dataset(dataset)))
         if self.size == 0:
             raise ConfigError('dataset: found no sample to draw from, expected at least 1.')
         self.shuffle, self.seed = shuffle, seed or 0
@@ -48,7 +49,7 @@ class _Order:
 
 def _check_takes_pairs(dataset: Sized) -> None:
     """Refuse what is known to take an index alone: torch says so at the first batch, in words of its own."""
-    dataset = getattr(dataset, '_dataset', dataset)  # MMEngine's num_batch_per_epoch wraps it
+    dataset = whole_dataset(dataset)
     if getattr(type(dataset), '__getitem__', None) in [kind.__getitem__ for kind in PLAIN]:
         raise ConfigError(
             f'dataset: found a {type(dataset).__name__}, which takes an index alone, expected SeededDataset (or '
@@ -60,7 +61,7 @@ def _check_takes_pairs(dataset: Sized) -> None:
 def _hand_on(seed: int, dataset: Sized) -> None:
     """Give a ``SeededDataset`` without a seed this one: here, because the Runner tells samplers its seed and
     no dataset, and because an iteration-based loop starts its workers before the first hook runs."""
-    dataset = getattr(dataset, '_dataset', dataset)  # MMEngine's num_batch_per_epoch wraps it
+    dataset = whole_dataset(dataset)
     if getattr(dataset, 'seed', seed) is None:
         dataset.seed = seed
 

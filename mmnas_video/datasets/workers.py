@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, get_worker_info
 
-from mmnas_video.runner_state import loader_of, loop_of
+from mmnas_video.runner_state import MODES, loader_of, loop_of
 
 #: Seconds that a worker goes on after a SIGTERM: more than a step and its checkpoint take, and than Slurm and torchrun
 #: wait before SIGKILL.
@@ -118,7 +118,7 @@ def close_workers(loader: DataLoader, iterator: Any = None) -> None:
 
 def close_runner_workers(runner: Runner) -> None:
     """End the workers of the train, val and test loops that ``runner`` has built."""
-    for mode in ('train', 'val', 'test'):
+    for mode in MODES:
         loader = loader_of(runner, mode)
         if loader is not None:
             endless = getattr(loop_of(runner, mode), 'dataloader_iterator', None)  # of an IterBasedTrainLoop

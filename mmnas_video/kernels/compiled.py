@@ -34,10 +34,8 @@ class Resources(NamedTuple):
     instructions: Counter[str]
 
 
-def resources(
-    kernel, types: Mapping[str, str], constants: Mapping[str, object], warps: int, target: GPUTarget = HOPPER
-) -> Resources:
-    """Compile ``kernel`` for ``target`` and read what the assembler made of it.
+def resources(kernel, types: Mapping[str, str], constants: Mapping[str, object], warps: int) -> Resources:
+    """Compile ``kernel`` for Hopper and read what the assembler made of it.
 
     Args:
         kernel: the ``@triton.jit`` function, not under the interpreter.
@@ -48,7 +46,7 @@ def resources(
     signature = {name: 'constexpr' if name in constants else types[name] for name in names}
     attributes = {(i,): [['tt.divisibility', 16]] for i, n in enumerate(names) if signature[n].startswith('*')}
     source = ASTSource(fn=kernel, signature=signature, constexprs=dict(constants), attrs=attributes)
-    built = triton.compile(source, target=target, options={'num_warps': warps, 'num_stages': 1})
+    built = triton.compile(source, target=HOPPER, options={'num_warps': warps, 'num_stages': 1})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'kernel.cubin'
         file.write_bytes(built.asm['cubin'])

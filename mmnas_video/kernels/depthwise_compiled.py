@@ -8,9 +8,9 @@ from .compiled import Resources, resources
 from .depthwise_gradient import weight_gradient_kernel
 from .depthwise_plan import Work
 from .depthwise_slide import slide_kernel
+from .depthwise_tiles import SIZES
 
-_SIZES = ('batch', 'frames', 'channel_units', 'h_in', 'w_in', 'h_out', 'w_out', 'chunk', 'strip_programs')
-_INTEGERS = dict.fromkeys(_SIZES, 'i32')
+_INTEGERS = dict.fromkeys(SIZES, 'i32')
 
 
 def slide_resources(work: Work, dtype: str = 'bf16', flip: bool = False) -> Resources:

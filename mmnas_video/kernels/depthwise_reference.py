@@ -1,4 +1,5 @@
-"""Depthwise Conv3d with a window of a super-weight in plain PyTorch: the CPU path, and what the kernels are held to."""
+"""Depthwise Conv3d with a window of a super-weight in plain PyTorch: where nothing faster is, and what the kernels are
+held to."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from mmnas_video.cost import Block
 from mmnas_video.space import KERNELS, ZERO, Value, read_edge
 
 from .blocks import BlockWindows, FusionWindows, JoinedInput, MBConv3D
+from .blocks.group import ATTENTION_MODULES
 
 if TYPE_CHECKING:
     from .backbones import SuperMBConv3D, SuperP3D, SuperViT
@@ -39,8 +40,8 @@ def chain_blocks(
         for b, block in enumerate(group.blocks):
             yield _mbconv(f'{prefix}groups.{i}.blocks.{b}', stage, block, at.rest if b else at.first)
         if at.attention != 'none':
-            name = 'glore' if at.attention == 'glore' else 'nonlocal_block'
-            yield Block(f'{prefix}groups.{i}.{name}', f'{stage} {at.attention}', (1.0, at.rest.out.length))
+            module = f'{prefix}groups.{i}.{ATTENTION_MODULES[at.attention]}'
+            yield Block(module, f'{stage} {at.attention}', (1.0, at.rest.out.length))
 
 
 def _mbconv(module: str, stage: str, block: MBConv3D, at: BlockWindows) -> Block:

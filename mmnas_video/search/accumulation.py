@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError
-from mmnas_video.runner_state import has_validation
+from mmnas_video.runner_state import counts_iterations, has_validation
 
 
 def check_accumulation(runner: Runner) -> None:
@@ -35,8 +35,7 @@ def check_accumulation(runner: Runner) -> None:
 
 def _checkpoints(runner: Runner) -> Iterator[tuple[str, int, int]]:
     """What decides when checkpoints are written, in words; the step of the first, and the steps between two."""
-    loop = runner.train_loop
-    by_steps = isinstance(loop, IterBasedTrainLoop)
+    loop, by_steps = runner.train_loop, counts_iterations(runner)
     if not by_steps:  # at the end of any epoch: also where the run is told to end, or ends itself
         length = len(loop.dataloader)
         yield f'epochs of {length} steps', length, length

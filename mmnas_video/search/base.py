@@ -39,7 +39,7 @@ from .generators import random_state, set_random_state
 from .held_out import open_held_out
 from .indicator import BatchLoss, batch_loss
 from .loss_scale import scaled_loss
-from .over_ranks import average_gradients
+from .over_ranks import average_over_ranks
 from .preemption import PLACE
 from .record import SearchRecord
 from .selection import Selection
@@ -334,8 +334,12 @@ class SearchHook(Hook):
         self._pending = []
 
     def complete_gradients(self) -> None:
-        """Once before each update: make what stands in the parameters the gradient of the batch over all ranks."""
-        average_gradients([p for p in self.bare.parameters() if p.requires_grad])
+        """Once before each update: make what stands in the parameters the gradient of the batch over all ranks.
+
+        One that is None has to be None on all of them, as where all ran the same architectures, and stays so: momentum
+        and decay must not move what nobody used.
+        """
+        average_over_ranks([p.grad for p in self.bare.parameters() if p.requires_grad])
 
     def cost(self, arch: Arch) -> Cost | TimedCost:
         """MACs and parameters of the whole network at the config's clip shape, and latency where the budget has a

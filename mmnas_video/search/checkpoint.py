@@ -12,10 +12,11 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from mmnas_video.errors import ConfigError, check_number, refuse_unknown, shown
 from mmnas_video.registry import HOOKS
+from mmnas_video.runner_state import counts_iterations
 from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
 from .preemption import Preemption
@@ -129,7 +130,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _steps_of_epochs(self, runner: Runner) -> bool:
         """Whether it saves by steps in a training that counts epochs."""
-        return not self.by_epoch and not isinstance(runner.train_loop, IterBasedTrainLoop)
+        return not self.by_epoch and not counts_iterations(runner)
 
     def _here(self, path: str) -> str:
         return str(Path(self.out_dir) / Path(path).name)

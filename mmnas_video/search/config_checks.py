@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from mmnas_video.datasets import check_drawn_anew
 from mmnas_video.entangle import bare_model, find_searchable
@@ -97,7 +97,7 @@ def _check_within_epoch(runner: Runner) -> None:
     """Refuse checkpoints within an epoch from which it could only be begun again."""
     loader = runner.train_dataloader
     goes_by_itself = getattr(loader.batch_sampler, 'resumes_within_epoch', False)
-    if goes_by_itself or isinstance(runner.train_loop, IterBasedTrainLoop):
+    if goes_by_itself or counts_iterations(runner):
         return
     sampler = type(loader.sampler).__name__
     for hook in runner.hooks:

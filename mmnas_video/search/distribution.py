@@ -25,10 +25,8 @@ class ArchDistribution:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        width = max(len(choice) for choice in space)
-        offered = torch.tensor([[i < len(choice) for i in range(width)] for choice in space])
-        self.offered = offered
-        self.alpha = torch.zeros(offered.shape, dtype=torch.float64, requires_grad=True)
+        self.offered = offered_values(space)
+        self.alpha = torch.zeros(self.offered.shape, dtype=torch.float64, requires_grad=True)
 
     def log_probs(self, alpha: Tensor | None = None) -> Tensor:
         """log softmax(α) per choice, (choices, most values); -inf where no value is offered. Of any α."""
@@ -101,6 +99,12 @@ class ArchDistribution:
         """α from a checkpoint."""
         with torch.no_grad():
             self.alpha.copy_(state['alpha'])
+
+
+def offered_values(space: SearchSpace) -> Tensor:
+    """(choices, most values): whether a choice has so many values; False is the padding."""
+    width = max(len(choice) for choice in space)
+    return torch.tensor([[i < len(choice) for i in range(width)] for choice in space])
 
 
 def score_term(log_probs: Tensor, costs: Sequence[float]) -> Tensor:

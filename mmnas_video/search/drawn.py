@@ -6,11 +6,12 @@ import fnmatch
 import random
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from mmnas_video.errors import ConfigError, check_number
 from mmnas_video.space import SearchSpace
+
+from .distribution import offered_values
 
 #: "sampling at each search step 4 tubes from the search space" (VIM-NAS, Sec. 4.1).
 DEFAULT = {'tube*': 4}
@@ -51,8 +52,7 @@ class DrawnValues:
     @property
     def all(self) -> Tensor:
         """(choices, most values): every value that is offered."""
-        width = max(len(choice) for choice in self.space)
-        return torch.tensor([[j < len(choice) for j in range(width)] for choice in self.space])
+        return offered_values(self.space)
 
     def draw(self, rng: random.Random) -> Tensor:
         """(choices, most values): those that take part."""

@@ -9,15 +9,6 @@ from mmengine.dist import all_reduce, get_backend, get_world_size
 from torch import Tensor, nn
 
 
-def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Mean of the gradients over the ranks, as DistributedDataParallel would give, in one flat all-reduce.
-
-    All ranks ran the same architectures, so a gradient that is None is None on every rank and stays None (momentum and
-    decay must not move what nobody used).
-    """
-    average_over_ranks([p.grad for p in parameters])
-
-
 def average_over_ranks(tensors: Sequence[Tensor | None]) -> None:
     """Make each tensor its mean over the ranks, in place and in one flat all-reduce; None stays None."""
     grads = [tensor for tensor in tensors if tensor is not None]

@@ -30,9 +30,8 @@ from .over_ranks import fill_gradients, sum_over_ranks
 from .weighted import WeightedGradient, effective_sample_size
 from .work import Work
 
-MODES = ('joint', 'alternating')
-COST_TERMS = ('weight', 'score')
-RANK_ARCHS = ('same', 'own')
+#: Option to the values that it has.
+VALUES = {'mode': ('joint', 'alternating'), 'cost_term': ('weight', 'score'), 'rank_archs': ('same', 'own')}
 #: When it is warned of a collapse; see ``collapse_guard``.
 GUARD = {'entropy': 0.05, 'macs': 0.8}
 
@@ -108,9 +107,8 @@ class PARSECSearchHook(SearchHook):
         check_number('PARSECSearchHook.num_archs', num_archs, 2, why=why)
         check_number('PARSECSearchHook.warmup_epochs', warmup_epochs)
         check_number('PARSECSearchHook.cost_weight', cost_weight, whole=False)
-        options = (('mode', mode, MODES), ('cost_term', cost_term, COST_TERMS), ('rank_archs', rank_archs, RANK_ARCHS))
-        for key, value, known in options:
-            check_one_of(f'PARSECSearchHook.{key}', value, known)
+        for key, value in {'mode': mode, 'cost_term': cost_term, 'rank_archs': rank_archs}.items():
+            check_one_of(f'PARSECSearchHook.{key}', value, VALUES[key])
         self.num_archs, self.mode, self.rank_archs = num_archs, mode, rank_archs
         self.cost_weight, self.cost_term = cost_weight, cost_term
         self.indicator = TASK_UTILS.build(dict(indicator or dict(type='Likelihood')))

@@ -186,13 +186,12 @@ class Evolution:
         return key not in self.seen and key not in asked
 
     # ------------------------------------------------------------------ tell
-    def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> list[Candidate]:
-        """Take the scores of what was asked for, and select the next parents; returns the candidates."""
+    def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> None:
+        """Take the scores of what was asked for, and select the next parents."""
         new = [Candidate(arch, score, self.cost(arch)) for arch, score in zip(archs, scores, strict=True)]
         self.seen.update({self.canonical(candidate.arch): candidate for candidate in new})
         self.parents = self._best(self._within([*self.parents, *new]), self.options.top_k)
         self.generation += 1
-        return new
 
     def _within(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Those that the budget admits; all of them, if it admits none."""

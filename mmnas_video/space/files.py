@@ -69,30 +69,31 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
             continue
 
 
-def read_text(path: str | os.PathLike[str], source: str, hint: str = '') -> str:
+def read_text(path: str | os.PathLike[str], source: str, hint: str = '', most: int = MAX_BYTES) -> str:
     """The text of a small file.
 
     Args:
         path: of the file.
         source: what messages call it.
         hint: where such a file comes from, for the message that there is none.
+        most: bytes that it may have.
 
     Raises:
-        ConfigError: the file is missing, larger than 1 MiB, not UTF-8, or cannot be read.
+        ConfigError: the file is missing, larger than ``most``, not UTF-8, or cannot be read.
     """
     path = Path(path)
     try:
         if not path.is_file():  # nor a pipe or a device, which may have no end
             raise ConfigError(f'{source}: not found{hint}')
         size = path.stat().st_size
-        if size <= MAX_BYTES:
+        if size <= most:
             with open(path, 'rb') as file:
-                data = file.read(MAX_BYTES + 1)  # it may grow meanwhile
+                data = file.read(most + 1)  # it may grow meanwhile
             size = max(size, len(data))
     except OSError as error:
         raise ConfigError(f'{source}: cannot be read ({error.strerror or error}){hint}') from None
-    if size > MAX_BYTES:
-        raise ConfigError(f'{source}: found {size} bytes, expected at most {MAX_BYTES}')
+    if size > most:
+        raise ConfigError(f'{source}: found {size} bytes, expected at most {most}')
     try:
         return data.decode('utf-8')
     except UnicodeDecodeError:

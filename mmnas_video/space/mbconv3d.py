@@ -30,6 +30,7 @@ KERNELS: dict[str, tuple[int, int]] = {
 EXPANSIONS: tuple[float, ...] = (1.5, 2.25, 3.0, 3.75, 4.5, 5.25, 6.0)
 #: Sec. 3.4. ``'nonlocal'`` may be added: only with a third option does the space hold the 2e32 archs of Sec. 3.5.
 ATTENTIONS: tuple[str, ...] = ('none', 'glore')
+_KNOWN_ATTENTIONS = [*ATTENTIONS, 'nonlocal']
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def mbconv3d_groups(
     """The groups of a network, from a table.
 
     Args:
-        stages: per stage ``((min, max, step), (N, ...))``, or ``((value, ...), )``-style lists through
-            ``('values', (v, ...), (N, ...))``.
+        stages: per stage ``((min, max, step), (N, ...))``, a range of channels, or ``('values', (channels, ...),
+            (N, ...))``.
         spatial_strides: stride of the first block of each stage.
         expansions, kernels, attentions: what every group offers.
         attention_sites: names of the groups that offer the attentions, where the others have none; None for all.
@@ -108,13 +109,10 @@ def mbconv3d_groups(
         )
     if not depth_scale > 0:
         raise ConfigError(f'depth_scale: found {depth_scale!r}, expected a positive factor on the number of blocks')
-    unknown = [k for k in kernels if k not in KERNELS] + [
-        a for a in attentions if a not in ('none', 'glore', 'nonlocal')
-    ]
+    unknown = [k for k in kernels if k not in KERNELS] + [a for a in attentions if a not in _KNOWN_ATTENTIONS]
     if unknown:
         raise ConfigError(
-            f'kernels/attentions: found {unknown}, expected some of {list(KERNELS)} and of '
-            "['none', 'glore', 'nonlocal']"
+            f'kernels/attentions: found {unknown}, expected some of {list(KERNELS)} and of {_KNOWN_ATTENTIONS}'
         )
     groups = []
     for s, (stage, stride) in enumerate(zip(stages, spatial_strides, strict=False), start=1):

@@ -7,6 +7,7 @@ highest; ``vimnas-huge`` is ours, the paper has no column for it); AutoFormer (C
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
@@ -177,11 +178,11 @@ def vit_tubes(tubes: str | Sequence[Any], max_kernel_volume: int | None = None) 
     for number, tube in enumerate(TUBES[tubes] if isinstance(tubes, str) else tubes, 1):
         tube = _tube(tube, f'backbone.tubes[{number - 1}]')
         if max_kernel_volume is not None:
-            left = tuple(k for k in tube.kernels if _volume(k) <= max_kernel_volume)
+            left = tuple(k for k in tube.kernels if math.prod(extent(k)) <= max_kernel_volume)
             if not left:
                 raise ConfigError(
                     f'backbone.max_kernel_volume: found {max_kernel_volume}, expected at least '
-                    f'{min(map(_volume, tube.kernels))}, the smallest kernel of tube {number}'
+                    f'{min(math.prod(extent(k)) for k in tube.kernels)}, the smallest kernel of tube {number}'
                 )
             tube = Tube(left, tube.strides, tube.offsets)
         made.append(tube)
@@ -191,11 +192,6 @@ def vit_tubes(tubes: str | Sequence[Any], max_kernel_volume: int | None = None) 
             'images are cut by it'
         )
     return tuple(made)
-
-
-def _volume(kernel: str) -> int:
-    t, h, w = extent(kernel)
-    return t * h * w
 
 
 def _tube(tube: Any, key: str) -> Tube:

@@ -24,6 +24,7 @@ from mmnas_video.cost import Cost
 from mmnas_video.entangle import MixedWindow, Mixture, Searchable, Slice, Window, add_local_weights, mix_windows, take
 from mmnas_video.registry import DATASETS, METRICS, MODELS
 from mmnas_video.runner_state import build_training
+from mmnas_video.search import SearchHook
 from mmnas_video.search.config_text import unformatted
 from mmnas_video.space import Arch, Choice, SearchSpace, Value
 
@@ -222,7 +223,7 @@ def checkpoint() -> str:
     return str(file)
 
 
-def prepared(hook: Mapping[str, Any], **changes: Any) -> tuple[Runner, Any]:
+def prepared(hook: Mapping[str, Any], **changes: Any) -> tuple[Runner, SearchHook]:
     """A runner up to the point where its training loop would start, and its search hook."""
     made = runner(hook, **changes)
     build_training(made)
@@ -231,5 +232,5 @@ def prepared(hook: Mapping[str, Any], **changes: Any) -> tuple[Runner, Any]:
     made.optim_wrapper.initialize_count_status(made.model, 0, made.train_loop.max_iters)
     made.call_hook('before_train')
     made.model.train()
-    search = next(h for h in made.hooks if type(h).__name__.endswith('SearchHook'))
+    search = next(h for h in made.hooks if isinstance(h, SearchHook))
     return made, search

@@ -1,7 +1,8 @@
 """What a search looks like: its network drawn, its curves, its report.
 
-All of it reads files alone and needs no torch, but for the hooks, which are there where MMEngine is. What draws is
-loaded when it is first asked for: the plotting library takes a third of a second, and most processes draw nothing.
+All of it reads files alone. Reading and drawing need no torch; the report does, and the hooks are there where MMEngine
+is. What draws is loaded when it is first asked for: the plotting library takes a third of a second, and most processes
+draw nothing.
 """
 
 from importlib import import_module
@@ -17,7 +18,8 @@ DRAWING = {
     'diagrams': ('diagram',),
     'report': ('write_report',),
     'two_streams': ('describe_streams', 'read_streams', 'streams_figure'),
-    'vit_diagram': ('read_vit', 'vit_figure'),
+    'vit_diagram': ('vit_figure',),
+    'vit_glyphs': ('read_vit',),
 }
 _PLACES = {name: module for module, names in DRAWING.items() for name in names}
 

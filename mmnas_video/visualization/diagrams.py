@@ -12,7 +12,8 @@ from mmnas_video.space import Value, read_cell
 from .arch_diagram import arch_figure, describe_arch, read_groups
 from .cell_graph import cell_figure, describe_cell
 from .two_streams import describe_streams, read_streams, streams_figure
-from .vit_diagram import describe_vit, read_vit, vit_figure
+from .vit_diagram import vit_figure
+from .vit_glyphs import describe_vit, read_vit
 
 
 def diagram(

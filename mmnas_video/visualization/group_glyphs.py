@@ -51,7 +51,7 @@ class GroupGlyph:
     @property
     def width(self) -> float:
         """Inches."""
-        return self.unit * (self.expansion if self.expansion else NO_EXPANSION)
+        return self.unit * (self.expansion or NO_EXPANSION)
 
 
 def read_groups(arch: Mapping[str, Value], blocks: Mapping[str, int] | None = None) -> tuple[GroupGlyph, ...]:

@@ -16,9 +16,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from .style import INK, MUTED, draw_words, drawing, new_drawing
 from .tube_boxes import PANEL, PANEL_HEIGHT, draw_tube, tube_colour
-from .vit_glyphs import LayerGlyph, ViTGlyph, describe_vit, read_vit
-
-__all__ = ['describe_vit', 'read_vit', 'vit_figure']
+from .vit_glyphs import LayerGlyph, ViTGlyph
 
 #: Most panels and most layers in one row.
 PANELS, LAYERS = 5, 26
@@ -35,7 +33,7 @@ def vit_figure(vit: ViTGlyph, title: str = '') -> Figure:
     """Draw a vision transformer.
 
     Args:
-        vit: what :func:`read_vit` reads out of an arch.
+        vit: what :func:`.vit_glyphs.read_vit` reads out of an arch.
         title: written above.
 
     Returns:

@@ -325,7 +325,7 @@ def test_a_table_of_something_else_is_refused(changes, words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('text', 'words'), [(None, 'no such file'), ('{', 'not JSON'), ('[]', 'list'), ('{"format": 1e999}', '1e999')]
+    ('text', 'words'), [(None, 'not found'), ('{', 'not JSON'), ('[]', 'list'), ('{"format": 1e999}', '1e999')]
 )
 def test_a_file_that_is_no_table(text, words, tmp_path):
     """Rejects a traceback from inside JSON, and a number that is not finite."""
@@ -334,6 +334,12 @@ def test_a_file_that_is_no_table(text, words, tmp_path):
         file.write_text(text)
     with pytest.raises(ConfigError, match=words.replace('1e999', 'inf|1e999')):
         read_table(file)
+
+
+def test_a_name_that_no_file_can_have():
+    """Rejects the system's own error, which names neither the key nor what makes a table."""
+    with pytest.raises(ConfigError, match=r'latency_table=.*cannot be read.*tools/latency\.py'):
+        read_table('x' * 300)
 
 
 # ---------------------------------------------------------------------- in a search

@@ -193,7 +193,7 @@ def test_epochs_iterations_and_ranks_draw_apart(monkeypatch):
     for _ in range(2):  # the second time the same
         for rank, step in itertools.product((0, 1, 2), repeat=2):
             monkeypatch.setattr(reproducible_hook, 'get_rank', lambda rank=rank: rank)
-            runner = SimpleNamespace(seed=7, epoch=step, iter=step, train_loop=loop)
+            runner = SimpleNamespace(seed=7, epoch=step, iter=step, train_loop=loop, _train_loop=loop)
             hook.before_run(runner)
             workers.update(loader.generator.initial_seed() for loader in loaders.values())
             for seed in (hook.before_train_epoch, lambda runner: hook.before_train_iter(runner, 0)):

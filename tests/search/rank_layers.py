@@ -10,7 +10,7 @@ from torch import nn
 
 from mmnas_video.entangle import SuperBatchNorm3d, lay_windows, mix_windows, rank_statistics, sync_norms
 from mmnas_video.entangle.window import whole
-from mmnas_video.search.over_ranks import average_gradients, fill_gradients
+from mmnas_video.search.over_ranks import average_over_ranks, fill_gradients
 
 #: Clips of each rank: uneven, one has a single clip, the last none.
 SHARDS = {2: (4, 1), 3: (2, 3, 0)}
@@ -74,7 +74,7 @@ def gradients() -> dict[str, float]:
     if dist.get_rank() == 1:
         second.grad = torch.full((2,), 6.0)
     fill_gradients([first, second, nobody])
-    average_gradients([first, second, nobody])
+    average_over_ranks([p.grad for p in (first, second, nobody)])
     return {'one rank alone': float(second.grad[0]), 'all': float(first.grad[0]), 'nobody': float(nobody.grad is None)}
 
 

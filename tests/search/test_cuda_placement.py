@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmnas_video.search import AtomicCheckpointHook
+from mmnas_video.search import AtomicCheckpointHook, SearchHook
 from tests.fake_cuda import FakeCuda
 
 from .test_matrix import BACKBONES, MODEL_CONFIGS, runner_of
@@ -56,7 +56,7 @@ def on_gpu(gpu, hook, changes, work_dir):
     made._train_loop = made.build_train_loop(made._train_loop)
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
     made.call_hook('before_run')
-    search = next(h for h in made.hooks if type(h).__name__.endswith('SearchHook'))
+    search = next(h for h in made.hooks if isinstance(h, SearchHook))
     with gpu.use():
         gpu.move(made.model, made.optim_wrapper.optimizer)
         search.setup(made)  # which has looked at the parameters

@@ -63,6 +63,25 @@ def test_transcode(originals, tmp_path, capfd):
     assert len((tmp_path / 'all/train.txt').read_text(encoding='utf-8').splitlines()) == 7
 
 
+def test_names_beyond_ascii_in_the_manifest(originals, tmp_path, capfd):
+    """Rejects a line cut off within a letter that no later run can read, and a name in which lines end elsewhere."""
+    root, recipe = tmp_path / 'root', transcode.Recipe(preset='ultrafast')
+    root.mkdir()
+    names = ('n\u2028l.mp4', 'ü.mp4')
+    for name in names:
+        (root / name).write_bytes((originals / 'one.mp4').read_bytes())
+    (root / 'train.txt').write_text(''.join(f'{name}\t0\n' for name in names), encoding='utf-8')
+    manifest = tmp_path / 'transcode.jsonl'
+    assert run(root, tmp_path, '--delimiter', '\t', '--preset', 'ultrafast') == 0
+    assert set(transcode.read_manifest(tmp_path, recipe)) == set(names)
+    with manifest.open('ab') as file:
+        file.write('{"path": "ü'.encode()[:-1])
+    assert set(transcode.read_manifest(tmp_path, recipe)) == set(names)
+    capfd.readouterr()
+    assert run(root, tmp_path, '--delimiter', '\t', '--preset', 'ultrafast') == 0
+    assert '2 of 2 videos are there already' in capfd.readouterr().out
+
+
 def test_a_full_disk_ends_with_its_own_status(originals, tmp_path, monkeypatch, capfd):
     """Rejects the status of a mistake (2) or of bad videos (1) for a disk that is full, whoever meets it: a process
     that writes a video, or the one that writes manifest and lists."""

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from common import CLOCKS, Interleaved, add_json, add_timing, show
+from common import Interleaved, add_json, add_timing, show
 from torch import nn
 
 from mmnas_video.models.backbones import SuperViT
@@ -86,7 +86,7 @@ def main() -> None:
     x, rng = torch.randn(args.batch, 3, 224, 224), random.Random(0)
     archs = {'smallest': ours.space.smallest, 'largest': ours.space.largest}
     archs |= {f'random {i}': ours.space.sample(rng) for i in range(args.archs)}
-    rows, (now, busy) = [], CLOCKS[args.clock]
+    rows = []
     for name, arch in archs.items():
         set_arch(theirs, arch)
         width = theirs(x[:1])[0].shape[-1]
@@ -98,7 +98,7 @@ def main() -> None:
                 return ours(x)
 
         passes = {'mmrazor': training_pass(theirs, lambda: theirs(x)[0]), 'ours': training_pass(ours, sampled)}
-        timer = Interleaved(passes, busy, now)
+        timer = Interleaved(passes, args.clock)
         found = timer.run(args.rounds)
         macs = ours.cost(arch, (3, 1, 224, 224)).macs / 1e9
         times = [f'{1e3 * found[key]:.0f}' for key in passes]

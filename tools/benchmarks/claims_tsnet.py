@@ -12,17 +12,15 @@ A killed run goes on where it was; the seconds are then of its last part only.
 
 import argparse
 import json
-import statistics
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import add_seeds, show
+from common import add_seeds, show, spread
 from demo_tsnet import make_data, search_config
 
 from mmnas_video.pipeline import retrain_arch, run_search
@@ -90,12 +88,6 @@ def measure(kind: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     }
     write_text_atomic(result, json.dumps(data, indent=1) + '\n')
     return data
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean and standard deviation over the seeds."""
-    deviation = f' ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else ''
-    return f'{statistics.mean(values):.{digits}f}{deviation}'
 
 
 def networks_table(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, str]]:

@@ -16,16 +16,15 @@ A killed run goes on where it was.
 
 import argparse
 import json
-import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import add_seeds, show
+from common import add_seeds, show, spread
 from demo_vimnas import CONFIG, SETS, SMOKE, SMOKE_CLIPS, config
 from mmengine.config import Config
 
@@ -247,11 +246,6 @@ def folder_name(row: str) -> str:
 def shortened(cfg: Config, share: float) -> int:
     """Epochs of a share of a config's training."""
     return max(1, round(share * cfg.train_cfg.max_epochs))
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over the seeds."""
-    return f'{statistics.mean(values):.1f}' + (f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else '')
 
 
 def main() -> None:

@@ -53,7 +53,14 @@ def cpu_times() -> tuple[float, float]:
     ), own.user + own.system + own.children_user + own.children_system
 
 
-#: What is timed by, and the share of a core at which other processes spoil a round: they are not in our own seconds.
+def resident(pid: int | str = 'self') -> float:
+    """MiB of memory that a process holds (VmRSS)."""
+    lines = Path(f'/proc/{pid}/status').read_text().splitlines()
+    return int(next(line for line in lines if line.startswith('VmRSS')).split()[1]) / 1024
+
+
+#: What is timed by, and the share of a core that other processes may take in a round before it is dropped: of our own
+#: CPU seconds they take none.
 CLOCKS = {'wall': (time.perf_counter, 0.25), 'cpu': (time.process_time, math.inf)}
 
 
@@ -69,17 +76,12 @@ class Interleaved:
 
     Args:
         candidates: name to a function that does one unit of work.
-        busy: share of one core that other processes may take in a round before it is dropped.
-        clock: what a unit of work is timed by; ``time.process_time`` on a machine with other work on it.
+        clock: what a unit of work is timed by, of :data:`CLOCKS`; ``'cpu'`` on a machine with other work on it.
     """
 
-    def __init__(
-        self,
-        candidates: Mapping[str, Callable[[], object]],
-        busy: float = 0.25,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.candidates, self.busy, self.clock = candidates, busy, clock
+    def __init__(self, candidates: Mapping[str, Callable[[], object]], clock: str = 'wall') -> None:
+        self.candidates = candidates
+        self.clock, self.busy = CLOCKS[clock]
         self.dropped = 0
         self.rounds: list[dict[str, float]] = []  # seconds of each candidate
 
@@ -119,6 +121,17 @@ def add_seeds(parser: argparse.ArgumentParser, seeds: int, name: str) -> None:
     parser.add_argument('--seeds', type=int, default=seeds, help=f'how many (default: {seeds})')
     folder = Path('work_dirs', name)
     parser.add_argument('--work-dir', type=Path, default=folder, help=f'results (default: {folder})')
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and standard deviation over the seeds."""
+    deviation = f' ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else ''
+    return f'{statistics.mean(values):.{digits}f}{deviation}'
+
+
+def said(error: Exception) -> str:
+    """The first line of an error, for a cell of a table: on another machine the other figures are still wanted."""
+    return f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'[:200]
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

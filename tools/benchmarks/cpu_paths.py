@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from common import CLOCKS, Interleaved, add_json, add_timing, show
+from common import Interleaved, add_json, add_timing, show
 from torch import Tensor
 
 from mmnas_video.cpu_memory import keep_freed_memory
@@ -95,12 +95,11 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()  # as our tools do
     torch.set_num_threads(args.threads)
-    now, busy = CLOCKS[args.clock]
     rows = []
     for layer in LAYERS:
         cells = [str(layer)]
         for backward in (False, True):
-            timer = Interleaved(passes(layer, args.batch, backward), busy, now)
+            timer = Interleaved(passes(layer, args.batch, backward), args.clock)
             found = timer.run(args.rounds)
             cells += [f'{1e3 * found["PyTorch"]:.1f}', f'{1e3 * found["ours"]:.1f}']
             cells.append(f'{timer.ratio("PyTorch", "ours"):.1f}')

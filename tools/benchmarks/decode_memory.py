@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import add_json, show, verdict
+from common import add_json, resident, show, verdict
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
@@ -28,14 +28,15 @@ from mmnas_video.errors import StackError
 
 #: Most that memory may grow by (last ÷ first), and decodes from which it counts.
 MOST, LEAST = 1.05, 1000
+VIDEOS = 32
 SIZES = ((112, 148, 23), (120, 160, 31), (144, 190, 47), (90, 126, 61))  # height, width, frames
 
 
-def make_videos(folder: Path, count: int = 32) -> Path:
+def make_videos(folder: Path) -> Path:
     """Videos of several sizes and lengths; returns their list."""
     rng = np.random.default_rng(0)
     lines = []
-    for number in range(count):
+    for number in range(VIDEOS):
         height, width, frames = SIZES[number % len(SIZES)]
         still = rng.integers(0, 256, (height, width, 3), np.uint8)
         clip = np.stack([np.roll(still, (t, 2 * t), (0, 1)) for t in range(frames)])
@@ -43,12 +44,6 @@ def make_videos(folder: Path, count: int = 32) -> Path:
         lines.append(f'{number}.mp4 0\n')
     (folder / 'list.txt').write_text(''.join(lines))
     return folder / 'list.txt'
-
-
-def resident(pid: int) -> float:
-    """MiB of memory that a process holds (VmRSS)."""
-    lines = Path(f'/proc/{pid}/status').read_text().splitlines()
-    return int(next(line for line in lines if line.startswith('VmRSS')).split()[1]) / 1024
 
 
 def measure(videos: Path, reader: str, decodes: list[int]) -> list[float]:

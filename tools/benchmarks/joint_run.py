@@ -59,8 +59,8 @@ def make_layouts(root: Path, train: int, val: int) -> None:
             (root / folder / prefix / name).symlink_to(sources[n % len(sources)].resolve())
         (root / folder / listing).write_text(''.join(f'{name} {n % 2}\n' for n, name in enumerate(names)))
 
-    def youtube(letter: str, count: int, second: int = 13) -> list[str]:
-        return [f'{letter * 8}{n:03d}_000003_{second:06d}.mp4' for n in range(count)]
+    def youtube(letter: str, count: int) -> list[str]:
+        return [f'{letter * 8}{n:03d}_000003_000013.mp4' for n in range(count)]
 
     lists = {}
     for number, letters in ((400, 'AB'), (600, 'CD')):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from common import add_json, show
+from common import add_json, said, show
 from kernels_batch_norm import batch_norm_cases
 from torch import Tensor
 
@@ -197,8 +197,8 @@ def row(case: Case, name: str, rounds: int, compiled: bool) -> list[object]:
         try:
             ours, theirs = measure(case, dtype, rounds)
             cells += [f'{ours * 1e6:.1f}', f'{ours / bound:.2f}', f'{theirs * 1e6:.1f}', f'{theirs / ours:.1f}']
-        except Exception as error:  # a first run on another machine: the other figures are still wanted
-            cells += [f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'[:200], '', '', '']
+        except Exception as error:
+            cells += [said(error), '', '', '']
     if compiled:
         found = case.compiled(name) if case.compiled else None
         fma = f'{found.instructions["FFMA"]} of {sum(found.instructions.values())}' if found else ''

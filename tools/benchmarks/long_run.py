@@ -11,16 +11,14 @@ runs on the machine is not in it.
 """
 
 import argparse
-import resource
 import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from common import add_json, show, verdict
+from common import add_json, resident, show, verdict
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
@@ -80,12 +78,6 @@ class LongRunWatch(Hook):
             last = self.seconds[-self.every :]
             entries = table_entries(runner.model)
             self.tenths.append((resident(), statistics.mean(last), statistics.median(last), entries))
-
-
-def resident() -> float:
-    """Resident memory of this process in MiB."""
-    pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 def search(method: str, steps: int, batch: int, folder: str) -> list[tuple[float, float, float, int]]:

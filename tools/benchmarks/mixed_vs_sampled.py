@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from common import CLOCKS, Interleaved, add_json, add_timing, show
+from common import Interleaved, add_json, add_timing, show
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -68,12 +68,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = []
-    now, busy = CLOCKS[args.clock]
     for name in args.only:
         build, size = CASES[name]
         model, x = build().train(), torch.randn(size)
         passes = {mode: training_pass(model, x, mode == 'mixed') for mode in ('sampled', 'mixed')}
-        timer = Interleaved(passes, busy, now)
+        timer = Interleaved(passes, args.clock)
         found = timer.run(args.rounds)
         ratio = f'{timer.ratio("mixed", "sampled"):.3f}'
         macs_ratio = f'{macs(passes["mixed"]) / macs(passes["sampled"]):.3f}'

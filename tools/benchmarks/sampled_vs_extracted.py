@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
-from common import CLOCKS, Interleaved, add_json, add_timing, show
+from common import Interleaved, add_json, add_timing, show
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -124,9 +124,9 @@ def pairs(
 
 def measure(name: str, size: tuple[int, ...], rounds: int, clock: str) -> list[tuple[Any, ...]]:
     """The rows of one case."""
-    rows, (now, busy) = [], CLOCKS[clock]
+    rows = []
     for which, arch, supernet, own, passes in pairs(name, size):
-        timer = Interleaved(passes, busy, now)
+        timer = Interleaved(passes, clock)
         found = timer.run(rounds)
         counts = {key: operations(once) for key, once in passes.items()}
         steps = {
@@ -134,7 +134,7 @@ def measure(name: str, size: tuple[int, ...], rounds: int, clock: str) -> list[t
             'sampled': optimiser_step(supernet),
             'kept': optimiser_step(copy.deepcopy(supernet), arch),
         }
-        taken = Interleaved(steps, busy, now).run(rounds)
+        taken = Interleaved(steps, clock).run(rounds)
         rows.append(
             (
                 name,

@@ -13,10 +13,8 @@ second, 3.5 times its compiled ones, at most 0.6 of its memory. Without a GPU th
 
 import argparse
 import copy
-import math
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,7 +23,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from common import Interleaved, add_json, show, write_json
+from common import Interleaved, add_json, said, show, write_json
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -202,9 +200,9 @@ def compare(title: str, make: Callable, args: argparse.Namespace, setting: Setti
             memory[candidate.name] = (
                 f'{peak(steps[candidate.name]):.2f}' if DEVICE == 'cuda' and not candidate.graph else ''
             )
-        except Exception as error:  # a first run on another machine: the other figures are still wanted
-            failed[candidate.name] = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}'[:200]
-    timer = Interleaved(steps, **({'busy': math.inf, 'clock': time.process_time} if args.cpu_time else {}))
+        except Exception as error:
+            failed[candidate.name] = said(error)
+    timer = Interleaved(steps, 'cpu' if args.cpu_time else 'wall')
     found = {name: seconds / STEPS for name, seconds in timer.run(args.rounds, 2 * args.rounds).items()}
     header, rows = table_of(found, memory, failed, len(setting.labels))
     table = show(f'{title}: {described(args, setting)}{", CPU time" if args.cpu_time else ""}', header, rows)

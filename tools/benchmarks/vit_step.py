@@ -13,13 +13,11 @@ as two forwards. Without a GPU the CPU is timed, nothing is compiled and no shar
 
 import argparse
 import functools
-import math
 import random
 import sys
-import time
 
 import torch
-from common import Interleaved, add_json, show, write_json
+from common import Interleaved, add_json, said, show, write_json
 from mmengine.registry import init_default_scope
 from roofline import TENSOR_MACS_A_SECOND
 from torch import Tensor, nn
@@ -100,9 +98,9 @@ def compare(title: str, args: argparse.Namespace) -> dict:
             try:
                 steps[label] = prepare(Candidate(label, model.to(DEVICE), compiled), make, setting)
                 memory[label] = f'{peak(steps[label]):.2f}' if DEVICE == 'cuda' else ''
-            except Exception as error:  # a first run on another machine: the other figures are still wanted
-                failed[label] = f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}'[:200]
-    timer = Interleaved(steps, **({'busy': math.inf, 'clock': time.process_time} if args.cpu_time else {}))
+            except Exception as error:
+                failed[label] = said(error)
+    timer = Interleaved(steps, 'cpu' if args.cpu_time else 'wall')
     found = {name: seconds / STEPS for name, seconds in timer.run(args.rounds, 2 * args.rounds).items()}
     rivals = [name for name in found if name.startswith('timm')]
     rows = [

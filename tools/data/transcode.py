@@ -135,11 +135,11 @@ def read_manifest(out: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
     if not place.is_file():
         write_text_atomic(place, json.dumps({'recipe': asdict(recipe)}) + '\n')
         return found
-    everything = place.read_text(encoding='utf-8')
+    everything = place.read_text(encoding='utf-8', errors='replace')  # a line may be cut off within a letter
     if not everything.endswith('\n'):
         with place.open('a', encoding='utf-8') as manifest:
             manifest.write('\n')
-    for text in everything.splitlines():
+    for text in everything.split('\n'):
         try:
             line = json.loads(text)
         except ValueError:
@@ -174,7 +174,7 @@ def write_videos(job: Job, paths: Sequence[str], args: argparse.Namespace) -> di
         for outcome in run_jobs(job, todo, args.processes, args.timeout):
             path = todo[outcome.path]
             line = {'path': path, **(outcome.value or {'reason': outcome.reason})}
-            manifest.write(json.dumps(line, ensure_ascii=False) + '\n')
+            manifest.write(json.dumps(line) + '\n')
             manifest.flush()
             if outcome.reason is not None:
                 bad[path] = outcome.reason

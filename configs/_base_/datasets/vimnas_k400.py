@@ -12,4 +12,3 @@ test_dataloader = dict(
     dataset=dict(datasets=dict(_delete_=True, k400={{_base_.test_sets.k400}})))
 heads = dict(_delete_=True, k400={{_base_.heads.k400}})
 blending = dict(tasks=dict(_delete_=True))
-auto_scale_lr = dict(base_batch_size=256)

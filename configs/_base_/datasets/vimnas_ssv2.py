@@ -12,4 +12,3 @@ test_dataloader = dict(
     dataset=dict(datasets=dict(_delete_=True, ssv2={{_base_.test_sets.ssv2}})))
 heads = dict(_delete_=True, ssv2={{_base_.heads.ssv2}})
 blending = dict(tasks=dict(_delete_=True, ssv2={{_base_.blending.tasks.ssv2}}))
-auto_scale_lr = dict(base_batch_size=256)

@@ -32,6 +32,9 @@ from .mbconv3d import BlockWindows, MBConv3D, MixedShortcut
 from .nonlocal_block import SuperNonLocal
 from .squeeze_excite import squeeze_width
 
+#: Attention to the name of its module in a group.
+ATTENTION_MODULES = {'glore': 'glore', 'nonlocal': 'nonlocal_block'}
+
 
 class JoinedInput(NamedTuple):
     """What another stream joins to a group's input.
@@ -219,15 +222,15 @@ class MBConv3DGroup(nn.Module):
         return x if name == 'none' else self._attention(name)(x, at.rest.out)
 
     def _attention(self, name: str) -> nn.Module:
-        return self.glore if name == 'glore' else self.nonlocal_block
+        return getattr(self, ATTENTION_MODULES[name])
 
     def slices(self, prefix: str, at: GroupWindows) -> Iterator[Slice]:
         """The parts of parameters and buffers that :meth:`forward` uses."""
         for b, block in enumerate(self.blocks):
             yield from block.slices(f'{prefix}blocks.{b}.', at.rest if b else at.first)
         if at.attention != 'none':
-            name = 'glore' if at.attention == 'glore' else 'nonlocal_block'
-            yield from self._attention(at.attention).slices(f'{prefix}{name}.', at.rest.out)
+            module = f'{prefix}{ATTENTION_MODULES[at.attention]}.'
+            yield from self._attention(at.attention).slices(module, at.rest.out)
 
     def cost(self, at: GroupWindows, size: tuple[int, int, int]) -> Cost:
         """MACs and parameters on an input of ``size`` (T, H, W)."""
