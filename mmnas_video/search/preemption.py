@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object, barrier, get_rank, get_world_size, is_main_process
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmnas_video.datasets import FileWatchHook, SeededSampler, close_runner_workers, outlive_sigterm_from_the_start
 from mmnas_video.errors import ConfigError
-from mmnas_video.runner_state import is_resuming, loader_of
+from mmnas_video.runner_state import counts_iterations, is_resuming, loader_of
 from mmnas_video.told_again import tell_again_if_ignored
 
 from .generators import random_state, set_random_state
@@ -146,10 +146,10 @@ class Preemption:
         """Between two updates leave, if a rank has been told to end, or save, if there has been no checkpoint for too
         long."""
         loop, done = runner.train_loop, 0
-        told, due = self._ask(runner, isinstance(loop, IterBasedTrainLoop) and validates_at(runner, runner.iter + 1))
+        told, due = self._ask(runner, counts_iterations(runner) and validates_at(runner, runner.iter + 1))
         if not (told or due) or not runner.optim_wrapper.should_update():
             return
-        if not isinstance(loop, IterBasedTrainLoop):
+        if not counts_iterations(runner):
             if self.ends_epoch(runner):
                 return  # the epoch's own end comes first
             if not goes_on_within(loop.dataloader):
@@ -168,7 +168,7 @@ class Preemption:
             runner: of the run.
             saved: whether this epoch's checkpoint has been written already.
         """
-        validates = not isinstance(runner.train_loop, IterBasedTrainLoop) and validates_at(runner, runner.epoch + 1)
+        validates = not counts_iterations(runner) and validates_at(runner, runner.epoch + 1)
         told, due = self._ask(runner, validates)
         if (told or (due and validates)) and not saved:
             self._write(runner, dict(epoch=runner.epoch + 1, iter=runner.iter), 0)
