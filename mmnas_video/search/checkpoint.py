@@ -18,6 +18,7 @@ from mmnas_video.errors import ConfigError, check_number, refuse_unknown, shown
 from mmnas_video.registry import HOOKS
 from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
+from .early_stopping import EarlyStopping
 from .preemption import Preemption
 from .ranks import average_statistics, before_checkpoint
 from .validated import note_validation, validate_again
@@ -61,7 +62,8 @@ class AtomicCheckpointHook(CheckpointHook):
     many steps (``by_epoch=False``); one that is due after the last step of an epoch is written at the epoch's end.
 
     A checkpoint is written before its epoch's validation, so a resume begins with that: what it came to (the best so
-    far, a rate that follows the score) is in no file, or it was cut short.
+    far, a rate that follows the score) is in no file, or it was cut short. What MMEngine's EarlyStoppingHook has
+    counted is in every checkpoint.
 
     A search that selects by work (perturbation, random search) leaves ``selection.pth`` when it has selected: a resume,
     of a retraining that follows too, does not do it again, and ends with the same architecture on any device.
@@ -100,6 +102,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs, backend_args={'backend': BACKEND})
         self.preemption = Preemption(lambda runner, meta: self._write(runner, WITHIN_EPOCH, meta), max_minutes)
         self._written, self._due = 0, False
+        self.early_stopping = EarlyStopping()
 
     # ------------------------------------------------------------------ the stock hook's
     def before_train(self, runner: Runner) -> None:
@@ -174,11 +177,13 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """As the stock hook; the checkpoints from here on have this validation behind them."""
         note_validation(runner)
+        self.early_stopping.after_validation(runner, metrics or {})
         super().after_val_epoch(runner, metrics)
 
     def before_val(self, runner: Runner) -> None:
         """Give all ranks one network to validate, also between checkpoints."""
         average_statistics(runner)
+        self.early_stopping.before_validation(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         """As the stock hook, but the best so far goes only after the new one stands."""
@@ -207,13 +212,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
     # ------------------------------------------------------------------ the place within an epoch
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put the place within the epoch into a checkpoint that is written there."""
+        """Put in the place within the epoch, if it is written there, and what early stopping has counted."""
         self.preemption.save(runner, checkpoint)
+        self.early_stopping.save(checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Find the place within the epoch, if the checkpoint that is resumed has one."""
+        """Find the place within the epoch, if the checkpoint that is resumed has one; count on to an early stop."""
         counts_to_host(checkpoint.get('optimizer', {}))
         self.preemption.load(runner, checkpoint)
+        self.early_stopping.load(runner, checkpoint)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Go to the place within the epoch; last of all hooks, after the others have begun it."""

@@ -49,6 +49,7 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
     check_warm_up(hook, getattr(loop_of(runner, 'train'), 'max_epochs', None))
     if hook.trains_weights:
         check_accumulation(runner)
+        _check_saved(runner)
     check_drawn_anew(runner.train_dataloader)
     _check_within_epoch(runner)
     name, searchable = find_searchable(bare_model(runner.model))
@@ -91,6 +92,17 @@ def _check_keys(cfg: Mapping[str, Any]) -> None:
             'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
             'result nor a resume can be repeated'
         )
+
+
+def _check_saved(runner: Runner) -> None:
+    """Refuse checkpoints without what a resume goes on with; MMEngine begins that anew, with no word."""
+    for hook in runner.hooks:
+        for key in ('save_optimizer', 'save_param_scheduler') if isinstance(hook, CheckpointHook) else ():
+            if not getattr(hook, key):
+                raise ConfigError(
+                    f'default_hooks.checkpoint.{key}: found False, expected True in a search: resumed, it would go on '
+                    'with other updates than one that was never stopped; what is to be given away is extracted.pth'
+                )
 
 
 def _check_within_epoch(runner: Runner) -> None:
