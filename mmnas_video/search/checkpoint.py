@@ -78,7 +78,8 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: of the stock hook.
 
     Raises:
-        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, or no such number of minutes.
+        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, no such number of minutes, or
+            MMEngine's FlexibleRunner.
         RunError: a checkpoint cannot be written; those that stood before are intact, and ``last_checkpoint`` names one.
     """
 
@@ -107,6 +108,12 @@ class AtomicCheckpointHook(CheckpointHook):
     # ------------------------------------------------------------------ the stock hook's
     def before_train(self, runner: Runner) -> None:
         """As the stock hook; what a killed run had begun to write goes."""
+        if not isinstance(runner, Runner):
+            raise ConfigError(
+                f'default_hooks.checkpoint: found AtomicCheckpointHook with {type(runner).__name__}, expected '
+                "checkpoint=dict(_delete_=True, type='CheckpointHook', interval=1), or no runner_type: this runner "
+                'gives checkpoints an epoch of its own, so that a resume within one would leave out the rest of it'
+            )
         super().before_train(runner)
         # A work dir that was moved or copied brings its best along: what stands at the old place is another run's.
         if getattr(self, 'best_ckpt_path', None):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
+from mmengine.runner import FlexibleRunner
 
 from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.search import AtomicCheckpointHook
@@ -229,6 +230,13 @@ def test_options_that_it_does_not_have(options, message):
     rename."""
     with pytest.raises(ConfigError, match=message):
         AtomicCheckpointHook(**options)
+
+
+def test_a_runner_with_epochs_of_its_own_is_refused():
+    """MMEngine's FlexibleRunner writes the next epoch into every checkpoint. Rejects a run that is told to end, and
+    leaves out the rest of its epoch when it is resumed."""
+    with pytest.raises(ConfigError, match=r'^default_hooks\.checkpoint: found AtomicCheckpointHook with Flexible'):
+        FlexibleRunner.from_cfg(config({}, custom_hooks=[], env_cfg={})).train()
 
 
 def test_an_earlier_search_is_set_aside_not_overwritten(tmp_path):
