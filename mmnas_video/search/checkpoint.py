@@ -78,8 +78,8 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: of the stock hook.
 
     Raises:
-        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, no such number of minutes, or
-            MMEngine's FlexibleRunner.
+        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, no such number of minutes, MMEngine's
+            FlexibleRunner, or (after the first validation) a ``save_best`` that is none of its figures.
         RunError: a checkpoint cannot be written; those that stood before are intact, and ``last_checkpoint`` names one.
     """
 
@@ -195,6 +195,12 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         """As the stock hook, but the best so far goes only after the new one stands."""
         if self.save_best:
+            missing = sorted({*self.key_indicators} - {'auto', *metrics})
+            if metrics and missing:
+                raise ConfigError(
+                    f'default_hooks.checkpoint.save_best: found {missing[0]!r}, expected what the validation reports '
+                    f"({', '.join(map(repr, metrics))}), or 'auto' for the first of these"
+                )
             before_checkpoint(runner)
         stock, self.file_backend = self.file_backend, _Deferring()
         try:
