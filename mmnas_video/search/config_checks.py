@@ -12,7 +12,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmnas_video.datasets import check_drawn_anew
 from mmnas_video.entangle import bare_model, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import OPTIMIZERS, class_of
+from mmnas_video.registry import MODEL_WRAPPERS, OPTIMIZERS, class_of
 from mmnas_video.runner_state import counts_iterations, loop_of, weights_to_load
 
 from .accumulation import check_accumulation
@@ -40,6 +40,7 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'Runner.from_cfg(cfg): a search reads train_dataloader, randomness and more in it'
         )
     _check_keys(runner.cfg)
+    _check_wrapper(runner.cfg)
     if hook.warmup_epochs and counts_iterations(runner):
         raise ConfigError(
             f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with a train_cfg that counts '
@@ -91,6 +92,16 @@ def _check_keys(cfg: Mapping[str, Any]) -> None:
         raise ConfigError(
             'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
             'result nor a resume can be repeated'
+        )
+
+
+def _check_wrapper(cfg: Mapping[str, Any]) -> None:
+    """Refuse a wrapper that shards the weights: steps do not go through it."""
+    wrapper = class_of(cfg.get('model_wrapper_cfg'), MODEL_WRAPPERS)
+    if isinstance(wrapper, type) and not issubclass(wrapper, torch.nn.parallel.DistributedDataParallel):
+        raise ConfigError(
+            f'model_wrapper_cfg: found {wrapper.__name__}, expected none, or MMDistributedDataParallel: a search runs '
+            'the network inside of the wrapper, where each rank must have all weights'
         )
 
 

@@ -36,6 +36,10 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
             dict(default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', save_param_scheduler=False))),
             'default_hooks.checkpoint.save_param_scheduler: found False, expected True in a search',
         ),
+        (
+            dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')),
+            'model_wrapper_cfg: found MMFullyShardedDataParallel, expected none, or MMDistributedDataParallel',
+        ),
         (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
         (dict(randomness=dict(seed=3, diff_rank_seed=True)), 'randomness.diff_rank_seed: found True'),
         (
