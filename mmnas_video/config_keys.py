@@ -19,7 +19,7 @@ HOST = {'type', '_scope_', 'priority'}
 REGISTRIES = [getattr(registry, name) for name in registry.__all__]
 #: What MMEngine reads at the top of a config beside the arguments of its Runner, and what we read there.
 MORE = ('activation_checkpointing', 'auto_scale_lr', 'compile', 'custom_imports', 'find_unused_parameters')
-MORE += ('model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn')
+MORE += ('efficient_conv_bn_eval', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn')
 OURS = ('console', 'cost_shape', 'retrain', 'stages')
 #: All that is read there; anything else is a variable of the config's.
 SECTIONS = {*inspect.signature(Runner.__init__).parameters, *MORE, *OURS} - {'self', 'cfg'}

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from mmnas_video import compat
 from mmnas_video.building import FULL, building
-from mmnas_video.config_keys import check_keys, check_options
+from mmnas_video.config_keys import check_keys, check_options, parts
 from mmnas_video.console import ConsoleRunner, OpeningHook
 from mmnas_video.datasets import LabelHook
 from mmnas_video.errors import ConfigError, RunError, StackError, named, shown
@@ -54,6 +54,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
         )
     with _reading(f'config: found in {path!r} what cannot be read', 'a config file (.py)'):
         cfg = unformatted(Config.fromfile(path))
+        list(parts(cfg))  # a config of MMEngine's new style imports what it names only when that is looked at
     check_options(options or {}, cfg)
     for key, value in (options or {}).items():
         with _reading(f'--cfg-options: found {key}={shown(value)}, which has no place', 'a key of the config'):

@@ -6,8 +6,9 @@ import pickle
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from torch.utils.data import Dataset
 from mmnas_video import compat
 from mmnas_video.errors import ConfigError
 from mmnas_video.search import read_checkpoint
+from tests.conftest import forget_runs
 
 
 class Numbers(Dataset):
@@ -45,7 +47,10 @@ class Slope(BaseModel):
         return {'loss': self.line(torch.stack(samples)).square().mean()}
 
 
-def runner(work_dir: Path, epochs: int, resume: bool = False) -> Runner:
+STEPS = {'type': 'MultiStepLR', 'milestones': [1, 2], 'gamma': 0.5}
+
+
+def runner(work_dir: Path, epochs: int, resume: bool = False, param_scheduler: Mapping[str, Any] = STEPS) -> Runner:
     """MMEngine's own Runner, with momentum so that the optimiser has a state, and a log every iteration."""
     return Runner(
         model=Slope(),
@@ -58,7 +63,7 @@ def runner(work_dir: Path, epochs: int, resume: bool = False) -> Runner:
         },
         train_cfg={'by_epoch': True, 'max_epochs': epochs},
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9}},
-        param_scheduler={'type': 'MultiStepLR', 'milestones': [1, 2], 'gamma': 0.5},
+        param_scheduler=dict(param_scheduler),
         default_hooks={'logger': {'type': 'LoggerHook', 'interval': 1}},
         randomness={'seed': 5},
         log_level='ERROR',
@@ -89,6 +94,23 @@ def test_a_runner_resumes_with_safe_loading_on(tmp_path, monkeypatch):
     again.train()
     losses, _ = again.message_hub.get_scalar('train/loss').data
     assert len(losses) == 12  # one history over all runs
+
+
+@pytest.mark.parametrize('curve', ['cos', 'linear'])
+def test_a_one_cycle_schedule_is_resumed(tmp_path, curve):
+    """Rejects what refuses a file of such a run: it could not be gone on with, whatever it had cost."""
+    schedule = {'type': 'OneCycleLR', 'eta_max': 0.7, 'total_steps': 12, 'end': 12, 'by_epoch': False}
+    schedule['anneal_strategy'] = curve
+
+    def rates(name: str, epochs: int, resume: bool = False) -> list[float]:
+        forget_runs()
+        made = runner(tmp_path / name, epochs, resume, schedule)
+        made.train()
+        return made.message_hub.get_scalar('train/lr').data[0].tolist()
+
+    whole = rates('whole', 3)
+    assert len(set(whole)) == 12
+    assert rates('a', 1) == whole[:4] and rates('a', 3, resume=True) == whole
 
 
 def test_history_buffers_and_numpy_survive_the_trip(tmp_path):
@@ -150,6 +172,7 @@ def as_object(state: bytes) -> bytes:
 
 
 BUFFER = name('mmengine.logging.history_buffer', 'HistoryBuffer')
+ONE_CYCLE = name('mmengine.optim.scheduler.param_scheduler', 'OneCycleParamScheduler')
 
 
 def runs_code(command: str) -> bytes:
@@ -174,7 +197,7 @@ def real_getattr(monkeypatch) -> Iterator[None]:
     """What must never be: the real getattr among torch's safe globals."""
     monkeypatch.setattr(sys.modules[HistoryBuffer.__module__], 'len', len, raising=False)
     registered = torch.serialization.get_safe_globals()
-    others = [g for g in registered if not (isinstance(g, tuple) and g[0] is compat.history_statistic)]
+    others = [g for g in registered if not (isinstance(g, tuple) and g[0] is compat.saved_method)]
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals([*others, getattr, (getattr, '__builtin__.getattr')])
     yield
@@ -219,6 +242,9 @@ def test_the_four_statistics_are_answered(tmp_path, spelling, asked):
         pytest.param((call(BUFFER), 'mean'), id='a bound method'),
         pytest.param((name('numpy', 'ndarray'), 'max'), id='the same name on another class'),
         pytest.param((BUFFER, 'min', '__globals__'), id='an attribute of an answer'),
+        pytest.param((ONE_CYCLE, '__init__'), id='a dunder of a schedule'),
+        pytest.param((ONE_CYCLE, '_annealing_cos', '__globals__'), id="an attribute of a schedule's curve"),
+        pytest.param((ONE_CYCLE, 'mean'), id="another owner's method"),
     ],
 )
 def test_everything_else_is_refused(tmp_path, code, spelling):
@@ -231,6 +257,20 @@ def test_everything_else_is_refused(tmp_path, code, spelling):
 def test_an_answer_cannot_be_called(tmp_path):
     """Rejects registering the four statistics themselves: then a file could call them on what it likes."""
     file = checkpoint(tmp_path / 'x.pth', call(attribute(BUFFER, 'min'), call(BUFFER)))
+    with pytest.raises(pickle.UnpicklingError, match='unrecognized function'):
+        torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize('code', [ONE_CYCLE + pack() + b'R', ONE_CYCLE + pack() + b'\x81'])
+def test_a_schedule_can_be_named_alone(tmp_path, code):
+    """Called, and made without a call. Rejects declaring its class safe."""
+    with pytest.raises(ConfigError, match='not safe to read'):
+        compat.safe_load(checkpoint(tmp_path / 'x.pth', code))
+
+
+def test_curves_cannot_be_called(tmp_path):
+    """Rejects registering the curves themselves."""
+    file = checkpoint(tmp_path / 'x.pth', call(attribute(ONE_CYCLE, '_annealing_cos')))
     with pytest.raises(pickle.UnpicklingError, match='unrecognized function'):
         torch.load(file, weights_only=True)
 

@@ -1,14 +1,16 @@
 """Keys that nothing reads, types that nobody registered, options that do not fit: one error with its place."""
 
 import glob
+import inspect
 import re
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmnas_video.building import building
-from mmnas_video.config_keys import REGISTRIES, check_keys, check_sections, components, options_of
+from mmnas_video.config_keys import REGISTRIES, SECTIONS, check_keys, check_sections, components, options_of
 from mmnas_video.errors import ConfigError
 from mmnas_video.launch import load_config, shortened, train
 from mmnas_video.pipeline import dry_search, run_search
@@ -23,6 +25,12 @@ OURS = {
     if kind.__module__.startswith('mmnas_video.')
     and not kind.__module__.startswith(('mmnas_video.testing', 'mmnas_video.compat'))
 }
+
+
+def test_all_that_the_runner_reads_is_a_section():
+    """Rejects ``--cfg-options`` with a key of MMEngine's called unknown: its Runner's source says which it reads."""
+    read = set(re.findall(r"self\.cfg\.get\(\s*'(\w+)'", inspect.getsource(Runner)))
+    assert len(read) > 4 and read <= SECTIONS
 
 
 #: What hands its keys on to a file backend of MMEngine, as MMAction2's DecordInit does.

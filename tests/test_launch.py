@@ -239,11 +239,13 @@ def test_what_a_dry_run_makes_short_are_options_of_the_hook():
         ('a.py', 'a = [1'),
         ('a.py', "_base_ = 'gone.py'"),
         ('a.py', 'a = 1 / 0'),
+        ('a.py', 'from mmnas_video.none import Net\nmodel = dict(type=Net)'),
         ('a.txt', 'a = 1'),
     ],
 )
 def test_a_file_that_is_no_config_is_one_error(tmp_path, name, text):
-    """Rejects MMEngine's own errors, of which most do not name the file."""
+    """Rejects MMEngine's own errors, of which most do not name the file; of a config that imports its classes it comes
+    when these are looked at."""
     (tmp_path / name).write_text(text)
     with pytest.raises(
         ConfigError, match=rf'config: found in .*{name}.* what cannot be read \(\w+: .+expected a config'

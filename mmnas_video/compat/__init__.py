@@ -17,7 +17,7 @@ from typing import Literal
 from mmnas_video.errors import StackError
 
 from . import checkpoints, host_models, installed, packages, processes
-from .checkpoints import history_statistic, safe_load
+from .checkpoints import safe_load, saved_method
 from .packages import host_present, is_importable, version_of
 from .processes import cpu_model_wrapper_cfg, init_cpu_process_group
 
@@ -28,13 +28,13 @@ __all__ = [
     'apply',
     'cpu_model_wrapper_cfg',
     'findings',
-    'history_statistic',
     'host_present',
     'init_cpu_process_group',
     'is_importable',
     'packages',
     'processes',
     'safe_load',
+    'saved_method',
     'version_of',
 ]
 
@@ -140,7 +140,7 @@ REPAIRS: tuple[Repair, ...] = (
     Repair(
         'safe-load',
         'torch >= 2.6 loads with weights_only=True, which refuses every MMEngine checkpoint on resume',
-        "the classes in it are declared safe, with a getattr that answers HistoryBuffer's statistics only",
+        "the classes in it are declared safe, with a getattr that knows a few of MMEngine's methods only",
         checkpoints.probe_safe_load,
         checkpoints.mend_safe_load,
     ),

@@ -30,19 +30,31 @@ def probe_safe_load() -> str | None:
     return f"torch {torch.__version__} refuses MMEngine's HistoryBuffer and numpy's arrays"
 
 
-def history_statistic(owner: Any, name: Any) -> Any:
-    """The only answer that an unpickled ``getattr`` may have: one of HistoryBuffer's four statistics.
+class _Named:
+    """What a file may name, and neither call nor make: it stands where the file names MMEngine's one-cycle schedule."""
 
-    A pickled HistoryBuffer refers to its own methods by ``getattr(HistoryBuffer, 'mean')``. With the real
-    ``getattr`` a crafted file walks from any allowed function to whatever code it likes, so that one is never
-    registered.
+
+ONE_CYCLE = _Named()
+
+
+def saved_method(owner: Any, name: Any) -> Any:
+    """The only answers that an unpickled ``getattr`` may have: HistoryBuffer's four statistics, and the two curves of a
+    one-cycle schedule.
+
+    A pickled HistoryBuffer refers to its own methods by ``getattr(HistoryBuffer, 'mean')``, and the state of OneCycleLR
+    to the curve in use. With the real ``getattr`` a crafted file walks from any allowed function to whatever code it
+    likes, so that one is never registered.
     """
     from mmengine.logging import HistoryBuffer
+    from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
     if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
         return HistoryBuffer.__dict__[name]
+    if owner is ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
+        return getattr(OneCycleParamScheduler, name)
     raise pickle.UnpicklingError(
-        f"checkpoint: found getattr({owner!r}, {name!r}), expected one of HistoryBuffer's statistics"
+        f"checkpoint: found getattr({owner!r}, {name!r}), expected one of HistoryBuffer's statistics or a curve of "
+        'OneCycleParamScheduler'
     )
 
 
@@ -62,7 +74,8 @@ def mend_safe_load() -> None:
     if dtypes:
         allowed += [value for name, value in sorted(vars(dtypes).items()) if name.endswith('DType')]
     # A global is looked up by the name in the file; torch.save's protocol 2 writes Python 2's names.
-    allowed += [(history_statistic, f'{module}.getattr') for module in ('builtins', '__builtin__')]
+    allowed += [(saved_method, f'{module}.getattr') for module in ('builtins', '__builtin__')]
+    allowed += [(ONE_CYCLE, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler')]
     torch.serialization.add_safe_globals(allowed)
 
 

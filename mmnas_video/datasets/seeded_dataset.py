@@ -63,8 +63,8 @@ class SeededDataset(Dataset):
         self.dataset = _build(dataset, self.dataset_key) if isinstance(dataset, dict) else dataset
         if not isinstance(self.dataset, BaseDataset):
             raise ConfigError(
-                f'{self.dataset_key}: found a {type(self.dataset).__name__}, expected '
-                'a dataset with a pipeline of its own. Put SeededDataset around each of those that it joins.'
+                f'{self.dataset_key}: found a {type(self.dataset).__name__}, expected a dataset with a pipeline of its '
+                'own. Lists of the same classes are joined in one ann_file, others in a JointDataset.'
             )
         check_exact_frames(self.dataset.pipeline.transforms, self.dataset_key)
         if self.held_out is not None and held_out.get('pipeline') and isinstance(dataset, dict):

@@ -52,9 +52,9 @@ def _check_takes_pairs(dataset: Sized) -> None:
     dataset = whole_dataset(dataset)
     if getattr(type(dataset), '__getitem__', None) in [kind.__getitem__ for kind in PLAIN]:
         raise ConfigError(
-            f'dataset: found a {type(dataset).__name__}, which takes an index alone, expected SeededDataset (or '
-            'JointDataset) around each list that is joined or cut: this sampler yields (epoch, index). Part of a list '
-            'is held_out=dict(...) of a SeededDataset.'
+            f'dataset: found a {type(dataset).__name__}, which takes an index alone, expected a SeededDataset itself, '
+            'or a JointDataset of several: this sampler yields (epoch, index). Lists of the same classes are joined in '
+            'one ann_file; part of a list is held_out=dict(...) of a SeededDataset.'
         )
 
 

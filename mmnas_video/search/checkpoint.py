@@ -19,6 +19,7 @@ from mmnas_video.registry import HOOKS
 from mmnas_video.runner_state import counts_iterations
 from mmnas_video.space import remove_unfinished, write_atomic, write_text_atomic
 
+from .early_stopping import EarlyStopping
 from .preemption import Preemption
 from .ranks import average_statistics, before_checkpoint
 from .validated import note_validation, validate_again
@@ -62,7 +63,8 @@ class AtomicCheckpointHook(CheckpointHook):
     many steps (``by_epoch=False``); one that is due after the last step of an epoch is written at the epoch's end.
 
     A checkpoint is written before its epoch's validation, so a resume begins with that: what it came to (the best so
-    far, a rate that follows the score) is in no file, or it was cut short.
+    far, a rate that follows the score) is in no file, or it was cut short. What MMEngine's EarlyStoppingHook has
+    counted is in every checkpoint.
 
     A search that selects by work (perturbation, random search) leaves ``selection.pth`` when it has selected: a resume,
     of a retraining that follows too, does not do it again, and ends with the same architecture on any device.
@@ -77,7 +79,8 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: of the stock hook.
 
     Raises:
-        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, or no such number of minutes.
+        ConfigError: ``backend_args`` or ``file_client_args``, an unknown option, no such number of minutes, MMEngine's
+            FlexibleRunner, or (after the first validation) a ``save_best`` that is none of its figures.
         RunError: a checkpoint cannot be written; those that stood before are intact, and ``last_checkpoint`` names one.
     """
 
@@ -101,10 +104,17 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs, backend_args={'backend': BACKEND})
         self.preemption = Preemption(lambda runner, meta: self._write(runner, WITHIN_EPOCH, meta), max_minutes)
         self._written, self._due = 0, False
+        self.early_stopping = EarlyStopping()
 
     # ------------------------------------------------------------------ the stock hook's
     def before_train(self, runner: Runner) -> None:
         """As the stock hook; what a killed run had begun to write goes."""
+        if not isinstance(runner, Runner):
+            raise ConfigError(
+                f'default_hooks.checkpoint: found AtomicCheckpointHook with {type(runner).__name__}, expected '
+                "checkpoint=dict(_delete_=True, type='CheckpointHook', interval=1), or no runner_type: this runner "
+                'gives checkpoints an epoch of its own, so that a resume within one would leave out the rest of it'
+            )
         super().before_train(runner)
         # A work dir that was moved or copied brings its best along: what stands at the old place is another run's.
         if getattr(self, 'best_ckpt_path', None):
@@ -175,15 +185,23 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """As the stock hook; the checkpoints from here on have this validation behind them."""
         note_validation(runner)
+        self.early_stopping.after_validation(runner, metrics or {})
         super().after_val_epoch(runner, metrics)
 
     def before_val(self, runner: Runner) -> None:
         """Give all ranks one network to validate, also between checkpoints."""
         average_statistics(runner)
+        self.early_stopping.before_validation(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         """As the stock hook, but the best so far goes only after the new one stands."""
         if self.save_best:
+            missing = sorted({*self.key_indicators} - {'auto', *metrics})
+            if metrics and missing:
+                raise ConfigError(
+                    f'default_hooks.checkpoint.save_best: found {missing[0]!r}, expected what the validation reports '
+                    f"({', '.join(map(repr, metrics))}), or 'auto' for the first of these"
+                )
             before_checkpoint(runner)
         stock, self.file_backend = self.file_backend, _Deferring()
         try:
@@ -208,13 +226,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
     # ------------------------------------------------------------------ the place within an epoch
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put the place within the epoch into a checkpoint that is written there."""
+        """Put in the place within the epoch, if it is written there, and what early stopping has counted."""
         self.preemption.save(runner, checkpoint)
+        self.early_stopping.save(checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Find the place within the epoch, if the checkpoint that is resumed has one."""
+        """Find the place within the epoch, if the checkpoint that is resumed has one; count on to an early stop."""
         counts_to_host(checkpoint.get('optimizer', {}))
         self.preemption.load(runner, checkpoint)
+        self.early_stopping.load(runner, checkpoint)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Go to the place within the epoch; last of all hooks, after the others have begun it."""

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmnas_video.datasets import check_drawn_anew
 from mmnas_video.entangle import bare_model, find_searchable
 from mmnas_video.errors import ConfigError
-from mmnas_video.registry import OPTIMIZERS, class_of
+from mmnas_video.registry import MODEL_WRAPPERS, OPTIMIZERS, class_of
 from mmnas_video.runner_state import counts_iterations, loop_of, weights_to_load
 
 from .accumulation import check_accumulation
@@ -40,6 +40,7 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
             'Runner.from_cfg(cfg): a search reads train_dataloader, randomness and more in it'
         )
     _check_keys(runner.cfg)
+    _check_wrapper(runner.cfg)
     if hook.warmup_epochs and counts_iterations(runner):
         raise ConfigError(
             f'{type(hook).__name__}.warmup_epochs: found {hook.warmup_epochs} with a train_cfg that counts '
@@ -49,6 +50,7 @@ def check_config(hook: SearchHook, runner: Runner) -> None:
     check_warm_up(hook, getattr(loop_of(runner, 'train'), 'max_epochs', None))
     if hook.trains_weights:
         check_accumulation(runner)
+        _check_saved(runner)
     check_drawn_anew(runner.train_dataloader)
     _check_within_epoch(runner)
     name, searchable = find_searchable(bare_model(runner.model))
@@ -91,6 +93,27 @@ def _check_keys(cfg: Mapping[str, Any]) -> None:
             'randomness: found no seed, expected randomness=dict(seed=...): without it neither the '
             'result nor a resume can be repeated'
         )
+
+
+def _check_wrapper(cfg: Mapping[str, Any]) -> None:
+    """Refuse a wrapper that shards the weights: steps do not go through it."""
+    wrapper = class_of(cfg.get('model_wrapper_cfg'), MODEL_WRAPPERS)
+    if isinstance(wrapper, type) and not issubclass(wrapper, torch.nn.parallel.DistributedDataParallel):
+        raise ConfigError(
+            f'model_wrapper_cfg: found {wrapper.__name__}, expected none, or MMDistributedDataParallel: a search runs '
+            'the network inside of the wrapper, where each rank must have all weights'
+        )
+
+
+def _check_saved(runner: Runner) -> None:
+    """Refuse checkpoints without what a resume goes on with; MMEngine begins that anew, with no word."""
+    for hook in runner.hooks:
+        for key in ('save_optimizer', 'save_param_scheduler') if isinstance(hook, CheckpointHook) else ():
+            if not getattr(hook, key):
+                raise ConfigError(
+                    f'default_hooks.checkpoint.{key}: found False, expected True in a search: resumed, it would go on '
+                    'with other updates than one that was never stopped; what is to be given away is extracted.pth'
+                )
 
 
 def _check_within_epoch(runner: Runner) -> None:

@@ -57,6 +57,7 @@ def pinned_config(cfg: Config, model: nn.Module, arch: Mapping[str, Value]) -> C
         h for h in pinned.get('custom_hooks') or [] if not is_search_hook(h) and not is_named(h, LEFT_OUT)
     ]
     _give_whole_list(pinned)
+    _import_ours(pinned)
     for key in ('retrain', 'stages', 'resume', 'load_from', 'console'):
         pinned.pop(key, None)
     return pinned
@@ -74,6 +75,15 @@ def _give_whole_list(cfg: Config) -> None:
         return
     for part in _within((cfg.get('train_dataloader') or {}).get('dataset')):
         part.pop('held_out', None)
+
+
+def _import_ours(cfg: Config) -> None:
+    """Let stock tools find our parts, and our repairs come first: a search by our own tools goes without."""
+    given = cfg.get('custom_imports') or {}
+    names = given.get('imports') or []
+    names = [names] if isinstance(names, str) else names
+    if not any(name.partition('.')[0] == 'mmnas_video' for name in names):
+        cfg.custom_imports = {**given, 'imports': ['mmnas_video', *names]}
 
 
 def _within(dataset: Any) -> Iterator[Any]:

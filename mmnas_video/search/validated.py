@@ -12,8 +12,9 @@ from mmengine.runner import Runner
 
 from mmnas_video.runner_state import counts_iterations, has_validation, is_resuming, is_training
 
-#: Key of MMEngine's runtime info, which is in every checkpoint: the epoch (or step) that was validated last.
-KEY = 'validated'
+#: Key of MMEngine's runtime info, which is in every checkpoint: the epoch (or step) that was validated last. One that
+#: begins with 'val' would be logged with the validation's figures.
+KEY = 'last_validated'
 
 
 def validates_at(runner: Runner, done: int) -> bool:

@@ -236,7 +236,7 @@ def test_bad_options(tmp_path, video_cfg):
     one = {**video_cfg, 'ann_file': str(tmp_path / 'one.txt')}
     fails(one, "part 'held_out' of 1 clips empty", held_out=dict(fraction=0.5, part='held_out'))
     repeated = dict(type='RepeatDataset', times=2, dataset=video_cfg)
-    fails(repeated, 'RepeatDataset', 'around each')
+    fails(repeated, 'RepeatDataset', 'joined in one ann_file')
 
 
 @pytest.mark.parametrize('reader', ['Decord', 'PyAV'])

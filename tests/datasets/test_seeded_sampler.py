@@ -72,8 +72,8 @@ class Listed(BaseDataset):
     ],
 )
 def test_a_dataset_that_takes_an_index_alone_is_refused(kind, wrap):
-    """Rejects torch's own "list indices must be integers" at the first batch."""
-    with pytest.raises(ConfigError, match=r'dataset: found a \w+, which takes an index alone, expected SeededDataset'):
+    """Rejects torch's own "list indices must be integers" at the first batch, and advice that is refused in turn."""
+    with pytest.raises(ConfigError, match=r'dataset: found a \w+, which takes an index .+ joined in one ann_file'):
         kind(wrap(Listed()))
 
 

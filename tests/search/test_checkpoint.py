@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
+from mmengine.runner import FlexibleRunner
 
 from mmnas_video.errors import ConfigError, RunError
 from mmnas_video.search import AtomicCheckpointHook
@@ -229,6 +230,34 @@ def test_options_that_it_does_not_have(options, message):
     rename."""
     with pytest.raises(ConfigError, match=message):
         AtomicCheckpointHook(**options)
+
+
+@pytest.mark.parametrize('keys', ['acc/top1', ['top1', 'acc/top1']])
+def test_a_best_that_no_validation_reports(keys, tmp_path):
+    """Rejects a KeyError, which does not say what there is; and 'auto' refused."""
+    validation = dict(val_dataloader=loader(2), val_cfg={}, val_evaluator=dict(type='ToyMetric'))
+    train_cfg = dict(by_epoch=True, max_epochs=1, val_interval=1)
+
+    def search(name, best):
+        hook = dict(type='AtomicCheckpointHook', interval=1, save_best=best, rule='greater')
+        hooks = dict(checkpoint=hook, reproducible=dict(type='ReproducibleHook'))
+        made = runner(
+            dict(type='UniformSearchHook', candidates=2, score_batches=1),
+            work_dir=str(tmp_path / name), default_hooks=hooks, train_cfg=train_cfg, **validation,
+        )  # fmt: skip
+        made.train()
+
+    with pytest.raises(ConfigError, match=r"^default_hooks\.checkpoint\.save_best: found 'acc/top1', .+ \('top1'\)"):
+        search('a', keys)
+    search('b', 'auto')
+    assert (tmp_path / 'b/best_top1_epoch_1.pth').exists()
+
+
+def test_a_runner_with_epochs_of_its_own_is_refused():
+    """MMEngine's FlexibleRunner writes the next epoch into every checkpoint. Rejects a run that is told to end, and
+    leaves out the rest of its epoch when it is resumed."""
+    with pytest.raises(ConfigError, match=r'^default_hooks\.checkpoint: found AtomicCheckpointHook with Flexible'):
+        FlexibleRunner.from_cfg(config({}, custom_hooks=[], env_cfg={})).train()
 
 
 def test_an_earlier_search_is_set_aside_not_overwritten(tmp_path):

@@ -86,6 +86,24 @@ def test_the_extracted_network_is_in_the_mode_of_the_supernet(training):
     assert not {*own} & {*pinned} and not pinned.custom_hooks and {*own} < {*cfg}
 
 
+@pytest.mark.parametrize(
+    ('given', 'imports'),
+    [
+        (None, ['mmnas_video']),
+        (dict(imports='mine', allow_failed_imports=False), ['mmnas_video', 'mine']),
+        (dict(imports=['mine']), ['mmnas_video', 'mine']),
+        (dict(imports=['mine', 'mmnas_video.testing.toy']), ['mine', 'mmnas_video.testing.toy']),
+    ],
+)
+def test_stock_tools_find_our_parts(given, imports):
+    """Rejects a config that only our tools can run: they import the library themselves, so that a search goes without
+    ``custom_imports``."""
+    cfg = toy.config(dict(type='UniformSearchHook'), custom_imports=given)
+    _, pinned = extract_model(cfg, MODELS.build(cfg.model), toy.SPACE.smallest)
+    assert dict(pinned.custom_imports) == {**(given or {}), 'imports': imports}
+    assert cfg.custom_imports == given
+
+
 @pytest.fixture
 def trained_on():
     """Every ``held_out`` of the training and validation data of an extracted network's config."""

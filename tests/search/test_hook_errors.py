@@ -28,6 +28,18 @@ PARSEC = dict(type='PARSECSearchHook', num_archs=2)
         (dict(compile=True), 'compile: found True, expected False in a search'),
         (dict(compile={}), 'compile: found {}, expected False in a search'),
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', max_keep_ckpts=1))), 'max_keep_ckpts: found 1'),
+        (
+            dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_optimizer=False))),
+            'default_hooks.checkpoint.save_optimizer: found False, expected True in a search',
+        ),
+        (
+            dict(default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', save_param_scheduler=False))),
+            'default_hooks.checkpoint.save_param_scheduler: found False, expected True in a search',
+        ),
+        (
+            dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')),
+            'model_wrapper_cfg: found MMFullyShardedDataParallel, expected none, or MMDistributedDataParallel',
+        ),
         (dict(randomness=dict(seed=None)), 'randomness: found no seed'),
         (dict(randomness=dict(seed=3, diff_rank_seed=True)), 'randomness.diff_rank_seed: found True'),
         (

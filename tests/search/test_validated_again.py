@@ -86,6 +86,18 @@ def test_what_a_checkpoint_has_behind_it_is_not_repeated(tmp_path, monkeypatch):
     assert trained(tmp_path, monkeypatch, resume=True)[:2] == [4, 5]
 
 
+def test_it_is_not_among_the_figures(tmp_path, monkeypatch):
+    """MMEngine logs what its runtime info has under names that begin with 'val'. Rejects such a key."""
+    lines = []
+
+    class Reads(Hook):
+        def after_val_epoch(self, runner, metrics=None):
+            lines.append(runner.log_processor.get_log_after_epoch(runner, 6, 'val')[1])
+
+    trained(tmp_path, monkeypatch, [Reads()])
+    assert 'top1: 0.9' in lines[2] and 'validated' not in ''.join(lines)
+
+
 @pytest.mark.parametrize('fraction', [30, 60])
 def test_a_validation_that_ends_the_run_costs_a_minute(fraction, tmp_path, monkeypatch):
     """A checkpoint every fifth epoch, told to end in the third validation, with a minute a step. Rejects the two epochs
