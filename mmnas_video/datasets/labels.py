@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from mmaction.evaluation import AccMetric
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
@@ -147,14 +148,32 @@ def only_written(evaluator: Any) -> bool:
     return bool(kinds) and all(kind is DumpResults for kind in kinds)
 
 
+def check_averaged(head: Any, metrics: Sequence[Any], key: str) -> None:
+    """Demand one row of scores for each video of a head whose answers MMAction2's AccMetric counts. Of others it
+    makes a top-1 of 8, or an error after the first validation.
+
+    Args:
+        key: of the evaluator.
+
+    Raises:
+        ConfigError: the head hands on every clip's scores; names ``average_clips``.
+    """
+    if getattr(head, 'average_clips', 'prob') is None and any(isinstance(metric, AccMetric) for metric in metrics):
+        raise ConfigError(
+            "model.cls_head.average_clips: found None, expected 'prob' or 'score': AccMetric, of the "
+            f'{key}, takes a row of scores for each video, not for each of its clips'
+        )
+
+
 class LabelHook(Hook):
-    """Holds the labels of every list of a run against the head's classes before its first step.
+    """Holds the labels of every list of a run against the head's classes before its first step, and what the head
+    answers against what counts it.
 
     A label without a class ends a training at the step that meets it, by an IndexError that names no list; in a
     validation or a test it counts as a wrong answer.
 
     Raises:
-        ConfigError: in ``before_run``, what :func:`check_range` refuses.
+        ConfigError: in ``before_run``, what :func:`check_range` and :func:`check_averaged` refuse.
     """
 
     priority = 'VERY_HIGH'
@@ -162,11 +181,12 @@ class LabelHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Look at the lists of the loops that have been built. A test whose results are only written needs no label."""
         loops = {mode: loop_of(runner, mode) for mode in MODES}
-        found = {}
+        found, head = {}, getattr(bare_model(runner.model), 'cls_head', None)
         for mode, loop in loops.items():
-            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', None)
+            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', None) or ()
+            check_averaged(head, metrics, f'{mode}_evaluator')
             if metrics and all(isinstance(metric, DumpResults) for metric in metrics):
                 continue
             if hasattr(loop, 'dataloader'):
                 found[f'{mode}_dataloader.dataset'] = loop.dataloader.dataset
-        check_labels(getattr(bare_model(runner.model), 'cls_head', None), found)
+        check_labels(head, found)

@@ -1,13 +1,19 @@
 """Labels of lists against the classes of their heads, before a run's first step."""
 
+from contextlib import nullcontext
+
 import pytest
+import torch
+from mmaction.evaluation import AccMetric
+from mmaction.models.heads import I3DHead
+from mmaction.structures import ActionDataSample
 from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.evaluator import DumpResults
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmnas_video.datasets import LabelHook, check_labels, only_written
-from mmnas_video.datasets.labels import _place, label_ends
+from mmnas_video.datasets.labels import _place, check_averaged, label_ends
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
@@ -126,6 +132,22 @@ def test_what_is_not_known_is_passed_over(tmp_path):
     for other in ([(1, 2)], Own(pipeline=[]), RepeatDataset(Own(pipeline=[]), 2), object()):
         check_labels(Head(3), {'train_dataloader.dataset': other})
     assert label_ends([0.5, 1]) is label_ends(['a']) is label_ends([]) is label_ends([[0, 1.0]]) is None
+
+
+@pytest.mark.parametrize(('average', 'refused'), [(None, True), ('prob', False), ('score', False)])
+def test_scores_of_every_clip_are_not_counted_as_those_of_videos(average, refused):
+    """MMAction2's heads hand them on by default, and its AccMetric answers: here of two right answers, another
+    top-1 than 1. Rejects such a run, unless nothing counts them."""
+    head = I3DHead(num_classes=11, in_channels=2, average_clips=average)
+    samples = [ActionDataSample().set_gt_label(label) for label in (0, 3)]
+    scores = 5 * torch.eye(11)[[0, 3]]
+    metric = AccMetric('top_k_accuracy')
+    metric.process({}, [sample.to_dict() for sample in head.predict_by_feat(scores, samples)])
+    top = metric.compute_metrics(metric.results)['top1']
+    assert top != 1 if refused else top == 1
+    check_averaged(head, [object()], 'val_evaluator')
+    with pytest.raises(ConfigError, match=r'cls_head\.average_clips: found None') if refused else nullcontext():
+        check_averaged(head, [metric], 'val_evaluator')
 
 
 @pytest.mark.parametrize('metrics', [[DumpResults('out.pkl')], [DumpResults('out.pkl'), object()]])
