@@ -263,7 +263,7 @@ class Networks:
             return self.macs('sampled', shape) if high is None else min(high, self.macs('largest', shape))
         if network == 'mixed' and self._mixtures:
             rest = self._cost(self.space.largest, shape) - self.part.cost(self.space.largest, shape).macs
-            return rest + statistics.mean(self._count(mixture, shape) for mixture in self._mixtures)
+            return rest + self._count(self._mixtures, shape) / len(self._mixtures)
         archs = self._drawn
         if network in ('smallest', 'largest'):
             end, sized = getattr(self.space, network), sized_choices(self.part)
@@ -289,10 +289,13 @@ class Networks:
             present = {c.name: row[: len(c)] for c, row in zip(self.space, live, strict=True)}
             yield Mixture(self.space, weights, present)
 
-    def _count(self, mixture: Mixture, shape: tuple[int, ...]) -> int:
-        def forward(twin: Any, x: torch.Tensor) -> Any:
-            with twin.use(mixture):
-                return twin(x)
+    def _count(self, mixtures: Sequence[Mixture], shape: tuple[int, ...]) -> int:
+        """Of all of them together, on one copy of the network."""
+
+        def forward(twin: Any, x: torch.Tensor) -> None:
+            for mixture in mixtures:
+                with twin.use(mixture):
+                    twin(x)
 
         return count(self.part, torch.zeros(1, *shape, device='meta'), forward=forward)[0].macs
 

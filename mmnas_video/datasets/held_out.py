@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 from mmnas_video.errors import ConfigError, refuse_unknown, shown
 
-from .seed import derive_seed
+from .seed import derive_seeds
 
 PARTS = ('train', 'held_out')
 NAMES = ('path', 'video')
@@ -43,7 +43,7 @@ class HeldOut:
         for name, label in dict.fromkeys(pairs):
             classes_of[name] = (*classes_of.get(name, ()), label)
         members: dict[Hashable, list[str]] = {}
-        for name in sorted(classes_of, key=lambda name: (derive_seed(self.seed, 'held_out', name), name)):
+        for _, name in sorted(zip(derive_seeds(self.seed, 'held_out', names=classes_of), classes_of, strict=True)):
             for label in classes_of[name]:
                 members.setdefault(label, []).append(name)
         left = {label: len(ranked) for label, ranked in members.items()}

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from mmnas_video.entangle import Searchable
@@ -15,6 +14,7 @@ from mmnas_video.models.heads import MultiTaskHead
 from .bad_sample import BadSample
 from .joint_dataset import JointDataset
 from .labels import check_range
+from .video_ids import among
 
 
 def check_classes(head: Any, dataset: JointDataset, training: bool, logger: logging.Logger) -> None:
@@ -87,7 +87,7 @@ def check_videos_apart(parts: Mapping[str, Any]) -> None:
     for (one, ids), (other, others) in combinations(known.items(), 2):
         if one != next(iter(parts)):
             continue
-        shared = int(np.isin(ids, others).sum())
+        shared = int(among(ids, others).sum())
         if shared:
             raise ConfigError(
                 f'{one} and {other}: found {shared} of {len(ids)} clips of the first whose video the second has too, '

@@ -17,7 +17,7 @@ from .checks import HOW, check_not_empty
 from .redraw import add_redrawn
 from .seed import derive_seed
 from .seeded_dataset import SeededDataset
-from .video_ids import hashes, is_image, read_list, video_id
+from .video_ids import among, hashes, is_image, read_list, video_id
 
 OVERLAP = ('error', 'drop')
 Key = tuple[str, int, int]
@@ -135,6 +135,10 @@ class JointDataset(Dataset):
         """Absolute paths of all files, for :func:`check_disjoint`."""
         return [path for part in self.parts.values() for path in part.file_ids()]
 
+    def file_hashes(self) -> np.ndarray:
+        """Hash of each of :meth:`file_ids`, (samples,) uint64."""
+        return np.concatenate([part.file_hashes() for part in self.parts.values()])
+
     def ids(self) -> np.ndarray:
         """Hash of each sample's video, dataset after dataset, (samples,) uint64."""
         return np.concatenate([part.ids() for part in self.parts.values()])
@@ -169,7 +173,7 @@ class JointDataset(Dataset):
 
     def _bar(self, part: SeededDataset, ids: np.ndarray, what: str) -> None:
         before = len(part)
-        shared = np.flatnonzero(np.isin(part.ids(), ids))
+        shared = np.flatnonzero(among(part.ids(), ids))
         if not len(shared):
             return
         name = part.key

@@ -7,7 +7,7 @@ the pipeline that scores, and what statistics are calibrated on. Four lists of V
 import copy
 import os
 import weakref
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,9 @@ class Listing:
         #: Hash of each line's video, (lines,) uint64. An array: a list would be copied into each worker, bit by bit.
         self.ids = hashes([video_id(path) for path in paths])
         self._held: dict[HeldOut, np.ndarray] = {}
+        self._files: np.ndarray | None = None
         if part is not None:
+            self._files = _file_hashes(paths)
             self._split(part, paths, labels)
 
     def seen_by(self, dataset: BaseDataset) -> BaseDataset:
@@ -65,6 +67,13 @@ class Listing:
         twin = copy.copy(self.dataset)
         twin.pipeline = dataset.pipeline
         return twin
+
+    @property
+    def files(self) -> np.ndarray:
+        """Hash of each line's absolute path, (lines,) uint64."""
+        if self._files is None:
+            self._files = _file_hashes(self._columns()[0])
+        return self._files
 
     def rows(self, part: HeldOut | None) -> np.ndarray:
         """The lines of one part, in order; None means all."""
@@ -158,6 +167,16 @@ def _below(prefix: str, paths: list[str]) -> Iterator[str]:
         rest = path.removeprefix(start)
         plain = path.startswith(start) and not rest.startswith(('/', '..')) and os.path.normpath(rest) == rest
         yield rest if plain else os.path.relpath(path, prefix) if is_local(path) else path
+
+
+def absolute(paths: Iterable[str]) -> Iterator[str]:
+    """Each path as ``os.path.abspath``, which asks for the working directory at each; addresses as they are."""
+    here = os.getcwd()
+    return (os.path.normpath(os.path.join(here, path)) if is_local(path) else path for path in paths)
+
+
+def _file_hashes(paths: Iterable[str]) -> np.ndarray:
+    return hashes(absolute(paths))
 
 
 def _label(info: Mapping[str, Any]) -> Hashable:

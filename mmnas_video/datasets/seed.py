@@ -8,7 +8,7 @@ import hashlib
 import json
 import operator
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,9 +26,21 @@ def derive_seed(*parts: Part) -> int:
     Raises:
         TypeError: a part is neither an integer nor a string.
     """
-    plain = [part if isinstance(part, str) else operator.index(part) for part in parts]
-    digest = hashlib.blake2b(json.dumps(plain).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, 'big') >> 1
+    return _seed(json.dumps(_plain(parts)))
+
+
+def derive_seeds(*parts: Part, names: Iterable[str]) -> Iterator[int]:
+    """``derive_seed(*parts, name)`` of each name, for millions of them: what they have in common is looked at once."""
+    start = json.dumps(_plain(parts))[:-1]
+    return (_seed(f'{start}, {json.dumps(name)}]') for name in names)
+
+
+def _plain(parts: Iterable[Part]) -> list[Part]:
+    return [part if isinstance(part, str) else operator.index(part) for part in parts]
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'big') >> 1
 
 
 @contextmanager

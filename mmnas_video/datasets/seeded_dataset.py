@@ -12,13 +12,14 @@ from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
 from .bad_sample import MISTAKES, BadSample, bad_reason
-from .checks import check_exact_frames, check_sources, is_local
+from .checks import check_exact_frames, check_sources
 from .files_in_work import FilesInWork
 from .held_out import HeldOut, read_held_out
 from .labels import Label
-from .listing import Listing, listing_of
+from .listing import Listing, absolute, listing_of
 from .redraw import add_redrawn
 from .seed import derive_seed, seeded
+from .video_ids import among
 from .workers import give_memory_back, outlive_sigterm
 
 
@@ -130,9 +131,11 @@ class SeededDataset(Dataset):
 
     def file_ids(self) -> list[str]:
         """Return what identifies each sample's file, for :func:`check_disjoint`: its absolute path."""
-        paths = (self.listing.path_of(self.get_data_info(index)) for index in range(len(self)))
-        here = os.getcwd()  # which os.path.abspath asks for at each
-        return [os.path.normpath(os.path.join(here, path)) if is_local(path) else path for path in paths]
+        return list(absolute(self.file_of(index) for index in range(len(self))))
+
+    def file_hashes(self) -> np.ndarray:
+        """Hash of each of :meth:`file_ids`, (samples,) uint64: kept, where paths are put together anew."""
+        return self.listing.files[self._rows]
 
     def file_of(self, index: int) -> str:
         """Path of sample ``index``, as listed."""
@@ -153,7 +156,7 @@ class SeededDataset(Dataset):
 
     def drop(self, ids: np.ndarray) -> int:
         """Leave out the samples whose video is among ``ids`` (hashes); returns how many. Before any sampler is made."""
-        keep = ~np.isin(self.listing.ids[self._rows], ids)
+        keep = ~among(self.ids(), ids)
         self._rows = self._rows[keep]
         return int((~keep).sum())
 

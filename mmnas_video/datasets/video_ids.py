@@ -58,6 +58,15 @@ def hashes(names: Iterator[str] | list[str]) -> np.ndarray:
     return np.fromiter((id_hash(name) for name in names), dtype=np.uint64)
 
 
+def among(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether each of ``ids`` is one of ``others``, (ids,) bool: ``np.isin`` looks for equal ones in both first, which
+    takes it seconds where ``others`` are millions."""
+    if not len(others):
+        return np.zeros(len(ids), bool)
+    ordered = np.sort(others)
+    return ordered[np.minimum(np.searchsorted(ordered, ids), len(ordered) - 1)] == ids
+
+
 def read_list(path: str | Path, key: str) -> list[str]:
     """The paths (or official ids, as paths) that an annotation list names, in its order.
 

@@ -74,8 +74,9 @@ class CandidateScorer:
         """
         canonical = self.hook.searchable.canonical
         keys = [id(arch) if isinstance(arch, Mixture) else canonical(arch) for arch in archs]
+        first = dict(zip(reversed(keys), reversed(archs), strict=True))
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        distinct = [archs[keys.index(key)] for key in numbers]
+        distinct = [first[key] for key in numbers]
         if get_world_size() > 1 and len(distinct) == 1:
             scores = [self(arch) for arch in distinct]
         else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mmaction.datasets.transforms import SampleFrames
 from mmengine.runner import Runner
 
 from mmnas_video.datasets import check_disjoint, check_labels, check_not_empty, check_videos_apart, only_written
+from mmnas_video.datasets.video_ids import among
 from mmnas_video.entangle import bare_model
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS, HOOKS, TRANSFORMS, class_of
@@ -103,12 +105,11 @@ def check_parts(runner: Runner, held_out: Any, joint: bool, source: str) -> None
             continue
         for part in [stream.dataset for stream in dataset.streams.values()] if joint and key == source else [dataset]:
             check_labels(head, {f'{key}.dataset': part})
-    files = {key: dataset.file_ids() for key, dataset in parts.items() if hasattr(dataset, 'file_ids')}
+    files = {key: dataset.file_hashes() for key, dataset in parts.items() if hasattr(dataset, 'file_hashes')}
     check_not_empty(files)
-    learned = {key: files.pop(key) for key in ('train_dataloader', source) if key in files}
-    check_disjoint(learned)
-    for key, listed in files.items():  # validation and test may be one list, seen through two pipelines
-        check_disjoint({**learned, key: listed})
+    for one, other in combinations(files, 2):  # validation and test may be one list, seen through two pipelines
+        if one in ('train_dataloader', source) and among(files[one], files[other]).any():
+            check_disjoint({key: parts[key].file_ids() for key in (one, other)})
     if joint:
         check_videos_apart({f'{source}.dataset': parts.pop(source), **parts})
 

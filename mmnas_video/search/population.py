@@ -128,6 +128,9 @@ class Evolution:
         #: All that has been scored, in order, by canonical architecture.
         self.seen: dict[Arch, Candidate] = {}
         self.parents: list[Candidate] = []
+        #: The best score so far, of equals the cheaper; None before the first generation.
+        self.best: Candidate | None = None
+        self._indices: dict[Arch, list[int]] = {}  # of all that has been scored, as a checkpoint has them
 
     # ------------------------------------------------------------------ ask
     def ask(self, rng: random.Random) -> list[Arch]:
@@ -189,7 +192,10 @@ class Evolution:
     def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> None:
         """Take the scores of what was asked for, and select the next parents."""
         new = [Candidate(arch, score, self.cost(arch)) for arch, score in zip(archs, scores, strict=True)]
-        self.seen.update({self.canonical(candidate.arch): candidate for candidate in new})
+        keys = [self.canonical(arch) for arch in archs]
+        self.seen.update(zip(keys, new, strict=True))
+        self._indices.update((key, list(self.space.encode(arch))) for key, arch in zip(keys, archs, strict=True))
+        self.best = self._leader([*filter(None, [self.best]), *new])
         self.parents = self._best(self._within([*self.parents, *new]), self.options.top_k)
         self.generation += 1
 
@@ -210,11 +216,8 @@ class Evolution:
         return candidate.rank, getattr(candidate.cost, self.options.pareto or 'macs')
 
     # ------------------------------------------------------------------ what was found
-    @property
-    def best(self) -> Candidate | None:
-        """The best score so far, of equals the cheaper; None before the first generation."""
-        found = self._within(self.seen.values())
-        return min(found, key=lambda candidate: (candidate.rank, candidate.cost), default=None)
+    def _leader(self, candidates: Iterable[Candidate]) -> Candidate | None:
+        return min(self._within(candidates), key=lambda candidate: (candidate.rank, candidate.cost), default=None)
 
     @property
     def front(self) -> list[Candidate]:
@@ -229,7 +232,7 @@ class Evolution:
         numbers = {key: number for number, key in enumerate(self.seen)}
         return {
             'generation': self.generation,
-            'archs': [list(self.space.encode(candidate.arch)) for candidate in self.seen.values()],
+            'archs': list(self._indices.values()),
             'scores': [candidate.score for candidate in self.seen.values()],
             'parents': [numbers[self.canonical(candidate.arch)] for candidate in self.parents],
         }
@@ -239,6 +242,8 @@ class Evolution:
         archs = [self.space.decode(indices) for indices in state['archs']]
         found = [Candidate(arch, score, self.cost(arch)) for arch, score in zip(archs, state['scores'], strict=True)]
         self.seen = {self.canonical(candidate.arch): candidate for candidate in found}
+        self._indices = dict(zip(self.seen, map(list, state['archs']), strict=True))
+        self.best = self._leader(found)
         self.parents = [found[number] for number in state['parents']]
         if not all(self.admits(parent.arch) for parent in self.parents):  # a budget narrowed since
             self.parents = self._best(self._within(found), self.options.top_k)

@@ -98,6 +98,10 @@ class TaskStreams:
         """Absolute paths of all files."""
         return [path for stream in self.streams.values() for path in stream.dataset.file_ids()]
 
+    def file_hashes(self) -> np.ndarray:
+        """Hash of each of them."""
+        return np.concatenate([stream.dataset.file_hashes() for stream in self.streams.values()])
+
     def ids(self) -> np.ndarray:
         """Hash of each clip's video."""
         return np.concatenate([stream.dataset.ids() for stream in self.streams.values()])

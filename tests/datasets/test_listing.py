@@ -6,16 +6,23 @@ import os
 import pickle
 from collections import Counter
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import pytest
 from mmengine.dataset import BaseDataset
 
-from mmnas_video.datasets import HeldOut, JointDataset, SeededDataset
+from mmnas_video.datasets import HeldOut, JointDataset, SeededDataset, listing
 from mmnas_video.datasets.listing import _below
 from mmnas_video.search.held_out import held_out_part, with_pipelines
 
 from .joint import parts
+
+
+@pytest.fixture(autouse=True)
+def nothing_read(monkeypatch):
+    """What an earlier test has left, and Python's collector not come for yet, holds no list here."""
+    monkeypatch.setattr(listing, '_READ', WeakSet())
 
 
 @pytest.fixture

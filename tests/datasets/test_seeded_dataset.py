@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
 from mmnas_video.datasets import HeldOut, SeededDataset, check_disjoint
+from mmnas_video.datasets.video_ids import id_hash
 from mmnas_video.errors import ConfigError
 from mmnas_video.registry import DATASETS
 
@@ -111,6 +112,18 @@ def test_frame_folders(tmp_path, video_cfg):
     (tmp_path / 'b/img_00003.jpg').unlink()
     bad = [dataset[epoch, 1] for epoch in range(3)]
     assert all('img_00003.jpg' in sample.reason for sample in bad)
+
+
+def test_a_file_has_one_hash_however_its_folder_is_written(video_cfg, tmp_path, monkeypatch):
+    """In the order of the part's files, of a list that is split and of one that is not. Rejects hashes of paths as they
+    are listed, by which a file that two lists name would be in both."""
+    folder = Path(video_cfg['data_prefix']['video'])
+    monkeypatch.chdir(folder.parent)
+    other = {**video_cfg, 'data_prefix': dict(video=f'./{folder.name}/../{folder.name}')}
+    for held_out in (None, dict(fraction=0.3, part='held_out')):
+        one, two = (SeededDataset(cfg, held_out=held_out) for cfg in (video_cfg, other))
+        assert one.file_ids() == two.file_ids() and one.file_hashes().tolist() == two.file_hashes().tolist()
+        assert one.file_hashes().tolist() == [id_hash(path) for path in one.file_ids()]
 
 
 def part(video_cfg, name, **more):

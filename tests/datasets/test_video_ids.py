@@ -1,9 +1,10 @@
 """The same clip has one id in every list; lists of every kind are read."""
 
+import numpy as np
 import pytest
 
 from mmnas_video.datasets import read_list, shared_ids, video_id
-from mmnas_video.datasets.video_ids import id_hash
+from mmnas_video.datasets.video_ids import among, id_hash
 from mmnas_video.errors import ConfigError
 
 
@@ -68,6 +69,13 @@ def test_bad_lists_are_named(tmp_path, name, text, words):
     with pytest.raises(ConfigError, match=words) as info:
         read_list(tmp_path / name, 'k')
     assert name in str(info.value)
+
+
+def test_ids_that_are_among_others():
+    """Rejects the neighbour of an id in the order for the id itself, one that is larger than all others, and none."""
+    ids = np.array([7, 2, 2**64 - 1, 0, 5, 7], np.uint64)
+    for others in ([], [7], [3, 7, 2, 7, 11], [2**64 - 1, 1], [0]):
+        assert among(ids, np.array(others, np.uint64)).tolist() == [one in others for one in ids.tolist()]
 
 
 def test_every_training_list_against_every_validation_list():

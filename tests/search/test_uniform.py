@@ -10,6 +10,7 @@ from mmnas_video.registry import MODELS
 from mmnas_video.search import Likelihood
 from mmnas_video.search.candidates import CandidateScorer, random_search, sample_admitted
 from mmnas_video.search.tuning import Tuning
+from mmnas_video.space import Arch
 
 from .toy import SPACE, ToyDataset, ToyPreprocessor, prepared, runner
 
@@ -62,6 +63,17 @@ def test_one_network_by_several_names_is_scored_once(monkeypatch):
     assert found[0] == found[1] and len(found) == 3 and len(scored) == 2
     random_search(hook, 23, 1)
     assert hook.record.length() and hook.record.history.read_text().count('"kind": "candidate"') == 3
+
+
+def test_candidates_are_told_apart_without_comparing_each_with_each(monkeypatch):
+    """As many comparisons as there are pairs are half an hour for 50,000 candidates."""
+    _, hook = prepared(UNIFORM)
+    scorer, compared, stock = CandidateScorer(hook, 1), [], Arch.__eq__
+    monkeypatch.setattr(scorer, '_dealt', lambda archs, kept: [dict(arch)['number'] for arch in archs])
+    monkeypatch.setattr(hook.searchable, 'canonical', lambda arch: arch)
+    monkeypatch.setattr(Arch, '__eq__', lambda self, other: compared.append(1) or stock(self, other))
+    archs = [Arch({'number': number % 97}) for number in range(101)]
+    assert scorer.score_all(archs) == [number % 97 for number in range(101)] and len(compared) < 1000
 
 
 def test_scoring_leaves_the_statistics_as_they_were():

@@ -10,9 +10,11 @@ from mmengine.hooks import EMAHook, LoggerHook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmnas_video.cost import counter
+from mmnas_video.cost.counter import meta_twin
 from mmnas_video.launch import load_config
 from mmnas_video.plan import Networks, Plan, read_clips, steps_of
-from mmnas_video.search import SearchHook, Work
+from mmnas_video.search import SearchHook, Work, build_hook, search_hook_of
 from mmnas_video.search.sandwich import Sandwich
 from tools.plan import timed
 
@@ -163,6 +165,18 @@ def test_the_ends_of_a_sandwich_are_those_that_are_trained():
     for end, archs in zip(('largest', 'smallest'), zip(*drawn, strict=True), strict=True):
         trained = sum(networks._cost(arch, shape) for arch in archs) / len(archs)
         assert networks.macs(end, shape) == pytest.approx(trained, rel=0.1), end
+
+
+def test_mixtures_are_counted_on_one_copy_of_the_network(monkeypatch):
+    """Twelve mixtures, whose mean is that of each counted by itself. Rejects a copy of the network for each, which of a
+    large one is a fifth of a plan's time, and a sum for the mean."""
+    cfg, copies = load_config('configs/demo/vimnas_joint.py'), []
+    networks, shape = Networks(cfg, build_hook(search_hook_of(cfg))), tuple(cfg.cost_shape)
+    alone = [networks._count([mixture], shape) for mixture in networks._mixtures]
+    rest = networks._cost(networks.space.largest, shape) - networks.part.cost(networks.space.largest, shape).macs
+    monkeypatch.setattr(counter, 'meta_twin', lambda *args: copies.append(args) or meta_twin(*args))
+    assert networks.macs('mixed', shape) == pytest.approx(rest + sum(alone) / 12, rel=1e-12)
+    assert len(alone) == 12 and len(set(alone)) > 1 and len(copies) == 1
 
 
 def _listed(cfg: Config) -> Config:
