@@ -203,12 +203,13 @@ def test_a_missing_package_stops_with_what_to_install(monkeypatch, package):
         compat.apply()
 
 
-def test_the_torchvision_that_belongs_to_a_torch_is_named(monkeypatch, installed):
+@pytest.mark.parametrize(('torch', 'wanted'), [('2.11.0+cpu', 'torchvision==0.26.*'), ('2.14.1', '==0.29.*')])
+def test_the_torchvision_that_belongs_to_a_torch_is_named(torch, wanted, monkeypatch, installed):
     """Rejects 'install torchvision', which fetches the newest one and breaks the pair."""
     real = compat.packages.is_importable
     monkeypatch.setattr(compat.packages, 'is_importable', lambda name: name != 'torchvision' and real(name))
-    installed(torch='2.11.0+cpu')
-    with pytest.raises(StackError, match=r'torchvision==0\.26\.\*'):
+    installed(torch=torch)
+    with pytest.raises(StackError, match=re.escape(wanted)):
         compat.apply()
 
 
@@ -218,6 +219,28 @@ def test_without_pkg_resources_the_remedy_is_named(monkeypatch):
     (finding,) = [f for f in compat.findings() if f.repair.name == 'pkg_resources']
     assert finding.state == 'present'
     assert 'setuptools<81' in finding.repair.remedy
+
+
+def test_distutils_where_python_has_none():
+    """In a new process in which it is found nowhere but in setuptools, as by Python 3.12 and a PYTHONPATH. Rejects
+    MMEngine's Runner, which reports the environment first, ended by that."""
+    code = """
+import importlib.machinery, sys
+class Without(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == 'distutils' else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Without
+from mmengine.utils.dl_utils import collect_env
+try:
+    collect_env()
+except ModuleNotFoundError:
+    import mmnas_video
+    print('distutils' in mmnas_video.compat._mended, len(collect_env()) > 5)
+"""
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    done = subprocess.run([sys.executable, '-S', '-c', code], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.stdout.split() == ['True', 'True'], done.stderr
 
 
 def test_only_imports_that_must_succeed_count(tmp_path):

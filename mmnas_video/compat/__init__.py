@@ -16,7 +16,7 @@ from typing import Literal
 
 from mmnas_video.errors import StackError
 
-from . import checkpoints, host_models, installed, packages, processes
+from . import checkpoints, host_models, installed, packages, processes, standard_library
 from .checkpoints import safe_load, saved_method
 from .packages import host_present, is_importable, version_of
 from .processes import cpu_model_wrapper_cfg, init_cpu_process_group
@@ -122,6 +122,13 @@ REPAIRS: tuple[Repair, ...] = (
         "mmengine imports pkg_resources, gone from setuptools >= 81, for configs based on 'mmaction::…'",
         "pip install 'setuptools<81'",
         installed.probe_pkg_resources,
+    ),
+    Repair(
+        'distutils',
+        "MMEngine's Runner imports distutils, gone from Python 3.12, when it reports the environment",
+        "setuptools is imported, which puts its own in the place; where it lies in site-packages, Python's start does",
+        standard_library.probe_distutils,
+        standard_library.mend_distutils,
     ),
     Repair(
         'drn',

@@ -11,7 +11,7 @@ from . import packages
 MMACTION2 = ((1, 2), (1, 3))
 MMCV = ((2, 0), (2, 2))  # mmaction2 1.2.0 asserts mmcv < 2.2.0 in its __init__
 TORCH_FROM = (2, 6)  # the first whose torch.load can be told, by name, which classes of MMEngine's are safe
-TORCHVISION_OF = {'2.11': '0.26', '2.10': '0.25', '2.9': '0.24', '2.8': '0.23', '2.7': '0.22', '2.6': '0.21'}
+TORCHVISION = 15  # torch 2.N and torchvision 0.(N + 15) are made for one another
 
 
 def probe_torch() -> str | None:
@@ -65,9 +65,9 @@ def probe_mmcv_ops() -> str | None:
 
 
 def _wanted_torchvision() -> str:
-    torch_version = packages.version_of('torch') or ''
-    wanted = TORCHVISION_OF.get('.'.join(torch_version.split('.')[:2]))
-    return f'torchvision=={wanted}.*' if wanted else f'the torchvision made for torch {torch_version}'
+    version = packages.version_of('torch') or ''
+    major, minor = (*packages.numbers(version), 0, 0)[:2]
+    return f'torchvision==0.{minor + TORCHVISION}.*' if major == 2 else f'the torchvision made for torch {version}'
 
 
 def probe_torchvision() -> str | None:
