@@ -144,7 +144,8 @@ def _listed(dataset: Mapping[str, Any], known: Mapping[str, int], key: str) -> t
             if place in table and (table is known or not file.is_file()):
                 return table[place], 'given' if table is known else f'published: {PUBLISHED[place][1]}'
     if file.is_file():
-        return sum(bool(line.strip()) for line in file.read_text(encoding='utf-8').splitlines()), 'counted'
+        with open(file, encoding='utf-8') as lines:  # which end as MMAction2 has them end, unlike str.splitlines
+            return sum(bool(line.strip()) for line in lines), 'counted'
     raise ConfigError(
         f'{key}.ann_file: found no list {str(file)!r}, and its size is not a published one; expected it, or '
         f'--clips {name or "LIST"}=NUMBER'

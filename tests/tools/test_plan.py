@@ -262,13 +262,13 @@ def test_a_repeated_list_is_as_many_times_as_long():
 
 
 def test_a_list_that_is_there_is_counted(tmp_path):
-    """Rejects the published size of a list that somebody has shortened, blank lines that are clips, and a list that is
-    counted where its size is given."""
+    """Rejects the published size of a list that somebody has shortened, blank lines that are clips, a name with one of
+    Unicode's line ends that is two, and a list that is counted where its size is given."""
     folder, name = tmp_path / 'kinetics400', 'mini200_train.txt'
     cfg, _ = clips_of(dict(type='SampleFrames', clip_len=8), data_root=str(folder), ann_file=name)
     assert read_clips(cfg)[0].listed == 80_000
     folder.mkdir()
-    (folder / name).write_text('a.mp4 0\n\nb.mp4 1\nc.mp4 1\n \n')
+    (folder / name).write_text('a.mp4 0\n\nb\u2028b.mp4 1\nc.mp4 1\n \n', encoding='utf-8')
     assert [(part.listed, part.source) for part in read_clips(cfg)] == [(3, 'counted')]
     assert [(part.listed, part.source) for part in read_clips(cfg, {name: 7})] == [(7, 'given')]
 
