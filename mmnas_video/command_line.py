@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from mmnas_video.cfg_options import OptionsAction
@@ -120,6 +121,11 @@ def _merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume, cfg.load_from = True, args.resume
     if args.amp and not args.trains:
         _need(cfg, '--amp', 'test_cfg')
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                '--amp: found no GPU, expected one for a test: on a CPU autocast computes in bfloat16, and numpy, in '
+                'which MMAction2 counts right answers, has none'
+            )
         cfg.test_cfg.fp16 = True
     elif args.amp:
         _need(cfg, '--amp', 'optim_wrapper')

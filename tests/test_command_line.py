@@ -47,8 +47,13 @@ def test_an_option_that_does_nothing_is_not_taken(tool, ignored, capsys):
         assert f'unrecognized arguments: {word}' in capsys.readouterr().err
 
 
-def test_mixed_precision_of_a_test_is_its_loops():
-    """Rejects an optimiser's wrapper set in its place, which a test does not build."""
+def test_mixed_precision_of_a_test_is_its_loops(monkeypatch):
+    """Rejects an optimiser's wrapper set in its place, which a test does not build; and on a CPU a test that ends, when
+    all has been computed, in an error about ScalarType BFloat16."""
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    with pytest.raises(ConfigError, match='--amp: found no GPU'):
+        merged(Config(dict(test_cfg=dict(type='TestLoop'))), '--amp', trains=False)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     cfg = merged(Config(dict(test_cfg=dict(type='TestLoop'))), '--amp', trains=False)
     assert cfg.test_cfg.fp16 is True and 'optim_wrapper' not in cfg
     with pytest.raises(ConfigError, match='--amp: found no test_cfg'):
