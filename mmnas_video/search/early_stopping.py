@@ -49,8 +49,8 @@ class EarlyStopping:
 
     def load(self, runner: Runner, checkpoint: Mapping[str, Any]) -> None:
         """Count on from a checkpoint that is resumed; where its training had been ended, it is again."""
-        hooks, state = _hooks(runner), checkpoint.get(KEY)
-        if not is_resuming(runner) or not state or len(hooks) != len(state['counts']):
+        state = checkpoint.get(KEY)
+        if not state or not is_resuming(runner) or len(hooks := _hooks(runner)) != len(state['counts']):
             return
         self._state = state
         for hook, counts in zip(hooks, state['counts'], strict=True):
