@@ -29,10 +29,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     'AutoFormer-T, images': (lambda: SuperViT(table='autoformer-tiny'), (8, 3, 1, 224, 224)),
     "VIM-NAS-T, TubeViT's tubes": (lambda: SuperViT(table='vimnas-tiny', tubes='tubevit'), (1, 3, 32, 224, 224)),
     # What a step does once, whatever the batch (masks over weights, sums of their gradients), shows with one clip only.
-    "VIM-NAS-T, TubeViT's tubes, 5 clips": (
-        lambda: SuperViT(table='vimnas-tiny', tubes='tubevit'),
-        (5, 3, 32, 224, 224),
-    ),
+    **{
+        f"VIM-NAS-T, TubeViT's tubes, {clips} clips": (
+            lambda: SuperViT(table='vimnas-tiny', tubes='tubevit'),
+            (clips, 3, 32, 224, 224),
+        )
+        for clips in (5, 12)
+    },
 }
 
 
