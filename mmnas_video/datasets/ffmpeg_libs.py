@@ -54,7 +54,11 @@ def load_torchcodec() -> ModuleType:
 
 
 def _import() -> ModuleType:
-    return importlib.import_module('torchcodec.decoders')
+    decoders = importlib.import_module('torchcodec.decoders')
+    # From 0.17 on a missing FFmpeg is an error of the first decoder only: here it must be known now.
+    loading = importlib.import_module('torchcodec._internally_replaced_utils')
+    getattr(loading, 'load_core_libraries', lambda: None)()
+    return decoders
 
 
 def _forget() -> None:

@@ -1,6 +1,7 @@
 """Torchcodec's frames are decord's, bit for bit, through MMAction2's own steps."""
 
 import ctypes
+import importlib
 import struct
 import sys
 from pathlib import Path
@@ -124,3 +125,20 @@ def test_an_alias_leads_to_the_real_library(tmp_path):
     other.write_bytes(alias_library('libnone.so.7', 'libnot-there.so.1', header))
     with pytest.raises(OSError, match=r'libnot-there\.so\.1'):
         ctypes.CDLL(str(other))
+
+
+def test_a_torchcodec_that_misses_ffmpeg_only_when_it_decodes(monkeypatch):
+    """As from 0.17 on. Rejects one that is taken for loaded, and then ends every clip in torchcodec's own error."""
+    seen = []
+
+    def load():
+        seen.append('load')
+        if 'PyAV' not in seen:
+            raise RuntimeError('Could not load libtorchcodec')
+
+    utils = importlib.import_module('torchcodec._internally_replaced_utils')
+    monkeypatch.setattr(utils, 'load_core_libraries', load, raising=False)
+    monkeypatch.setattr(ffmpeg_libs, 'use_ffmpeg_of_pyav', lambda: seen.append('PyAV'))
+    monkeypatch.setattr(ffmpeg_libs, '_forget', lambda: None)
+    ffmpeg_libs.load_torchcodec.__wrapped__()
+    assert seen == ['load', 'PyAV', 'load']
