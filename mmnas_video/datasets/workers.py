@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -62,15 +63,17 @@ def outlive_sigterm_from_the_start(loader: DataLoader) -> None:
     than workers), or has another dataset, dies of the signal otherwise, and the run of torch's error.
     """
     loader.worker_init_fn = partial(_start, loader.worker_init_fn)
-    loader._get_iterator = partial(_with_sigterm_blocked, loader._get_iterator)
+    # By a weak reference: in a cycle with itself, the loader would keep workers and pipes until the collector comes.
+    loader._get_iterator = partial(_with_sigterm_blocked, weakref.ref(loader))
 
 
-def _with_sigterm_blocked(start_workers: Callable[[], Any]) -> Any:
-    """Blocked in this thread, it is blocked in what is forked here: it waits until a worker outlives it, and in this
-    process until all are there."""
+def _with_sigterm_blocked(kept: Callable[[], Any]) -> Any:
+    """Start the workers. Blocked in this thread, SIGTERM is blocked in what is forked here: it waits until a worker
+    outlives it, and in this process until all are there."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        return start_workers()
+        loader = kept()
+        return type(loader)._get_iterator(loader)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -1,9 +1,11 @@
 """Worker processes of DataLoaders obey their own main process, and nobody else; and give memory back."""
 
+import gc
 import os
 import platform
 import signal
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -77,6 +79,20 @@ def test_a_worker_outlives_the_signal_from_its_fork_on(forks_are_told_to_end):
     outlive_sigterm_from_the_start(loader)
     assert next(iter(loader)).item() == 7
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_loader_whose_workers_outlive_a_signal_is_freed_at_once():
+    """Rejects a loader that refers to itself: its workers and their pipes would stay until Python's collector comes."""
+    loader = DataLoader(Plain(), num_workers=1)
+    outlive_sigterm_from_the_start(loader)
+    assert next(iter(loader)).item() == 7
+    gc.disable()
+    try:
+        left = weakref.ref(loader)
+        del loader
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 class Left:

@@ -5,7 +5,6 @@ Imports once and forks, as ranks.py. Each process writes what it has got, case b
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import re
@@ -104,7 +103,6 @@ def load(notes: Path, workers: int = 0, share: float = 0.01, **options: Any) -> 
     except (ConfigError, RunError, TypeError) as error:
         return {'error': f'{type(error).__name__}: {error}'}
     clips = [clip for part in batches.values() for batch in part for clip in batch['inputs']]
-    gc.collect()  # the pipes of workers that have ended may be part of a cycle
     return {
         'batches': batches,
         'strides': [clip.stride() for clip in clips],
